@@ -1,0 +1,5 @@
+"""The command line: each room's commands live in a file of their own and only parse, call and print."""
+
+from ssl_sbir.cli._app import app, main
+
+__all__ = ["app", "main"]

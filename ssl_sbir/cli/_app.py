@@ -1,0 +1,65 @@
+"""The application that every command registers on, and the two ways to speak: people on stderr, results on stdout."""
+
+import json
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import typer
+from rich.console import Console
+from typer.core import TyperGroup
+
+from ssl_sbir.errors import SslSbirError
+
+out = Console(soft_wrap=True, highlight=False)
+err = Console(stderr=True, soft_wrap=True, highlight=False)
+
+
+class Commands(TyperGroup):
+    """Turns every error a user can cause into one line, the next step and exit code 2."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except SslSbirError as error:
+            print_error(error)
+            raise typer.Exit(2) from None
+        except KeyboardInterrupt:
+            err.print("stopped; what the last checkpoint holds is kept", style="yellow")
+            raise typer.Exit(130) from None
+
+
+def print_error(error: SslSbirError) -> None:
+    """Prints the cause in one line and the next step below it, with no markup read into either."""
+    err.print("error:", style="bold red", end=" ")
+    err.print(error.message, markup=False)
+    if error.hint:
+        err.print(f"       {error.hint}", markup=False)
+
+
+app = typer.Typer(
+    cls=Commands,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    help="Search pictures with a drawing: pretrain without labels, fine-tune, evaluate, explain.",
+)
+
+
+def emit(facts: Any) -> None:
+    """Prints one JSON value on stdout."""
+    json.dump(facts, sys.stdout, ensure_ascii=False, indent=1, default=str)
+    sys.stdout.write("\n")
+
+
+def say(text: str) -> None:
+    """Prints a line for people on stderr, so that stdout stays a result."""
+    err.print(text)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs the command line; the entry point `ssl-sbir`."""
+    app(args=list(arguments) if arguments is not None else None, prog_name="ssl-sbir")
+
+
+__all__ = ["app", "emit", "err", "main", "out", "say"]

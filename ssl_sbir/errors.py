@@ -1,0 +1,42 @@
+"""The one error tree: every error a user can cause says what was found and what to do next."""
+
+
+class SslSbirError(Exception):
+    """A cause in one line, and the next step.
+
+    Args:
+        message: names the file or key and what was found there.
+        hint: what to do next; may be empty.
+    """
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message}\n{self.hint}" if self.hint else self.message
+
+
+class ConfigError(SslSbirError):
+    """A key or value of a configuration is wrong."""
+
+
+class DataError(SslSbirError):
+    """Files of a data set are missing, broken or in the wrong place."""
+
+
+class EncoderError(SslSbirError):
+    """An encoder is unknown, or its weights can't be had."""
+
+
+class RunError(SslSbirError):
+    """A run folder is taken, foreign, damaged or unfinished."""
+
+
+class EvaluationError(SslSbirError):
+    """Features or labels can't be evaluated as they are."""
+
+
+class ExplainError(SslSbirError):
+    """A query or result can't be explained as it is."""

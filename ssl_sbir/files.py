@@ -1,0 +1,85 @@
+"""Files that are whole or absent: atomic writes, content hashes and the cache folder."""
+
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import platformdirs
+
+from ssl_sbir.errors import SslSbirError
+
+
+def write_atomic(path: Path, content: str | bytes) -> None:
+    """Writes a file beside its place and renames it, so that no reader ever sees half of it.
+
+    Raises:
+        SslSbirError: the disk is full or the folder can't be written.
+    """
+    data = content.encode() if isinstance(content, str) else content
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(name, 0o644)
+        os.replace(name, path)
+    except OSError as error:
+        Path(name).unlink(missing_ok=True)
+        raise cannot_write(path, error) from error
+
+
+@contextmanager
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """Yields a folder beside `path` that takes its place when the block ends well, and vanishes otherwise.
+
+    Raises:
+        SslSbirError: the disk is full or the folder can't be written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+    try:
+        yield temporary
+        os.chmod(temporary, 0o755)
+        _replace_folder(temporary, path)
+    except OSError as error:
+        raise cannot_write(path, error) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _replace_folder(new: Path, place: Path) -> None:
+    old = place.with_name(f".{place.name}.old")
+    if place.exists():
+        shutil.rmtree(old, ignore_errors=True)
+        os.replace(place, old)
+    os.replace(new, place)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def cannot_write(path: Path, error: OSError) -> SslSbirError:
+    """Says why a path can't be written, and what to do about it."""
+    return SslSbirError(
+        f"cannot write {path}: {error.strerror or error}",
+        "Free some space or choose another folder (--out, or SSL_SBIR_CACHE for caches).",
+    )
+
+
+def sha256_of(*parts: str | bytes) -> str:
+    """The hex sha256 of some parts, each preceded by its length so that no two lists collide."""
+    digest = hashlib.sha256()
+    for part in parts:
+        data = part.encode() if isinstance(part, str) else part
+        digest.update(len(data).to_bytes(8, "little"))
+        digest.update(data)
+    return digest.hexdigest()
+
+
+def cache_dir() -> Path:
+    """The folder of packs, embeddings and converted weights: `SSL_SBIR_CACHE`, or the user's cache folder."""
+    return Path(os.environ.get("SSL_SBIR_CACHE") or platformdirs.user_cache_dir("ssl-sbir", appauthor=False))
