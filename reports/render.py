@@ -1,0 +1,106 @@
+"""Pages from templates and plain facts: all is escaped, nothing is fetched, a missing fact is an error."""
+
+import dataclasses
+import json
+import math
+from collections.abc import Mapping
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+
+from ssl_sbir.errors import SslSbirError
+from ssl_sbir.files import write_atomic
+
+DASH = "–"
+# What could end a <script> element or a line of JavaScript early; JSON reads the escapes back.
+_RISKY = {ord(sign): f"\\u{ord(sign):04x}" for sign in "<>&\u2028\u2029"}
+
+
+def render(template: str, facts: Mapping[str, Any], templates: Path | None = None) -> str:
+    """The text of a page.
+
+    Args:
+        template: a file name, e.g. `explanation.html.j2`.
+        facts: the names that the template may use; plain values and dataclasses.
+        templates: the user's own folder, looked at first. A template there may extend the packaged one by
+            the name `package/<file>`.
+
+    Raises:
+        SslSbirError: the template is missing, can't be parsed, or asks for a fact that isn't there.
+    """
+    try:
+        return _environment(templates).get_template(template).render(facts)
+    except jinja2.TemplateNotFound as error:
+        raise SslSbirError(f"template {error.name}: not found", _where(templates)) from error
+    except jinja2.TemplateSyntaxError as error:
+        raise SslSbirError(f"template {error.name}, line {error.lineno}: {error.message}") from error
+    except jinja2.UndefinedError as error:
+        raise SslSbirError(f"template {template}: {error.message}", "Correct the name there.") from error
+
+
+def page(path: Path, html: str) -> Path:
+    """The path of a page that is now written, whole or not at all."""
+    write_atomic(path, html)
+    return path
+
+
+def json_text(value: Any, indent: int | None = None) -> str:
+    """JSON of plain values, dataclasses, paths and arrays; numbers that JSON lacks (NaN, ±∞) become null."""
+    return json.dumps(_plain(value), ensure_ascii=False, indent=indent, allow_nan=False)
+
+
+def json_blob(value: Any) -> Markup:
+    """JSON that can stand inside `<script type="application/json">` whatever its strings hold."""
+    return Markup(json_text(value).translate(_RISKY))
+
+
+def decimals(value: float | None, digits: int = 3) -> str:
+    """A number with fixed decimals and a true minus sign, or a dash where there is none."""
+    return DASH if value is None or math.isnan(value) else f"{value:.{digits}f}".replace("-", "−")
+
+
+def percent(value: float | None, digits: int = 0) -> str:
+    """A share (0..1) as a percentage, or a dash where there is none."""
+    return DASH if value is None or math.isnan(value) else decimals(value * 100, digits) + " %"
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if hasattr(value, "tolist"):
+        return _plain(value.tolist())
+    return str(value) if isinstance(value, Path) else value
+
+
+def _environment(templates: Path | None) -> jinja2.Environment:
+    package = jinja2.FunctionLoader(_packaged)
+    places: list[jinja2.BaseLoader] = [jinja2.FileSystemLoader(templates)] if templates else []
+    environment = jinja2.Environment(
+        loader=jinja2.ChoiceLoader([*places, package, jinja2.PrefixLoader({"package": package})]),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters |= {"json_blob": json_blob, "json_text": json_text}
+    environment.filters |= {"decimals": decimals, "percent": percent}
+    return environment
+
+
+def _packaged(name: str) -> str | None:
+    template = files("ssl_sbir.reports").joinpath("templates", name)
+    return template.read_text(encoding="utf-8") if template.is_file() else None
+
+
+def _where(templates: Path | None) -> str:
+    return f"Look in {templates}, or leave the folder of templates out." if templates else ""
