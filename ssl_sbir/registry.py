@@ -1,7 +1,8 @@
 """Names that lead to things, with a suggestion for a misspelt one and room for other people's entries."""
 
 import difflib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from importlib.metadata import entry_points
 from typing import Generic, TypeVar
 
@@ -63,6 +64,15 @@ class Registry(Generic[T]):
         """All names, sorted."""
         self._load_entry_points()
         return sorted(self._things)
+
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """What is registered within the block is forgotten after it (a user's copy may keep its name)."""
+        things, self._things = self._things, {}
+        try:
+            yield
+        finally:
+            self._things = things
 
     def _load_entry_points(self) -> None:
         group, self.group = self.group, None

@@ -1,1 +1,1 @@
-
+"""Loss terms and what they need: tensors in, scalars out."""

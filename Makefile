@@ -1,0 +1,36 @@
+# Every target makes .venv if there is none and installs what it needs.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/installed
+
+.PHONY: demo test lint type bench clean
+
+demo: $(INSTALLED)
+	$(BIN)/ssl-sbir quickstart --out runs/quickstart --overwrite
+
+test: $(INSTALLED)
+	$(BIN)/pytest
+
+lint: $(INSTALLED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+# explain/, recipes/ and reports/ lie beside ssl_sbir/ but are imported below it: links show the type checker
+# the package as it is installed.
+type: $(INSTALLED)
+	rm -rf build/type && mkdir -p build/type/ssl_sbir
+	ln -s $(addprefix $(CURDIR)/,$(wildcard ssl_sbir/*) explain recipes reports) build/type/ssl_sbir/
+	cd build/type && $(CURDIR)/$(BIN)/mypy --config-file $(CURDIR)/pyproject.toml -p ssl_sbir
+	$(BIN)/mypy --config-file pyproject.toml scripts
+
+bench: $(INSTALLED)
+	for script in scripts/bench_*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+
+$(INSTALLED): pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[quickstart,dev]"
+	touch $@
+
+clean:
+	rm -rf build dist runs *.egg-info

@@ -1,0 +1,141 @@
+"""Random views of a batch, made on its device by kornia: photos as photos, sketches as ink on white paper."""
+
+import kornia.augmentation as K
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from kornia.filters import canny, gaussian_blur2d, sobel
+from pydantic import Field
+from torch import Tensor
+
+from ssl_sbir.config import Config
+from ssl_sbir.data.manifest import Domain
+
+Images = Float[Tensor, "b 3 h w"]
+
+
+class AugmentConfig(Config):
+    """How far a view may stray from its image; 0 switches a change off."""
+
+    flip: float = Field(0.5, ge=0, le=1, description="chance of a left-right flip")
+    rotation: float = Field(20.0, ge=0, le=180, description="largest rotation, degrees")
+    shift: float = Field(0.08, ge=0, le=0.5, description="largest shift, as a share of the side")
+    zoom: float = Field(0.25, ge=0, lt=1, description="scale between 1 - zoom and 1 + zoom")
+    perspective: float = Field(0.0, ge=0, le=1, description="largest perspective distortion of sketches")
+    crop: float = Field(1.0, gt=0, le=1, description="smallest share of the area that a random crop keeps")
+    colour: float = Field(0.0, ge=0, le=1, description="strength of colour jitter; photos only")
+    grey: float = Field(0.0, ge=0, le=1, description="chance that a photo loses its colour")
+    blur: float = Field(0.0, ge=0, le=1, description="chance that a photo is blurred")
+    erase: float = Field(0.0, ge=0, le=1, description="chance that a patch is wiped out (white on a sketch)")
+
+
+class Augment:
+    """Draws one random view of each image; parameters differ from image to image.
+
+    Sketches are turned to white-on-black first, so that whatever geometry brings in from outside is white
+    paper; they get no colour change.
+
+    Args:
+        config: strengths.
+    """
+
+    def __init__(self, config: AugmentConfig) -> None:
+        self._photo = _sequence([*_geometry(config, "reflection"), *_appearance(config), *_erasing(config)])
+        self._sketch = _sequence([*_geometry(config, "zeros"), *_perspective(config), *_erasing(config)])
+        self._crop = config.crop
+
+    @torch.no_grad()
+    def __call__(self, image: Images, domain: Int[Tensor, " b"]) -> Images:
+        """A random view of each image, [b, 3, h, w] in 0..1, in the same order."""
+        with torch.autocast(image.device.type, enabled=False):
+            sketch = domain == Domain.SKETCH
+            if sketch.all():
+                return 1 - self._view(self._sketch, 1 - image)
+            if not sketch.any():
+                return self._view(self._photo, image)
+            views = torch.empty_like(image)
+            views[sketch] = 1 - self._view(self._sketch, 1 - image[sketch])
+            views[~sketch] = self._view(self._photo, image[~sketch])
+            return views
+
+    def _view(self, sequence: K.AugmentationSequential | None, image: Images) -> Images:
+        image = random_crop(image, self._crop) if self._crop < 1 else image
+        return sequence(image).clamp(0, 1) if sequence is not None else image
+
+
+def _sequence(steps: list[torch.nn.Module]) -> K.AugmentationSequential | None:
+    return K.AugmentationSequential(*steps, data_keys=["input"]) if steps else None
+
+
+def _geometry(config: AugmentConfig, padding: str) -> list[torch.nn.Module]:
+    affine = K.RandomAffine(
+        config.rotation,
+        translate=(config.shift, config.shift),
+        scale=(1 - config.zoom, 1 + config.zoom),
+        padding_mode=padding,
+        p=0.8,
+    )
+    moves = bool(config.rotation or config.shift or config.zoom)
+    return [K.RandomHorizontalFlip(p=config.flip)] * (config.flip > 0) + [affine] * moves
+
+
+def _perspective(config: AugmentConfig) -> list[torch.nn.Module]:
+    return [K.RandomPerspective(config.perspective, p=0.5)] * (config.perspective > 0)
+
+
+def _appearance(config: AugmentConfig) -> list[torch.nn.Module]:
+    c = config.colour
+    jitter = K.ColorJitter(0.4 * c, 0.4 * c, 0.4 * c, 0.1 * c, p=0.8)
+    blur = K.RandomGaussianBlur((5, 5), (0.1, 1.5), p=config.blur)
+    return [jitter] * (c > 0) + [K.RandomGrayscale(p=config.grey)] * (config.grey > 0) + [blur] * (config.blur > 0)
+
+
+def _erasing(config: AugmentConfig) -> list[torch.nn.Module]:
+    return [K.RandomErasing((0.02, 0.15), p=config.erase)] * (config.erase > 0)
+
+
+def random_crop(image: Images, smallest: float) -> Images:
+    """A random crop of each image, resized back to [b, 3, h, w].
+
+    Args:
+        image: values in 0..1.
+        smallest: smallest share of the area that is kept; the aspect ratio varies by up to a third.
+    """
+    b, device = len(image), image.device
+    area = torch.empty(b, device=device).uniform_(smallest, 1)
+    ratio = torch.empty(b, device=device).uniform_(-0.29, 0.29).exp().sqrt()
+    size = (torch.stack([area.sqrt() * ratio, area.sqrt() / ratio], 1)).clamp(max=1)
+    offset = (torch.rand(b, 2, device=device) * 2 - 1) * (1 - size)
+    theta = torch.cat([torch.diag_embed(size), offset[:, :, None]], 2)
+    grid = F.affine_grid(theta, list(image.shape), align_corners=False)
+    return F.grid_sample(image, grid, padding_mode="border", align_corners=False)
+
+
+def pseudo_sketch(photo: Images, detector: str = "mixed") -> Images:
+    """A drawing of each photo, dark lines on white, [b, 3, h, w] in 0..1.
+
+    Args:
+        photo: values in 0..1.
+        detector: `sobel` (soft lines), `canny` (thin, hard lines) or `mixed` (a random blend for each photo).
+
+    Raises:
+        KeyError: the detector has another name.
+    """
+    grey = gaussian_blur2d(photo.mean(1, keepdim=True), (3, 3), (0.8, 0.8))
+    if detector == "mixed":
+        share = torch.rand(len(photo), 1, 1, 1, device=photo.device)
+        ink = share * _sobel_ink(grey) + (1 - share) * _canny_ink(grey)
+    else:
+        ink = {"sobel": _sobel_ink, "canny": _canny_ink}[detector](grey)
+    return (1 - ink).clamp(0, 1).expand(-1, 3, -1, -1).contiguous()
+
+
+def _sobel_ink(grey: Float[Tensor, "b 1 h w"]) -> Float[Tensor, "b 1 h w"]:
+    edges = sobel(grey)
+    strongest = edges.flatten(1).quantile(0.98, dim=1).clamp(min=1e-3)
+    return (edges / strongest[:, None, None, None] - 0.15).clamp(0, 1)
+
+
+def _canny_ink(grey: Float[Tensor, "b 1 h w"]) -> Float[Tensor, "b 1 h w"]:
+    _, edges = canny(grey, low_threshold=0.1, high_threshold=0.25)
+    return gaussian_blur2d(edges, (3, 3), (0.6, 0.6)).mul(1.6).clamp(0, 1)

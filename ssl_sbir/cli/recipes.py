@@ -1,0 +1,79 @@
+"""`recipes list | show | copy`."""
+
+import inspect
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from ssl_sbir import recipes
+from ssl_sbir.cli._app import app, emit, out, say
+from ssl_sbir.config import Config, leaves
+from ssl_sbir.errors import ConfigError
+from ssl_sbir.files import write_atomic
+from ssl_sbir.recipe import Recipe
+
+recipes_app = typer.Typer(help="List, read and copy training methods.", no_args_is_help=True)
+app.add_typer(recipes_app, name="recipes")
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
+
+
+@recipes_app.command("list")
+def list_recipes(as_json: AsJson = False) -> None:
+    """Show every recipe in a line."""
+    kinds = sorted((recipes.load(name) for name in recipes.RECIPES.names()), key=lambda k: (k.stage, k.name))
+    kinds.sort(key=lambda k: k.stage != "pretraining")
+    if as_json:
+        emit([{"name": k.name, "stage": k.stage, "summary": k.summary, "paper": k.paper} for k in kinds])
+        return
+    table = Table("stage", "name", "in one line", "paper", box=None, header_style="dim")
+    for kind in kinds:
+        table.add_row(kind.stage, kind.name, kind.summary, kind.paper)
+    out.print(table)
+    out.print(f" presets: {', '.join(recipes.presets())}", style="dim")
+    out.print(" (ssl-sbir recipes show sake · ssl-sbir recipes copy sake mine.py)", style="dim")
+
+
+@recipes_app.command()
+def show(name: str, as_json: AsJson = False) -> None:
+    """Show what a recipe does and every setting it has."""
+    kind = recipes.load(name)
+    settings = _settings(kind)
+    if as_json:
+        emit({"name": kind.name, "stage": kind.stage, "about": inspect.getdoc(inspect.getmodule(kind)), "settings": settings})
+        return
+    out.print(inspect.getdoc(inspect.getmodule(kind)), markup=False)
+    table = Table("setting", "default", "what it does", box=None, header_style="dim")
+    for setting in settings:
+        table.add_row(setting["key"], str(setting["default"]), setting["description"])
+    out.print()
+    out.print(table, markup=False)
+
+
+@recipes_app.command()
+def copy(name: str, file: Path) -> None:
+    """Copy a recipe's file, to change it and train with it."""
+    if file.suffix != ".py":
+        raise ConfigError(f"{file} doesn't end in .py", f"ssl-sbir recipes copy {name} {file}.py")
+    if file.exists():
+        raise ConfigError(f"{file} is already there", "Choose another name, or remove it first.")
+    kind = recipes.load(name)
+    write_atomic(file, recipes.source(kind))
+    command = "pretrain" if kind.stage == "pretraining" else "finetune"
+    say(f"{file}   ·   next: edit it, then ssl-sbir {command} {file} --data …")
+
+
+def _settings(kind: type[Recipe]) -> list[dict[str, Any]]:
+    defaults = kind.Config()
+    return [
+        {"key": key, "default": value, "description": _description(kind.Config, key.split("."))}
+        for key, value in leaves(defaults.model_dump(mode="json"))
+    ]
+
+
+def _description(config: type[Config], path: list[str]) -> str:
+    field = config.model_fields[path[0]]
+    if len(path) == 1:
+        return field.description or ""
+    return _description(type(field.default), path[1:])

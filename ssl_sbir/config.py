@@ -1,0 +1,138 @@
+"""Configuration: defaults < preset < file < --set, each value with its origin, and errors that name the key."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from ssl_sbir.errors import ConfigError
+from ssl_sbir.registry import did_you_mean
+
+Layer = tuple[str, Mapping[str, Any]]
+
+
+class Config(BaseModel):
+    """Settings that can't be changed once made and know every key they may hold."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+
+C = TypeVar("C", bound=Config)
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The mapping that a YAML file holds.
+
+    Raises:
+        ConfigError: the file is missing, isn't YAML, or holds something else than keys and values.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror}", "Name an existing YAML file.") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not YAML: {' '.join(str(error).split())}", "Mend that line.") from error
+    if content is not None and not isinstance(content, dict):
+        raise ConfigError(f"{path} holds a {type(content).__name__}", "Write 'key: value' lines.")
+    return content or {}
+
+
+def parse_assignments(assignments: Sequence[str]) -> dict[str, Any]:
+    """Nested settings from texts like `optim.lr=1e-4`; values are read as YAML.
+
+    Raises:
+        ConfigError: a text isn't of the form key=value.
+    """
+    tree: dict[str, Any] = {}
+    for text in assignments:
+        key, equals, value = text.partition("=")
+        if not equals or not all(key.split(".")):
+            raise ConfigError(f"--set {text}: not of the form key=value", "For example --set optim.lr=1e-4")
+        try:
+            _put(tree, key.split("."), yaml.safe_load(value))
+        except yaml.YAMLError:
+            raise ConfigError(f"--set {text}: the value can't be read", "Quote it.") from None
+    return tree
+
+
+def _put(tree: dict[str, Any], path: Sequence[str], value: Any) -> None:
+    for name in path[:-1]:
+        if not isinstance(tree.get(name), dict):
+            tree[name] = {}
+        tree = tree[name]
+    tree[path[-1]] = value
+
+
+def resolve(kind: type[C], layers: Sequence[Layer]) -> tuple[C, dict[str, str]]:
+    """A configuration of that kind, and where each of its values came from.
+
+    Args:
+        kind: the class; its defaults are the lowest layer.
+        layers: (origin, nested settings) pairs; later ones win.
+
+    Returns:
+        The configuration, and a map from dotted key to origin.
+
+    Raises:
+        ConfigError: a key is unknown (suggests the closest one) or a value has the wrong type or range.
+    """
+    tree = kind().model_dump()
+    origins = dict.fromkeys((key for key, _ in leaves(tree)), "default")
+    for origin, settings in layers:
+        _merge(tree, settings)
+        origins.update((key, origin) for key, _ in leaves(settings))
+    try:
+        return kind.model_validate(tree), origins
+    except ValidationError as error:
+        raise _readable(error, kind, origins) from None
+
+
+def leaves(tree: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+    """(dotted key, value) pairs of nested settings."""
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            yield from leaves(value, f"{above}{key}.")
+        else:
+            yield f"{above}{key}", value
+
+
+def _merge(tree: dict[str, Any], settings: Mapping[str, Any]) -> None:
+    for key, value in settings.items():
+        if isinstance(value, Mapping) and isinstance(tree.get(key), dict):
+            _merge(tree[key], value)
+        else:
+            tree[key] = value
+
+
+def _readable(error: ValidationError, kind: type[Config], origins: Mapping[str, str]) -> ConfigError:
+    first = error.errors()[0]
+    key = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        known = [name for name, _ in leaves(kind().model_dump())]
+        return ConfigError(f"unknown key '{key}'.{_closest_key(key, known)}", f"It comes from {origins.get(key, 'a layer')}.")
+    return ConfigError(f"{key} = {first['input']!r}: {first['msg']}", f"It comes from {origins.get(key, 'a layer')}.")
+
+
+def _closest_key(key: str, known: Sequence[str]) -> str:
+    same_leaf = [name for name in known if name.split(".")[-1] == key.split(".")[-1]]
+    return did_you_mean(key, known) or (f" Did you mean '{same_leaf[0]}'?" if same_leaf else "")
+
+
+def to_yaml(config: Config, origins: Mapping[str, str] | None = None) -> str:
+    """The configuration as YAML; with `origins`, each value is followed by where it came from."""
+    return "\n".join(_yaml_lines(config.model_dump(mode="json"), origins or {}, "", 0)) + "\n"
+
+
+def _yaml_lines(
+    tree: Mapping[str, Any], origins: Mapping[str, str], above: str, depth: int
+) -> Iterator[str]:
+    for key, value in tree.items():
+        if isinstance(value, Mapping) and value:
+            yield f"{'  ' * depth}{key}:"
+            yield from _yaml_lines(value, origins, f"{above}{key}.", depth + 1)
+        else:
+            text = yaml.safe_dump({key: value}, default_flow_style=True, width=10**6, allow_unicode=True)
+            origin = origins.get(above + key)
+            yield f"{'  ' * depth}{text.strip()[1:-1]}" + (f"  # {origin}" if origin else "")

@@ -1,0 +1,151 @@
+"""What a run trains on: the rows of each domain, the batches of every step, and nothing of unseen classes."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from jaxtyping import Int
+from numpy.typing import NDArray
+
+from ssl_sbir.data.loading import Batch, Pack
+from ssl_sbir.data.manifest import Domain, Manifest
+from ssl_sbir.errors import DataError
+
+Rows = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class TrainingSet:
+    """Images a run may see.
+
+    Attributes:
+        manifest: all images of the data set.
+        pack: their pixels.
+        rows: readable rows of each domain that belong to this run.
+        classes: names of the seen classes in label order; empty without labels.
+    """
+
+    manifest: Manifest
+    pack: Pack
+    rows: dict[Domain, Rows]
+    classes: tuple[str, ...] = ()
+
+    @classmethod
+    def of(
+        cls, manifest: Manifest, pack: Pack, classes: tuple[str, ...] | None, *, labelled: bool
+    ) -> "TrainingSet":
+        """The readable images of some classes.
+
+        Args:
+            manifest: all images.
+            pack: their pixels, row by row.
+            classes: whose images to take; None takes all images, labelled or not.
+            labelled: whether the run may read the labels.
+
+        Raises:
+            DataError: nothing is left to train on, or labels are wanted where there are none.
+        """
+        rows = {d: _readable(manifest.rows(domain=d, classes=classes), pack) for d in Domain}
+        if not any(len(r) for r in rows.values()):
+            raise DataError(
+                f"{manifest.name} has no readable image to train on", "ssl-sbir data verify says why."
+            )
+        if labelled:
+            classes = classes or manifest.classes
+            _refuse_one_sided(manifest, rows, classes)
+        return cls(manifest, pack, rows, (classes or ()) if labelled else ())
+
+    @cached_property
+    def labels(self) -> Int[torch.Tensor, " n"]:
+        """Label of every row of the manifest as an index into `classes`; -1 where there is none."""
+        table = torch.full((len(self.manifest.classes) + 1,), -1, dtype=torch.int64)
+        place = {name: i for i, name in enumerate(self.classes)}
+        for code, name in enumerate(self.manifest.classes):
+            table[code] = place.get(name, -1)
+        return table[torch.from_numpy(self.manifest.label.astype(np.int64))]
+
+    def batch(self, rows: Rows) -> Batch:
+        """The images of some rows, uint8, with their labels (all -1 without labels)."""
+        index = torch.from_numpy(rows)
+        return Batch(
+            image=self.pack.batch(rows),
+            domain=torch.from_numpy(self.manifest.domain[rows].astype(np.int64)),
+            label=self.labels[index],
+            row=index,
+            text=None,
+        )
+
+
+def _readable(rows: Rows, pack: Pack) -> Rows:
+    return rows[pack.ok[rows]]
+
+
+def _refuse_one_sided(manifest: Manifest, rows: dict[Domain, Rows], classes: tuple[str, ...]) -> None:
+    for domain, what in ((Domain.SKETCH, "sketch"), (Domain.PHOTO, "photo")):
+        there = {manifest.classes[code] for code in np.unique(manifest.label[rows[domain]]) if code >= 0}
+        missing = sorted(set(classes) - there)
+        if missing:
+            raise DataError(
+                f"class '{missing[0]}' of {manifest.name} has no readable {what}"
+                + (f" (and {len(missing) - 1} more classes)" if len(missing) > 1 else ""),
+                "Fine-tuning needs both sides of every seen class: add images, or leave the class out.",
+            )
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Which rows each step reads: a pure function of seed and step, so that any step can be resumed.
+
+    In each epoch of a domain every row of it comes once, in a new order.
+
+    Attributes:
+        rows: rows of each domain.
+        sizes: how many of each domain a batch holds.
+        seed: decides the orders.
+    """
+
+    rows: dict[Domain, Rows]
+    sizes: dict[Domain, int]
+    seed: int
+
+    @classmethod
+    def of(cls, data: TrainingSet, sketches: int, photos: int, seed: int) -> "Schedule":
+        """Batches of that many sketches and photos; an absent domain gives its places to the other.
+
+        Raises:
+            DataError: a batch is larger than the data it is drawn from.
+        """
+        sizes = {Domain.SKETCH: sketches, Domain.PHOTO: photos}
+        present = {d: n for d, n in sizes.items() if len(data.rows[d]) and n}
+        if not present:
+            raise DataError(
+                f"{data.manifest.name} has none of the images that a batch asks for", "See batch.*."
+            )
+        if len(present) == 1:
+            present = {d: sum(sizes.values()) for d in present}
+        for d, n in present.items():
+            if n > len(data.rows[d]):
+                raise DataError(
+                    f"a batch wants {n} {d.name.lower()} images but {data.manifest.name} has {len(data.rows[d])}",
+                    f"Lower batch.{'sketches' if d is Domain.SKETCH else 'photos'} with --set.",
+                )
+        return cls({d: data.rows[d] for d in present}, present, seed)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Steps until every row of the larger domain came once (a rest below one batch is put off)."""
+        return max(len(self.rows[d]) // n for d, n in self.sizes.items())
+
+    def step(self, step: int) -> Rows:
+        """Rows of step `step`: its sketches first, then its photos."""
+        return np.concatenate([self._domain_rows(d, step) for d in sorted(self.sizes)])
+
+    def _domain_rows(self, domain: Domain, step: int) -> Rows:
+        size, rows = self.sizes[domain], self.rows[domain]
+        epoch, place = divmod(step, len(rows) // size)
+        return self._order(domain, epoch)[place * size : (place + 1) * size]
+
+    def _order(self, domain: Domain, epoch: int) -> Rows:
+        generator = np.random.default_rng((self.seed, int(domain), epoch))
+        return self.rows[domain][generator.permutation(len(self.rows[domain]))]

@@ -1,0 +1,243 @@
+"""The only training loop: any recipe, on any device, with checkpoints that a crash can't spoil."""
+
+import time
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from ssl_sbir.checkpoint import checkpoints, load_checkpoint, save_checkpoint
+from ssl_sbir.data.loading import Batch
+from ssl_sbir.data.training import Schedule, TrainingSet
+from ssl_sbir.encoders import Encoder, save_encoder
+from ssl_sbir.errors import RunError
+from ssl_sbir.optim import learning_rate, optimizer_of
+from ssl_sbir.progress import Counter, progress
+from ssl_sbir.recipe import Recipe
+from ssl_sbir.run import RunFolder
+from ssl_sbir.seeding import seed_everything
+
+LOG_STEPS = 10
+
+
+@dataclass(frozen=True)
+class Devices:
+    """Where a run computes: accelerator (auto, cpu, cuda, mps), processes per node, and nodes."""
+
+    accelerator: str = "auto"
+    devices: int = 1
+    nodes: int = 1
+
+
+def fit(
+    recipe: Recipe, encoder: Encoder, data: TrainingSet, run: RunFolder, where: Devices | None = None
+) -> Encoder:
+    """Trains an encoder by a recipe, from the run's last checkpoint if it has one, and exports it.
+
+    Args:
+        recipe: method and settings.
+        encoder: the starting point.
+        data: images the run may see.
+        run: receives metrics, checkpoints and the exported model.
+        where: devices; a single one by default.
+
+    Returns:
+        The trained encoder, in evaluation mode, as exported to `run.path / "model"`.
+
+    Raises:
+        RunError: the loss stopped being a number, or a checkpoint doesn't fit.
+        DataError: a batch is larger than the data.
+    """
+    schedule = Schedule.of(data, recipe.config.batch.sketches, recipe.config.batch.photos, recipe.config.seed)
+    fabric = _fabric(recipe, where or Devices())
+    fabric.launch()
+    seed_everything(recipe.config.seed)
+    state = _State.of(recipe, encoder, data, fabric, total_steps(recipe, schedule))
+    state.resume(run)
+    if fabric.is_global_zero:
+        run.forget_metrics_after(state.step)
+    _train(state, schedule, data, run)
+    trained = state.exportable()
+    if fabric.is_global_zero:
+        save_encoder(trained, run.path / "model")
+    fabric.barrier()
+    return trained
+
+
+def total_steps(recipe: Recipe, schedule: Schedule) -> int:
+    """How many optimiser steps a run takes."""
+    optim = recipe.config.optim
+    steps = max(round(optim.epochs * schedule.steps_per_epoch / optim.accumulate), 1)
+    return min(steps, optim.max_steps or steps)
+
+
+class _Step(nn.Module):
+    """The recipe's loss as a module's forward, so that gradients are synchronised between processes."""
+
+    def __init__(self, recipe: Recipe, model: nn.Module) -> None:
+        super().__init__()
+        self.recipe, self.model = recipe, model
+
+    def forward(self, batch: Batch) -> Mapping[str, Tensor]:
+        return self.recipe.loss(self.model, batch)
+
+
+@dataclass
+class _State:
+    recipe: Recipe
+    fabric: Fabric
+    model: nn.Module
+    steps: Any
+    optimizer: Any
+    average: AveragedModel | None
+    total: int
+    step: int = 0
+    waited: float = field(default=0.0)
+
+    @classmethod
+    def of(cls, recipe: Recipe, encoder: Encoder, data: TrainingSet, fabric: Fabric, total: int) -> "_State":
+        model = recipe.build(encoder, data.classes).to(fabric.device, memory_format=torch.channels_last)
+        recipe.prepare(model, data)
+        if recipe.config.compile:
+            model.encoder.compile()
+        step = _Step(recipe, model)
+        steps, optimizer = fabric.setup(step, optimizer_of(step, recipe.config.optim))
+        decay = recipe.config.optim.ema
+        average = (
+            AveragedModel(model.encoder, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)
+            if decay
+            else None
+        )
+        return cls(recipe, fabric, model, steps, optimizer, average, total)
+
+    @property
+    def modules(self) -> dict[str, nn.Module]:
+        return {"model": self.model} | ({"average": self.average} if self.average else {})
+
+    def resume(self, run: RunFolder) -> None:
+        places = checkpoints(run.path / "checkpoints")
+        if places:
+            self.step = load_checkpoint(places[-1], self.modules, self.optimizer.optimizer)["step"]
+
+    def save(self, run: RunFolder) -> None:
+        if self.fabric.is_global_zero:
+            save_checkpoint(run.path / "checkpoints", self.step, self.modules, self.optimizer.optimizer)
+
+    def exportable(self) -> Encoder:
+        return (self.average.module if self.average else self.model.encoder).eval()
+
+
+def _train(state: _State, schedule: Schedule, data: TrainingSet, run: RunFolder) -> None:
+    config = state.recipe.config
+    with progress(state.total, f"{state.recipe.name}", "step") as counter:
+        counter.done = state.step
+        started, seen = time.monotonic(), 0
+        for batches in _batches(state, schedule, data):
+            terms = _take_step(state, batches)
+            seen += sum(len(b.row) for b in batches) * state.fabric.world_size
+            _report(state, terms, run, counter, schedule, seen / (time.monotonic() - started), started)
+            if state.step % config.checkpoint_steps == 0 or state.step == state.total:
+                _refuse_nan(terms, state.step)
+                state.save(run)
+
+
+def _batches(state: _State, schedule: Schedule, data: TrainingSet) -> Iterator[list[Batch]]:
+    """The batches of each remaining step, read one step ahead; counts the time spent waiting for them."""
+    accumulate, rank, world = state.recipe.config.optim.accumulate, state.fabric.global_rank, state.fabric.world_size
+
+    def read(step: int) -> list[Batch]:
+        return [data.batch(schedule.step(step * accumulate + i)[rank::world]) for i in range(accumulate)]
+
+    with ThreadPoolExecutor(1) as reader:
+        ahead = reader.submit(read, state.step)
+        for step in range(state.step, state.total):
+            asked = time.monotonic()
+            batches = ahead.result()
+            state.waited += time.monotonic() - asked
+            if step + 1 < state.total:
+                ahead = reader.submit(read, step + 1)
+            yield batches
+
+
+def _take_step(state: _State, batches: list[Batch]) -> dict[str, Tensor]:
+    config, totals = state.recipe.config.optim, dict[str, Tensor]()
+    seed_everything(state.recipe.config.seed, state.step, state.fabric.global_rank)
+    for group in state.optimizer.param_groups:
+        group["lr"] = learning_rate(config, state.step, state.total)
+    state.model.train()
+    for i, batch in enumerate(batches):
+        with state.fabric.no_backward_sync(state.steps, enabled=i + 1 < len(batches)):
+            terms = state.steps(batch.to(state.fabric.device))
+            state.fabric.backward(torch.stack(list(terms.values())).sum() / len(batches))
+        for name, term in terms.items():
+            totals[name] = totals.get(name, 0.0) + term.detach() / len(batches)
+    if config.clip:
+        state.fabric.clip_gradients(state.steps, state.optimizer, max_norm=config.clip, error_if_nonfinite=False)
+    state.optimizer.step()
+    state.optimizer.zero_grad(set_to_none=True)
+    state.step += 1
+    state.recipe.after_step(state.model, state.step / state.total)
+    if state.average is not None:
+        state.average.update_parameters(state.model.encoder)
+    return totals
+
+
+def _report(
+    state: _State,
+    terms: dict[str, Tensor],
+    run: RunFolder,
+    counter: Counter,
+    schedule: Schedule,
+    rate: float,
+    started: float,
+) -> None:
+    if state.step % LOG_STEPS and state.step != state.total:
+        counter.advance(1)
+        return
+    _refuse_nan(terms, state.step)
+    values = {name: term.item() for name, term in terms.items()}
+    elapsed = time.monotonic() - started
+    epoch = state.step * state.recipe.config.optim.accumulate / schedule.steps_per_epoch
+    wait = state.waited / max(elapsed, 1e-9)
+    counter.advance(1, epoch=f"{epoch:.1f}", **values, images=f"{rate:.0f}/s", wait=f"{wait:.0%}")
+    if state.fabric.is_global_zero:
+        lr = state.optimizer.param_groups[0]["lr"]
+        facts = {"step": state.step, "epoch": round(epoch, 4), "lr": lr, **values}
+        run.log_metrics({**facts, "images_per_s": round(rate, 1), "data_wait": round(wait, 4)})
+
+
+def _refuse_nan(terms: dict[str, Tensor], step: int) -> None:
+    for name, term in terms.items():
+        if not torch.isfinite(term):
+            raise RunError(
+                f"the loss term '{name}' is {term.item()} at step {step}",
+                "Lower the learning rate (--set optim.lr=…); the last checkpoint is kept.",
+            )
+
+
+def _fabric(recipe: Recipe, where: Devices) -> Fabric:
+    precision = recipe.config.precision
+    return Fabric(
+        accelerator=where.accelerator,
+        devices=where.devices,
+        num_nodes=where.nodes,
+        precision=fast_precision(where.accelerator) if precision == "auto" else precision,  # type: ignore[arg-type]
+    )
+
+
+def fast_precision(accelerator: str) -> str:
+    """`bf16-mixed` where the processor computes in bfloat16, `32-true` elsewhere (emulation is 20× slower)."""
+    if accelerator in ("auto", "cuda", "gpu") and torch.cuda.is_available():
+        return "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "32-true"
+    if accelerator in ("auto", "mps") and torch.backends.mps.is_available():
+        return "32-true"
+    return "bf16-mixed" if _cpu_has_bf16() else "32-true"
+
+
+def _cpu_has_bf16() -> bool:
+    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()

@@ -1,0 +1,102 @@
+"""Keeping what a classifier knows while its encoder learns something else (SAKE, ICCV 2019)."""
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from ssl_sbir.data.manifest import Domain
+from ssl_sbir.data.training import TrainingSet
+from ssl_sbir.encoders import Encoder, Projected
+from ssl_sbir.errors import ConfigError
+from ssl_sbir.progress import progress
+
+
+def factorised(classifier: nn.Linear, width: int) -> tuple[nn.Linear, nn.Linear]:
+    """A classifier split in two linear layers that together are its best approximation of that rank.
+
+    With W = U S V^T the first layer is S_d V_d^T (no bias), the second U_d with the classifier's bias
+    (SAKE, section 3.4: the code starts where ImageNet's knowledge lies).
+
+    Args:
+        classifier: in → classes.
+        width: d, at most the smaller of both.
+
+    Returns:
+        (in → d, d → classes).
+
+    Raises:
+        ConfigError: the width is larger than the classifier's rank can be.
+    """
+    weight = classifier.weight.detach()
+    if width > min(weight.shape):
+        raise ConfigError(f"code = {width} exceeds {min(weight.shape)}, the teacher's rank", "Lower it.")
+    u, s, vt = torch.linalg.svd(weight, full_matrices=False)
+    first = nn.Linear(weight.shape[1], width, bias=False)
+    second = nn.Linear(width, weight.shape[0])
+    with torch.no_grad():
+        first.weight.copy_(s[:width, None] * vt[:width])
+        second.weight.copy_(u[:, :width])
+        second.bias.copy_(classifier.bias)
+    return first, second
+
+
+def classifier_of(teacher: Encoder, name: str) -> nn.Linear:
+    """The teacher's ImageNet head.
+
+    Raises:
+        ConfigError: it has none.
+    """
+    classifier = teacher.classifier()
+    if classifier is None:
+        raise ConfigError(f"teacher = '{name}' has no classifier", "Choose one that has: efficientnet_lite0.")
+    return classifier
+
+
+def coded(encoder: Encoder, code: nn.Linear) -> Projected:
+    """The encoder with a linear code on it; one that already ends in a code of that width keeps its own.
+
+    An encoder of another width than the code's input gets a code started at random.
+    """
+    if isinstance(encoder, Projected) and encoder.width == code.out_features:
+        return encoder
+    fits = encoder.width == code.in_features
+    return Projected(encoder, code if fits else nn.Linear(encoder.width, code.out_features, bias=False))
+
+
+class Answers:
+    """A teacher's logits for the photos of a run, asked once and looked up by row.
+
+    Args:
+        logits: [photos, classes].
+        place: [rows of the manifest] → row of `logits`, -1 where nothing was asked.
+    """
+
+    def __init__(self, logits: Float[Tensor, "photos classes"], place: Int[Tensor, " rows"]) -> None:
+        self.logits, self.place = logits, place
+
+    def __call__(self, row: Int[Tensor, " b"]) -> Float[Tensor, "b classes"]:
+        """The logits of some rows of the manifest, [b, classes], on the rows' device."""
+        return self.logits[self.place[row.cpu()]].to(row.device)
+
+    @classmethod
+    @torch.no_grad()
+    def of(cls, teacher: Encoder, data: TrainingSet, batch_size: int = 64) -> "Answers":
+        """Asks a teacher about every photo of a run, as it is.
+
+        Raises:
+            ConfigError: the teacher has no classifier.
+        """
+        rows = data.rows[Domain.PHOTO]
+        place = torch.full((len(data.manifest),), -1, dtype=torch.int64)
+        place[torch.from_numpy(rows)] = torch.arange(len(rows))
+        head = classifier_of(teacher, "teacher")
+        logits = torch.empty(len(rows), head.out_features)
+        teacher.eval()
+        with progress(len(rows), "asking the teacher") as counter:
+            for start in range(0, len(rows), batch_size):
+                batch = data.batch(rows[start : start + batch_size]).to(head.weight.device)
+                logits[start : start + batch_size] = head(teacher(batch.image, batch.domain)).cpu()
+                counter.advance(len(batch.row))
+        return cls(logits, place)
+
+

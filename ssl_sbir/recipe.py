@@ -1,0 +1,150 @@
+"""What a recipe is: one training method, with its settings and its loss, and nothing of the loop around it."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
+
+import torch
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from torch import Tensor, nn
+
+from ssl_sbir.augment import Augment, AugmentConfig
+from ssl_sbir.config import Config
+from ssl_sbir.data.loading import Batch
+from ssl_sbir.encoders import Encoder
+from ssl_sbir.registry import Registry
+
+if TYPE_CHECKING:
+    from ssl_sbir.data.training import TrainingSet
+
+Stage = Literal["pretraining", "finetuning"]
+
+
+class EncoderConfig(Config):
+    """Which encoder a run starts from."""
+
+    name: str = Field("efficientnet_lite0", description="encoder to start from (ssl-sbir encoders)")
+    size: int = Field(96, ge=32, le=1024, description="side of the square input, in pixels")
+    pretrained: bool = Field(True, description="start from the encoder's published weights")
+
+
+class BatchConfig(Config):
+    """What a batch holds; a domain that the data lacks gives its places to the other."""
+
+    sketches: NonNegativeInt = Field(32, description="sketches in a batch")
+    photos: NonNegativeInt = Field(32, description="photos in a batch")
+
+
+class OptimConfig(Config):
+    """How weights are stepped."""
+
+    name: Literal["adamw", "adam", "sgd"] = Field("adamw", description="optimiser; sgd has Nesterov momentum .9")
+    lr: PositiveFloat = Field(3e-4, description="largest learning rate")
+    weight_decay: NonNegativeFloat = Field(0.01, description="weight decay; none on biases and norms")
+    schedule: Literal["cosine", "exponential", "constant"] = Field(
+        "cosine", description="course of the learning rate after the warm-up; exponential ends at lr/1000"
+    )
+    warmup: float = Field(0.1, ge=0, lt=1, description="share of all steps in which the rate rises linearly")
+    epochs: PositiveFloat = Field(10.0, description="passes over the larger domain")
+    max_steps: PositiveInt | None = Field(None, description="stop after so many steps, if that is sooner")
+    clip: NonNegativeFloat = Field(5.0, description="largest gradient norm; 0 = no clipping")
+    accumulate: PositiveInt = Field(1, description="batches whose gradients make one step")
+    ema: float = Field(0.0, ge=0, lt=1, description="decay of an average of the weights that is exported; 0 = off")
+
+
+class RecipeConfig(Config):
+    """Settings that every recipe has; a recipe's own Config adds its terms and overrides the defaults."""
+
+    seed: NonNegativeInt = Field(0, description="decides every random choice")
+    encoder: EncoderConfig = Field(EncoderConfig(), description="")
+    batch: BatchConfig = Field(BatchConfig(), description="")
+    augment: AugmentConfig = Field(AugmentConfig(), description="")
+    optim: OptimConfig = Field(OptimConfig(), description="")
+    precision: Literal["auto", "32-true", "bf16-mixed"] = Field(
+        "auto", description="auto: bf16 where the processor has it, else 32 bit"
+    )
+    compile: bool = Field(False, description="torch.compile the encoder")
+    checkpoint_steps: PositiveInt = Field(100, description="steps between checkpoints; a crash loses no more")
+
+
+C = TypeVar("C", bound=RecipeConfig)
+
+
+class Recipe(Generic[C]):
+    """One method. A recipe builds a module and names its loss terms; the engine does everything else.
+
+    Subclasses set `Config`, `stage`, `summary` and `paper`, and define `build` and `loss`. The module that
+    `build` returns has an attribute `encoder`, which the run exports. State that must survive a crash lives
+    in the module's buffers.
+    """
+
+    Config: ClassVar[type[RecipeConfig]] = RecipeConfig
+    stage: ClassVar[Stage]
+    summary: ClassVar[str]
+    paper: ClassVar[str] = "–"
+    name: ClassVar[str] = ""
+
+    def __init__(self, config: C) -> None:
+        self.config = config
+        self.augment = Augment(config.augment)
+
+    def build(self, encoder: Encoder, classes: tuple[str, ...]) -> nn.Module:
+        """The module to train, with the encoder to export as its attribute `encoder`.
+
+        Args:
+            encoder: the starting point, already with its weights.
+            classes: names of the seen classes in label order; empty in pretraining.
+        """
+        raise NotImplementedError
+
+    def prepare(self, model: nn.Module, data: "TrainingSet") -> None:
+        """Computes once, before the first step, what stays constant (a teacher's answers, say)."""
+
+    def loss(self, model: Any, batch: Batch) -> Mapping[str, Tensor]:
+        """Named scalar terms, already weighted; the engine minimises their sum and logs each.
+
+        Args:
+            model: what `build` returned.
+            batch: images as floats in 0..1, not yet augmented.
+        """
+        raise NotImplementedError
+
+    def after_step(self, model: Any, progress: float) -> None:
+        """Updates that follow a step, such as a momentum encoder's; `progress` runs from 0 to 1."""
+
+
+class Frozen(nn.Module):
+    """A network that is never trained nor saved: it is rebuilt from its source.
+
+    Args:
+        network: put into evaluation mode, without gradients.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network.requires_grad_(False).eval()
+
+    @torch.no_grad()
+    def forward(self, *inputs: Any) -> Any:
+        return self.network(*inputs)
+
+    def train(self, mode: bool = True) -> "Frozen":  # noqa: ARG002 - evaluation mode whatever its owner's
+        return super().train(False)
+
+    def state_dict(self, *args: Any, destination: Any = None, **kwargs: Any) -> Any:  # noqa: ARG002
+        return {} if destination is None else destination
+
+    def _load_from_state_dict(self, *args: Any) -> None:
+        pass
+
+
+RECIPES: Registry[type[Recipe]] = Registry("recipe", "ssl-sbir recipes list", "ssl_sbir.recipes")
+
+
+def register(name: str) -> Any:
+    """A decorator that enters a recipe under `name`."""
+
+    def enter(kind: type[Recipe]) -> type[Recipe]:
+        kind.name = name
+        return RECIPES.register(name)(kind)
+
+    return enter

@@ -1,0 +1,165 @@
+"""The run folder: everything a run left behind, readable without running anything."""
+
+import json
+import shutil
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from ssl_sbir.errors import RunError
+from ssl_sbir.files import atomic_folder, write_atomic
+
+if TYPE_CHECKING:
+    from ssl_sbir.encoders import Encoder
+
+PROVENANCE = "provenance.json"
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """One run on disk.
+
+    Layout: `config.yaml`, `provenance.json`, `metrics.jsonl`, `checkpoints/step-*/`, `model/`,
+    `evaluate/<split>/`, `explain/`.
+    """
+
+    path: Path
+
+    @classmethod
+    def open(cls, path: Path | str) -> "RunFolder":
+        """The run that lies in that folder.
+
+        Raises:
+            RunError: there is no folder, or it isn't a run's.
+        """
+        path = Path(path)
+        if not path.is_dir():
+            raise RunError(f"no run folder at {path}", "Name the folder that a training command wrote (--out).")
+        if not (path / PROVENANCE).is_file():
+            raise RunError(f"{path} is not a run folder: it has no {PROVENANCE}", "Name a run's folder.")
+        return cls(path)
+
+    @classmethod
+    def create(
+        cls, path: Path, config_yaml: str, provenance: Mapping[str, Any], *, overwrite: bool = False
+    ) -> "RunFolder":
+        """A new run folder with its configuration and provenance; whole or not there at all.
+
+        Raises:
+            RunError: the folder is taken by a run (and `overwrite` is off) or by other files.
+        """
+        refuse_taken(path, overwrite=overwrite)
+        with atomic_folder(path) as folder:
+            (folder / "config.yaml").write_text(config_yaml, encoding="utf-8")
+            (folder / PROVENANCE).write_text(_json(provenance), encoding="utf-8")
+        return cls(path)
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The settings the run was made with."""
+        return yaml.safe_load((self.path / "config.yaml").read_text(encoding="utf-8")) or {}
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """Command, versions, data and split hashes, seed and device."""
+        return read_json(self.path / PROVENANCE)
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run ended and exported its model."""
+        return (self.path / "model" / "model.safetensors").is_file()
+
+    def encoder(self) -> "Encoder":
+        """The exported encoder.
+
+        Raises:
+            RunError: the run is unfinished or its model is damaged.
+        """
+        from ssl_sbir.encoders import load_exported  # the encoders' room reads run folders too
+
+        if not self.finished:
+            raise RunError(f"{self.path} has no model yet: the run is unfinished", "Finish it with --resume.")
+        return load_exported(self.path / "model")
+
+    def add_provenance(self, **facts: Any) -> None:
+        """Writes further facts beside those of the start."""
+        write_atomic(self.path / PROVENANCE, _json({**self.provenance, **facts}))
+
+    def log_metrics(self, facts: Mapping[str, Any]) -> None:
+        """Appends one line to `metrics.jsonl`."""
+        with (self.path / "metrics.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps(facts) + "\n")
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """The whole lines of `metrics.jsonl`; a line cut off by a crash is left out."""
+        path = self.path / "metrics.jsonl"
+        lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+        return [json.loads(line) for line in lines if line.endswith("}")]
+
+    def forget_metrics_after(self, step: int) -> None:
+        """Drops what was logged past a step, so that a resumed run logs each step once."""
+        kept = [json.dumps(facts) for facts in self.metrics() if facts["step"] <= step]
+        write_atomic(self.path / "metrics.jsonl", "".join(line + "\n" for line in kept))
+
+
+def refuse_taken(path: Path, *, overwrite: bool) -> None:
+    """Makes sure that a new run may be written to `path`; with `overwrite`, an older run there gives way.
+
+    Raises:
+        RunError: a run lies there and `overwrite` is off, or other files do.
+    """
+    if not path.exists() or (path.is_dir() and not any(path.iterdir())):
+        return
+    if not (path / PROVENANCE).is_file():
+        raise RunError(f"{path} already holds something that is not a run", "Choose another folder with --out.")
+    if not overwrite:
+        raise RunError(
+            f"{path} already holds a run ({describe(RunFolder(path))}).",
+            f"Go on with it: --resume    Start over: --overwrite    Elsewhere: --out {_free_name(path)}",
+        )
+    shutil.rmtree(path)
+
+
+def describe(run: RunFolder) -> str:
+    """A run in a few words: whether and when it ended, its recipe and its split."""
+    facts = run.provenance
+    marker = run.path / ("model" if run.finished else PROVENANCE)
+    state = "finished" if run.finished else "unfinished, last written"
+    split = (facts.get("split") or {}).get("name")
+    what = f"{facts.get('recipe', 'unknown recipe')}" + (f" on {split}" if split else "")
+    return f"{state} {_ago(time.time() - marker.stat().st_mtime)} ago, {what}"
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The object in a JSON file.
+
+    Raises:
+        RunError: the file is missing or damaged.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise RunError(f"cannot read {path}: {error}", "The run is damaged: make it anew.") from error
+
+
+def _json(facts: Mapping[str, Any]) -> str:
+    return json.dumps(facts, indent=1, ensure_ascii=False, default=str) + "\n"
+
+
+def _free_name(path: Path) -> Path:
+    number = 2
+    while (free := path.with_name(f"{path.name}-{number}")).exists():
+        number += 1
+    return free
+
+
+def _ago(seconds: float) -> str:
+    for size, unit in ((86400, "day"), (3600, "hour"), (60, "minute"), (1, "second")):
+        if seconds >= size:
+            count = int(seconds // size)
+            return f"{count} {unit}" + ("s" if count > 1 else "")
+    return "a moment"

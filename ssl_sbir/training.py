@@ -1,0 +1,206 @@
+"""A training run from its settings to its folder: what the commands `pretrain` and `finetune` do."""
+
+import platform
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from ssl_sbir import __version__, recipes
+from ssl_sbir.config import Layer, parse_assignments, read_yaml, resolve, to_yaml
+from ssl_sbir.data.loading import Pack, prepare
+from ssl_sbir.data.manifest import Manifest
+from ssl_sbir.data.readers import open_data
+from ssl_sbir.data.splits import Split
+from ssl_sbir.data.training import TrainingSet
+from ssl_sbir.encoders import Encoder, load_encoder
+from ssl_sbir.engine import Devices, fit
+from ssl_sbir.errors import ConfigError, RunError
+from ssl_sbir.recipe import Recipe, RecipeConfig, Stage
+from ssl_sbir.run import RunFolder, refuse_taken
+
+VERSIONED = ("torch", "torchvision", "lightly", "kornia", "timm", "transformers", "numpy")
+
+
+@dataclass(frozen=True)
+class Order:
+    """What a training command was asked for.
+
+    Attributes:
+        recipe: a name or a `.py` file.
+        data: data spec, such as "folder:pets".
+        out: the run folder to write.
+        split: a published split, a JSON file, or None.
+        start: a run folder whose weights to start from (`--from`).
+        preset: a named set of settings.
+        config_file: YAML with settings.
+        settings: `key=value` texts.
+        resume: go on with the run in `out`.
+        overwrite: replace the run in `out`.
+        strict: refuse broken images instead of leaving them out.
+        where: devices.
+    """
+
+    recipe: str
+    data: str
+    out: Path
+    split: str | None = None
+    start: Path | None = None
+    preset: str | None = None
+    config_file: Path | None = None
+    settings: Sequence[str] = ()
+    resume: bool = False
+    overwrite: bool = False
+    strict: bool = False
+    where: Devices = field(default_factory=Devices)
+
+
+def configured(order: Order, stage: Stage) -> tuple[Recipe, dict[str, str]]:
+    """The recipe with its settings, and where each setting came from.
+
+    Raises:
+        ConfigError: unknown recipe, one of the other stage, or a wrong setting.
+    """
+    kind = recipes.load(order.recipe)
+    if kind.stage != stage:
+        other = "finetune" if stage == "pretraining" else "pretrain"
+        raise ConfigError(f"'{order.recipe}' is a {kind.stage} recipe", f"ssl-sbir {other} {order.recipe} …")
+    layers: list[Layer] = []
+    if order.preset:
+        layers.append((f"preset {order.preset}", recipes.preset(order.preset, kind)))
+    if order.config_file:
+        layers.append((str(order.config_file), read_yaml(order.config_file)))
+    layers.append(("--set", parse_assignments(order.settings)))
+    config, origins = resolve(kind.Config, layers)
+    return kind(config), origins
+
+
+def train(order: Order, stage: Stage, say: Any = print) -> RunFolder:
+    """Runs a recipe on a data set and leaves a run folder.
+
+    Args:
+        order: what to do.
+        stage: pretraining (labels are never read) or finetuning (labels of seen classes are).
+        say: prints a line for people.
+
+    Returns:
+        The finished run.
+
+    Raises:
+        SslSbirError: data, settings, encoder or run folder are wrong; nothing is left half-written.
+    """
+    recipe, _ = configured(order, stage)
+    if not order.resume:
+        refuse_taken(order.out, overwrite=False) if not order.overwrite else None
+    manifest = open_data(order.data)
+    split = chosen_split(order.split, manifest, stage)
+    encoder = _start(order, recipe.config)
+    pack = prepare(manifest, encoder.preprocess.size, fit=encoder.preprocess.fit, strict=order.strict)
+    data = TrainingSet.of(manifest, pack, split.seen if split else None, labelled=stage == "finetuning")
+    _introduce(recipe, data, pack, say)
+    facts = _provenance(order, recipe, manifest, split, data)
+    run = _resumed(order, recipe, facts) if order.resume else None
+    run = run or RunFolder.create(order.out, to_yaml(recipe.config), facts, overwrite=order.overwrite)
+    fit(recipe, encoder, data, run, order.where)
+    return run
+
+
+def chosen_split(name: str | None, manifest: Manifest, stage: Stage) -> Split | None:
+    """The split of that name cut down to the classes that are there; without a name, a hashed one.
+
+    Pretraining without a named split takes every image, labelled or not, and needs no split.
+    """
+    if name is None:
+        return Split.hashed(manifest.classes) if stage == "finetuning" else None
+    return Split.load(name).restrict(manifest.classes)
+
+
+def _start(order: Order, config: RecipeConfig) -> Encoder:
+    if order.start is None:
+        wanted = config.encoder
+        return load_encoder(wanted.name, size=wanted.size, pretrained=wanted.pretrained)
+    return RunFolder.open(order.start).encoder()
+
+
+def _introduce(recipe: Recipe, data: TrainingSet, pack: Pack, say: Any) -> None:
+    sketches, photos = (len(data.rows[d]) for d in sorted(data.rows))
+    labels = f"{len(data.classes)} classes" if data.classes else "labels not used"
+    say(f"photos {photos:,} · sketches {sketches:,} · {labels}")
+    if pack.broken:
+        names = ", ".join(f"{b.key} ({b.reason})" for b in pack.broken[:3])
+        say(f"{len(pack.broken)} unreadable images left out: {names}{' …' if len(pack.broken) > 3 else ''}")
+    config = recipe.config
+    say(f"{recipe.name} · encoder {config.encoder.name} · {pack.images.shape[1]} px · seed {config.seed}")
+
+
+def _provenance(
+    order: Order, recipe: Recipe, manifest: Manifest, split: Split | None, data: TrainingSet
+) -> dict[str, Any]:
+    seen = sorted({manifest.classes[code] for rows in data.rows.values() for code in manifest.label[rows] if code >= 0})
+    return {
+        "stage": recipe.stage,
+        "recipe": recipe.name,
+        "command": sys.argv[1:],
+        "data": order.data,
+        "manifest_sha256": manifest.sha256,
+        "split": split and {"name": split.name, "seen": split.seen, "unseen": split.unseen, "sha256": split.sha256},
+        "trained_classes": seen,
+        "labels_used": bool(data.classes),
+        "images": {d.name.lower(): len(rows) for d, rows in data.rows.items()},
+        "left_out": [b.key for b in data.pack.broken],
+        "start": _beginning(order, recipe),
+        "from": str(order.start) if order.start else None,
+        "seed": recipe.config.seed,
+        "versions": {"ssl-sbir": __version__, "python": platform.python_version(), **_versions()},
+        "git": _git_commit(),
+    }
+
+
+def _beginning(order: Order, recipe: Recipe) -> dict[str, Any]:
+    """The encoder at the root of a chain of runs: what the frozen row of an evaluation shows."""
+    if order.start is not None:
+        return dict(RunFolder.open(order.start).provenance["start"])
+    return recipe.config.encoder.model_dump()
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for name in VERSIONED:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _git_commit() -> str | None:
+    """The commit of the checkout the package runs from, with a mark when it has changes; None elsewhere."""
+    root = Path(__file__).parents[1]
+    if not (root / ".git").exists():
+        return None
+    try:
+        told = subprocess.run(
+            ["git", "describe", "--always", "--dirty"], cwd=root, capture_output=True, text=True, check=True
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return told.stdout.strip()
+
+
+def _resumed(order: Order, recipe: Recipe, facts: Mapping[str, Any]) -> RunFolder:
+    run = RunFolder.open(order.out)
+    if run.finished:
+        raise RunError(f"{order.out} is finished: nothing to resume", "Start over with --overwrite.")
+    made = run.provenance
+    for key in ("recipe", "manifest_sha256", "start"):
+        if made[key] != facts[key]:
+            raise RunError(
+                f"{order.out} was made with another {key.replace('_', ' ')} ({made[key]})",
+                "Resume with the command that started it, or start over with --overwrite.",
+            )
+    if run.config != RecipeConfig.model_dump(recipe.config, mode="json"):
+        raise RunError(f"{order.out} was made with other settings", f"They are in {order.out}/config.yaml.")
+    return run
