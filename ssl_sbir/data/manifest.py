@@ -1,0 +1,138 @@
+"""What images exist, as columns: building or moving a manifest never reads a pixel."""
+
+import hashlib
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, replace
+from enum import IntEnum
+from functools import cached_property
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from ssl_sbir.data.names import normalise
+from ssl_sbir.data.strings import Strings
+
+__all__ = ["Domain", "ImageSource", "Manifest", "Strings"]
+
+
+class Domain(IntEnum):
+    """The two kinds of image; the tag that a conditioned encoder is told."""
+
+    SKETCH = 0
+    PHOTO = 1
+
+
+@runtime_checkable
+class ImageSource(Protocol):
+    """Where the pixels behind a manifest's keys come from."""
+
+    def open(self, key: str, size: int) -> Image.Image:
+        """The image of a key, in any mode; `size` in pixels is what a vector drawing is rendered at."""
+
+    def fingerprint(self, keys: Iterable[str]) -> str:
+        """A hash that changes when an image behind one of the keys changes; reads no pixel."""
+
+    def path(self, key: str) -> Path | None:
+        """The file of a key, or None where there is none."""
+
+
+@dataclass(frozen=True, eq=False)
+class Manifest:
+    """The images of one data set, a row each.
+
+    Attributes:
+        name: the spec it was opened from, such as "folder:pets".
+        source: opens the images.
+        keys: n names that `source` understands.
+        domain: uint8 [n], a `Domain`.
+        label: int32 [n], index into `classes`, −1 for none.
+        classes: class names, normalised and sorted.
+        instance: int64 [n], equal for a sketch and the photo it was drawn from, −1 for none.
+        texts: distinct descriptions.
+        text: int32 [n], row of `texts`, −1 for none.
+        warnings: what was skipped or looks wrong, a sentence each.
+    """
+
+    name: str
+    source: ImageSource
+    keys: Strings
+    domain: npt.NDArray[np.uint8]
+    label: npt.NDArray[np.int32]
+    classes: tuple[str, ...]
+    instance: npt.NDArray[np.int64]
+    texts: Strings
+    text: npt.NDArray[np.int32]
+    warnings: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    @cached_property
+    def sha256(self) -> str:
+        """The hex sha256 of the columns: equal for equal trees, wherever they lie."""
+        digest = hashlib.sha256("\0".join(self.classes).encode())
+        for column in (*self._strings(), self.domain, self.label, self.instance, self.text):
+            digest.update(len(column).to_bytes(8, "little"))
+            digest.update(np.ascontiguousarray(column).data)
+        return digest.hexdigest()
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held by the columns."""
+        return sum(
+            column.nbytes for column in (*self._strings(), self.domain, self.label, self.instance, self.text)
+        )
+
+    def rows(
+        self, domain: Domain | None = None, classes: Collection[str] | None = None
+    ) -> npt.NDArray[np.int64]:
+        """The row numbers, ascending, of one domain and of some classes (None: of all, labelled or not)."""
+        keep = np.ones(len(self), dtype=bool)
+        if domain is not None:
+            keep &= self.domain == domain
+        if classes is not None:
+            wanted = {normalise(name) for name in classes}
+            labels = [label for label, name in enumerate(self.classes) if name in wanted]
+            keep &= np.isin(self.label, labels)
+        return np.flatnonzero(keep).astype(np.int64)
+
+    def select(self, rows: npt.NDArray[np.int64]) -> "Manifest":
+        """A manifest of these rows in this order; class numbers stay what they were."""
+        return replace(
+            self,
+            keys=self.keys.take(rows),
+            domain=self.domain[rows],
+            label=self.label[rows],
+            instance=self.instance[rows],
+            text=self.text[rows],
+        )
+
+    def without_labels(self) -> "Manifest":
+        """The same images with no class, instance or text: what pretraining may see."""
+        none = np.full(len(self), -1)
+        return replace(
+            self,
+            label=none.astype(np.int32),
+            classes=(),
+            instance=none.astype(np.int64),
+            texts=Strings.of([]),
+            text=none.astype(np.int32),
+        )
+
+    def counts(self) -> dict[str, tuple[int, int]]:
+        """(sketches, photos) of each class."""
+        table = np.zeros((len(self.classes), 2), dtype=np.int64)
+        labelled = self.label >= 0
+        np.add.at(table, (self.label[labelled], self.domain[labelled]), 1)
+        return {name: (int(row[0]), int(row[1])) for name, row in zip(self.classes, table, strict=True)}
+
+    def text_of(self, row: int) -> str | None:
+        """The description of a row, or None."""
+        place = int(self.text[row])
+        return self.texts[place] if place >= 0 else None
+
+    def _strings(self) -> tuple[npt.NDArray[np.generic], ...]:
+        return self.keys.blob, self.keys.offsets, self.texts.blob, self.texts.offsets

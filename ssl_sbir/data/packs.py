@@ -1,0 +1,177 @@
+"""Images decoded once into one memory-mapped file, made whole or not at all."""
+
+import json
+import os
+import shutil
+import warnings
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from filelock import FileLock
+from jaxtyping import UInt8
+from PIL import Image
+from torch import Tensor
+
+from ssl_sbir.data.images import DECODER_VERSION, Broken, Fit, decode_many
+from ssl_sbir.data.manifest import Manifest
+from ssl_sbir.data.names import printable
+from ssl_sbir.errors import DataError
+from ssl_sbir.files import atomic_folder, cache_dir, sha256_of
+from ssl_sbir.progress import progress
+
+CHUNK = 32  # images a task
+SPARE_BYTES = 64 << 20
+Decoded = tuple[npt.NDArray[np.uint8], dict[int, Broken]]
+
+
+class Pack:
+    """The decoded images of a manifest, row by row.
+
+    Attributes:
+        folder: where it lies.
+        key: hash of what is in it: keys, files, size, fit and decoder.
+        images: uint8 memory map [n, size, size, 3].
+        ok: bool [n], False where an image is broken (its pixels are white).
+        broken: the broken images with reasons.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        facts = json.loads((folder / "pack.json").read_text("utf-8"))
+        self.folder = folder
+        self.key: str = facts["key"]
+        self.size: int = facts["size"]
+        self.fit: str = facts["fit"]
+        self.images: npt.NDArray[np.uint8] = np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False)
+        self.broken = tuple(Broken(key, reason) for _, key, reason in facts["broken"])
+        self.ok = np.ones(len(self.images), dtype=bool)
+        self.ok[[row for row, _, _ in facts["broken"]]] = False
+        if self.images.shape != (facts["count"], self.size, self.size, 3) or self.images.dtype != np.uint8:
+            raise ValueError(f"{folder} holds {self.images.dtype} {self.images.shape}")
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def batch(self, rows: npt.NDArray[np.int64] | Tensor) -> UInt8[Tensor, "b 3 s s"]:
+        """The images at these rows, copied into memory, channels first."""
+        pixels = np.ascontiguousarray(np.moveaxis(self.images[np.asarray(rows)], 3, 1))
+        return torch.from_numpy(pixels)
+
+
+def prepare(manifest: Manifest, size: int, *, fit: Fit = "squash", strict: bool = False) -> Pack:
+    """The pack of a manifest's images, decoded now or taken from the cache.
+
+    Memory stays bounded whatever the number of images. Two processes that ask for the same pack wait for
+    each other. Labels don't matter: a manifest without them shares the pack.
+
+    Args:
+        manifest: which images.
+        size: side in pixels.
+        fit: see `decode`.
+        strict: whether one broken image is an error; otherwise it is listed and its `ok` is False.
+
+    Raises:
+        DataError: no images, none readable, a broken one with `strict`, or too little disk space.
+    """
+    if not len(manifest):
+        raise DataError(f"{manifest.name} holds no images", "Check it with: ssl-sbir data verify")
+    key = pack_key(manifest, size, fit)
+    folder = cache_dir() / "packs" / key[:32]
+    pack = _opened(folder, key)
+    if pack is None:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder.with_suffix(".lock")):
+            pack = _opened(folder, key) or _made(manifest, size, fit, folder, key)
+    _refuse_broken(manifest, pack, strict)
+    return pack
+
+
+def pack_key(manifest: Manifest, size: int, fit: Fit) -> str:
+    """The hash that a pack of these images is filed under; changes when a file behind it does."""
+    blob, offsets = manifest.keys.blob, manifest.keys.offsets
+    return sha256_of(
+        DECODER_VERSION,
+        blob.tobytes(),
+        offsets.tobytes(),
+        manifest.source.fingerprint(manifest.keys),
+        str(size),
+        fit,
+    )
+
+
+def _opened(folder: Path, key: str) -> Pack | None:
+    """The pack in a folder, or None where there is none or it is damaged or another's."""
+    try:
+        pack = Pack(folder)
+    except (OSError, ValueError, KeyError, TypeError, IndexError, EOFError):
+        return None
+    return pack if pack.key == key else None
+
+
+def _made(manifest: Manifest, size: int, fit: Fit, folder: Path, key: str) -> Pack:
+    _check_space(folder, len(manifest), size)
+    with atomic_folder(folder) as draft:
+        broken = _write_images(draft / "images.npy", manifest, size, fit)
+        facts: dict[str, Any] = {"key": key, "size": size, "fit": fit, "count": len(manifest)}
+        facts["broken"] = [(row, printable(it.key), it.reason) for row, it in broken.items()]
+        (draft / "pack.json").write_text(json.dumps(facts), "utf-8")
+    return Pack(folder)
+
+
+def _write_images(file: Path, manifest: Manifest, size: int, fit: Fit) -> dict[int, Broken]:
+    header = {"descr": "|u1", "fortran_order": False, "shape": (len(manifest), size, size, 3)}
+    broken: dict[int, Broken] = {}
+    done = 0
+    # Written, not mapped: a full disk is then an error to report and not a bus error.
+    with open(file, "wb") as out, progress(len(manifest), f"decoding {manifest.name}") as bar:
+        np.lib.format.write_array_header_1_0(out, header)
+        for images, bad in _decoded(manifest, size, fit):
+            out.write(images.data)
+            broken.update({done + place: item for place, item in bad.items()})
+            done += len(images)
+            bar.advance(len(images))
+    return broken
+
+
+def _decoded(manifest: Manifest, size: int, fit: Fit) -> Iterator[Decoded]:
+    """Chunks in order, decoded by threads (Pillow lets go of the GIL), a few chunks ahead of the writer."""
+    threads = min(os.cpu_count() or 1, 16)
+    waiting: deque[Future[Decoded]] = deque()
+    with warnings.catch_warnings(), ThreadPoolExecutor(threads) as pool:
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        for first in range(0, len(manifest), CHUNK):
+            rows = range(first, min(first + CHUNK, len(manifest)))
+            keys = [manifest.keys[row] for row in rows]
+            waiting.append(pool.submit(decode_many, manifest.source, keys, size, fit))
+            if len(waiting) > 3 * threads:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
+def _check_space(folder: Path, count: int, size: int) -> None:
+    needed = count * size * size * 3 + SPARE_BYTES
+    free = shutil.disk_usage(folder.parent).free
+    if free < needed:
+        raise DataError(
+            f"{count:,} images at {size} px need {needed / 1e9:.1f} GB in {folder.parent}, "
+            f"{free / 1e9:.1f} GB are free",
+            "Free some space, choose a smaller size, or put the cache elsewhere: SSL_SBIR_CACHE=FOLDER",
+        )
+
+
+def _refuse_broken(manifest: Manifest, pack: Pack, strict: bool) -> None:
+    if not pack.broken or not (strict or len(pack.broken) == len(pack)):
+        return
+    shown = "; ".join(f"{item.key} ({item.reason})" for item in pack.broken[:3])
+    more = f"; and {len(pack.broken) - 3:,} more" if len(pack.broken) > 3 else ""
+    raise DataError(
+        f"{manifest.name}: {len(pack.broken):,} of {len(pack):,} images can't be read: {shown}{more}",
+        "Replace or remove them"
+        + ("." if len(pack.broken) == len(pack) else ", or go on without them: leave out --strict"),
+    )
