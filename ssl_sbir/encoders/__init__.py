@@ -1,1 +1,21 @@
+"""Image encoders: pixels in 0..1 and a domain in, features and feature maps out."""
 
+from ssl_sbir.encoders.conditional import DomainConditioned
+from ssl_sbir.encoders.encoder import Encoder, Preprocess
+from ssl_sbir.encoders.export import load_exported, save_encoder
+from ssl_sbir.encoders.heads import Projected, Towers
+from ssl_sbir.encoders.loading import encoders, load_encoder
+from ssl_sbir.encoders.specs import encoder_from_spec
+
+__all__ = [
+    "DomainConditioned",
+    "Encoder",
+    "Preprocess",
+    "Projected",
+    "Towers",
+    "encoder_from_spec",
+    "encoders",
+    "load_encoder",
+    "load_exported",
+    "save_encoder",
+]

@@ -1,0 +1,86 @@
+"""What every image encoder is: pixels and a domain in, features out, its own preprocessing inside."""
+
+from abc import ABC, abstractmethod
+from dataclasses import asdict, dataclass
+from typing import Any, Self
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True)
+class Preprocess:
+    """How pixels reach an encoder: side of the square, mean and std of RGB in 0..1, how an image is fitted.
+
+    Attributes:
+        size: side of the square image, in pixels.
+        mean: subtracted from each of R, G, B in 0..1.
+        std: divides each of R, G, B after that.
+        fit: how a picture that isn't square becomes so ("squash": both sides are resized).
+    """
+
+    size: int
+    mean: tuple[float, float, float] = IMAGENET_MEAN
+    std: tuple[float, float, float] = IMAGENET_STD
+    fit: str = "squash"
+
+    def facts(self) -> dict[str, Any]:
+        """The same as a JSON-able dict."""
+        return {**asdict(self), "mean": list(self.mean), "std": list(self.std)}
+
+    @classmethod
+    def of(cls, facts: dict[str, Any]) -> Self:
+        """The preprocessing that `facts` describes.
+
+        Raises:
+            TypeError, ValueError, KeyError: a key is missing or unknown, or a value has the wrong form.
+        """
+        rest = {key: value for key, value in facts.items() if key not in ("mean", "std")}
+        return cls(mean=_rgb(facts["mean"]), std=_rgb(facts["std"]), **rest)
+
+
+def _rgb(values: list[float]) -> tuple[float, float, float]:
+    red, green, blue = map(float, values)
+    return red, green, blue
+
+
+class Encoder(nn.Module, ABC):
+    """Features of images; normalises mean and std itself, so it takes pixels in 0..1.
+
+    Attributes:
+        spec: JSON-able; `encoder_from_spec(spec)` rebuilds the architecture, without weights.
+        preprocess: the size, mean and std it was made for.
+        width: length of a feature.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, spec: dict[str, Any], preprocess: Preprocess, width: int) -> None:
+        super().__init__()
+        self.spec, self.preprocess, self.width = spec, preprocess, width
+        for name, value in (("mean", preprocess.mean), ("std", preprocess.std)):
+            # Not persistent: preprocess.json says it once, for whoever reads it without torch.
+            self.register_buffer(name, torch.tensor(value).view(1, 3, 1, 1), persistent=False)
+
+    @abstractmethod
+    def feature_map(
+        self, image: Float[Tensor, "b 3 h w"], domain: Int[Tensor, " b"]
+    ) -> Float[Tensor, "b width rows columns"]:
+        """Features where they are, [b, width, rows, columns]; a CNN's mean over space is the feature."""
+
+    def forward(self, image: Float[Tensor, "b 3 h w"], domain: Int[Tensor, " b"]) -> Float[Tensor, "b width"]:
+        """Features [b, width] of images [b, 3, h, w] in 0..1, each of a domain (0 sketch, 1 photo)."""
+        return self.feature_map(image, domain).mean((2, 3))
+
+    def classifier(self) -> nn.Linear | None:
+        """A copy of the linear ImageNet head that came with the weights, or None where there is none."""
+        return None
+
+    def normalised(self, image: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h w"]:
+        """The image less the mean, over the standard deviation, of this encoder's pretraining."""
+        return (image - self.mean) / self.std

@@ -1,0 +1,93 @@
+"""Encoders made of encoders: a linear head on the features, and one tower for each domain."""
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ssl_sbir.encoders.encoder import Encoder
+from ssl_sbir.errors import EncoderError
+
+
+class Projected(Encoder):
+    """An encoder with a linear head, also at each place of its map, so that the map's mean stays the feature.
+
+    Args:
+        encoder: gives features [b, width].
+        linear: width → dimensions; its bias may be missing.
+
+    Raises:
+        EncoderError: the head doesn't take what the encoder gives.
+    """
+
+    def __init__(self, encoder: Encoder, linear: nn.Linear) -> None:
+        if linear.in_features != encoder.width:
+            raise EncoderError(
+                f"a head of {linear.in_features} inputs on an encoder of width {encoder.width}",
+                f"Make the head with nn.Linear({encoder.width}, …).",
+            )
+        spec = {
+            "kind": "projected",
+            "encoder": encoder.spec,
+            "width": linear.out_features,
+            "bias": linear.bias is not None,
+        }
+        super().__init__(spec, encoder.preprocess, linear.out_features)
+        self.encoder = encoder
+        self.linear = linear
+
+    def feature_map(
+        self, image: Float[Tensor, "b 3 h w"], domain: Int[Tensor, " b"]
+    ) -> Float[Tensor, "b width rows columns"]:
+        """The head at each place of the encoder's map, [b, width, rows, columns]."""
+        inner = self.encoder.feature_map(image, domain)
+        return F.conv2d(inner, self.linear.weight[:, :, None, None], self.linear.bias)
+
+    def forward(self, image: Float[Tensor, "b 3 h w"], domain: Int[Tensor, " b"]) -> Float[Tensor, "b width"]:
+        """The head on the encoder's features, [b, width]."""
+        return self.linear(self.encoder(image, domain))
+
+
+class Towers(Encoder):
+    """Two encoders, one for sketches and one for photos, as one; no weight is shared.
+
+    Raises:
+        EncoderError: the towers differ in width or image size.
+    """
+
+    def __init__(self, sketch: Encoder, photo: Encoder) -> None:
+        for what, left, right in (
+            ("width", sketch.width, photo.width),
+            ("image size", sketch.preprocess.size, photo.preprocess.size),
+        ):
+            if left != right:
+                raise EncoderError(
+                    f"two towers of different {what}: {left} (sketch) and {right} (photo)",
+                    "Give both the same, for example with a linear head (Projected).",
+                )
+        spec = {"kind": "towers", "sketch": sketch.spec, "photo": photo.spec}
+        super().__init__(spec, photo.preprocess, photo.width)
+        self.sketch, self.photo = sketch, photo
+
+    def feature_map(
+        self, image: Float[Tensor, "b 3 h w"], domain: Int[Tensor, " b"]
+    ) -> Float[Tensor, "b width rows columns"]:
+        """Each image's map from the tower of its domain, [b, width, rows, columns], in the given order."""
+        rows = self._rows(domain)
+        maps = [tower.feature_map(image[part], domain[part]) for tower, part in self._shares(rows)]
+        return torch.cat(maps)[torch.cat(rows).argsort()]
+
+    def forward(self, image: Float[Tensor, "b 3 h w"], domain: Int[Tensor, " b"]) -> Float[Tensor, "b width"]:
+        """Each image's features from the tower of its domain, [b, width], in the given order."""
+        rows = self._rows(domain)
+        features = [tower(image[part], domain[part]) for tower, part in self._shares(rows)]
+        return torch.cat(features)[torch.cat(rows).argsort()]
+
+    def _rows(self, domain: Int[Tensor, " b"]) -> tuple[Tensor, Tensor]:
+        return (domain == 0).nonzero()[:, 0], (domain != 0).nonzero()[:, 0]
+
+    def _shares(self, rows: tuple[Tensor, Tensor]) -> list[tuple[Encoder, Tensor]]:
+        # An empty share is left out: batch norm refuses it.
+        return [
+            (tower, part) for tower, part in zip((self.sketch, self.photo), rows, strict=True) if len(part)
+        ]

@@ -1,0 +1,86 @@
+"""Weights that live on a hub: where their file belongs, and what to do when it can't be fetched."""
+
+import os
+import socket
+import urllib.request
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import torch
+
+from ssl_sbir.errors import EncoderError
+
+
+def offline() -> bool:
+    """Whether the user forbids network access (`HF_HUB_OFFLINE`, `TRANSFORMERS_OFFLINE`)."""
+    switches = (os.environ.get(name, "") for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"))
+    return any(value.upper() in ("1", "ON", "YES", "TRUE") for value in switches)
+
+
+def unreachable() -> bool:
+    """Whether the hub's name leads nowhere: asked first, for its own client retries for most of a minute."""
+    if urllib.request.getproxies():
+        return False
+    host = urlsplit(os.environ.get("HF_ENDPOINT", "https://huggingface.co")).hostname
+    try:
+        socket.getaddrinfo(host, 443)
+    except OSError:
+        return True
+    return False
+
+
+def torch_hub_file(url: str) -> Path:
+    """Where torch keeps the checkpoint of that address, whether or not it is there."""
+    return Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[-1]
+
+
+def in_torch_hub(url: str) -> bool:
+    """Whether torch already has the checkpoint of that address."""
+    return torch_hub_file(url).is_file()
+
+
+def in_hf_cache(repository: str) -> bool:
+    """Whether the Hugging Face cache already has safetensors weights of that repository."""
+    from huggingface_hub import try_to_load_from_cache
+
+    return isinstance(try_to_load_from_cache(repository, "model.safetensors"), str)
+
+
+def no_weights(asked: str, facts: Any, error: Exception) -> EncoderError:
+    """Says that a timm model's weights can't be had, and each way to have them."""
+    if facts.hf_hub_id:
+        repository = f"https://huggingface.co/{facts.hf_hub_id}"
+        hint = f"Fetch model.safetensors from {repository} elsewhere and name it: {asked}@FILE. "
+    else:
+        hint = f"Fetch {facts.url} elsewhere and put it at {torch_hub_file(facts.url)}. "
+    return EncoderError(
+        f"encoder '{asked}': its weights are not here and can't be fetched ({_short(error)})",
+        hint + OTHERWISE,
+    )
+
+
+OTHERWISE = (
+    "Otherwise: --set encoder.pretrained=false (random), or one that `ssl-sbir encoders` calls available."
+)
+
+
+def unfetched(asked: str, url: str, why: str) -> EncoderError:
+    """Says that a checkpoint of torch's hub can't be fetched, which file it is and where it belongs."""
+    return EncoderError(
+        f"encoder '{asked}': its weights are not here and can't be fetched ({why})",
+        f"Fetch {url} elsewhere and put it at {torch_hub_file(url)}. {OTHERWISE}",
+    )
+
+
+def unfit(asked: str, size: int, native: int, error: Exception) -> EncoderError:
+    """Says that an image size doesn't go through an encoder, and which size surely does."""
+    return EncoderError(
+        f"encoder '{asked}' can't take images of {size} × {size} px ({_short(error)})",
+        f"Choose another size, for example the {native} px of its pretraining, or another encoder.",
+    )
+
+
+def _short(error: Exception) -> str:
+    line = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return line if len(line) <= 160 else line[:157] + "…"

@@ -1,0 +1,222 @@
+"""Any timm model as an encoder: a CNN by the mean of its last map, a transformer as it pools itself."""
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+from jaxtyping import Float, Int
+from timm.models import get_pretrained_cfg
+from torch import Tensor, nn
+
+from ssl_sbir.encoders.backbone import BackboneEncoder
+from ssl_sbir.encoders.encoder import Encoder, Preprocess
+from ssl_sbir.encoders.hub import in_hf_cache, no_weights, offline, unfit, unreachable
+from ssl_sbir.errors import EncoderError
+from ssl_sbir.registry import did_you_mean
+
+# Parts that some CNNs apply after pooling: the feature here is the mean of the map, so they go.
+AFTER_POOLING = ("head", "conv_head", "norm_head", "pre_logits")
+
+Source = bool | Path | Callable[[nn.Module], None]
+
+
+class TimmEncoder(BackboneEncoder):
+    """A timm model without its classifier.
+
+    A CNN's feature is the mean of its last map. A transformer's feature is what the model pools (class token,
+    mean or attention), and its map holds the patch tokens without class and register tokens.
+    """
+
+    def feature_map(
+        self, image: Float[Tensor, "b 3 h w"], domain: Int[Tensor, " b"]
+    ) -> Float[Tensor, "b width rows columns"]:
+        """The last map or the patch tokens, [b, width, rows, columns]; the domain makes no difference."""
+        del domain
+        last = self.backbone.forward_features(self.normalised(image))
+        return as_map(self.backbone, last, image.shape[2] / image.shape[3])
+
+    def forward(self, image: Float[Tensor, "b 3 h w"], domain: Int[Tensor, " b"]) -> Float[Tensor, "b width"]:
+        """Features [b, width]; the domain makes no difference."""
+        del domain
+        last = self.backbone.forward_features(self.normalised(image))
+        if last.ndim == 3:
+            return self.backbone.forward_head(last, pre_logits=True)
+        return as_map(self.backbone, last, image.shape[2] / image.shape[3]).mean((2, 3))
+
+
+def as_map(model: nn.Module, last: Tensor, ratio: float) -> Tensor:
+    """A timm model's last features as [b, width, rows, columns]; `ratio` is image height over width."""
+    if last.ndim == 4:
+        return last.permute(0, 3, 1, 2) if getattr(model, "output_fmt", "NCHW") == "NHWC" else last
+    return grid_of(last[:, getattr(model, "num_prefix_tokens", 0) :], ratio)
+
+
+def grid_of(tokens: Float[Tensor, "b n width"], ratio: float) -> Float[Tensor, "b width rows columns"]:
+    """Patch tokens in raster order as a map; `ratio` is rows over columns.
+
+    Raises:
+        ValueError: the tokens fill no grid of that ratio.
+    """
+    rows = round(math.sqrt(tokens.shape[1] * ratio))
+    if rows == 0 or tokens.shape[1] % rows:
+        raise ValueError(f"{tokens.shape[1]} tokens fill no grid")
+    return tokens.transpose(1, 2).unflatten(2, (rows, -1))
+
+
+def timm_encoder(
+    name: str,
+    *,
+    size: int | None = None,
+    pretrained: Source = True,
+    asked: str | None = None,
+) -> TimmEncoder:
+    """timm's model of that name.
+
+    Args:
+        name: as `timm.list_models()` or `timm.list_pretrained()` has it.
+        size: image side in pixels; by default the one of the model's pretraining.
+        pretrained: take its weights from the hub, from this file (.safetensors, or .pth of tensors only), or
+            have this function fill the model.
+        asked: the encoder name that errors mention.
+
+    Raises:
+        EncoderError: an unknown name, weights that can't be had, or a size that doesn't fit the model.
+    """
+    asked = asked or f"timm:{name}"
+    facts = pretrained_facts(name)
+    preprocess = Preprocess(size or facts.input_size[-1], tuple(facts.mean), tuple(facts.std))
+    model = _created(name, preprocess.size, pretrained, asked, facts.fixed_input_size)
+    head = model.get_classifier() if pretrained else None
+    return _around(model, name, preprocess, head if isinstance(head, nn.Linear) else None, asked)
+
+
+def rebuilt_timm(spec: dict[str, Any]) -> Encoder:
+    """The architecture that a `timm` spec describes, with random weights."""
+    name, preprocess = spec["model"], Preprocess.of(spec["preprocess"])
+    fixed = pretrained_facts(name).fixed_input_size
+    model = _created(name, preprocess.size, False, f"timm:{name}", fixed)
+    return _around(model, name, preprocess, None, f"timm:{name}")
+
+
+def pretrained_facts(name: str) -> Any:
+    """timm's facts about a model's weights: input size, mean, std, source, licence.
+
+    Raises:
+        EncoderError: timm has no such model; suggests the closest name.
+    """
+    bare, _, tag = name.partition(".")
+    if not timm.is_model(bare):
+        raise EncoderError(
+            f"timm has no model '{name}'.{did_you_mean(name, timm.list_models())}",
+            "Names: python -c 'import timm; print(timm.list_models(\"*resnet*\"))'",
+        )
+    facts = get_pretrained_cfg(name) if tag in ("", *_tags(bare)) else None
+    if facts is None:
+        raise EncoderError(
+            f"timm's {bare} has no weights '{tag}'.{did_you_mean(tag, _tags(bare))}",
+            f"It has: {', '.join(_tags(bare)) or 'none'}.",
+        )
+    return facts
+
+
+def _tags(bare: str) -> list[str]:
+    return [found.partition(".")[2] for found in timm.list_pretrained(f"{bare}.*")]
+
+
+def _created(name: str, size: int, pretrained: Source, asked: str, fixed: bool) -> nn.Module:
+    # Only models with position embeddings take, and need, the size when they are made.
+    options: dict[str, Any] = {"img_size": size} if fixed else {}
+    if isinstance(pretrained, Path):
+        options["pretrained_cfg_overlay"] = {"file": str(_checked_file(pretrained, asked))}
+    elif pretrained is True:
+        _check_reachable(name, asked)
+    try:
+        model = timm.create_model(
+            name, pretrained=pretrained is True or isinstance(pretrained, Path), **options
+        )
+    except (OSError, RuntimeError, TypeError, ValueError, AssertionError) as error:
+        raise _cause(name, size, pretrained, asked, error) from error
+    if callable(pretrained):
+        pretrained(model)
+    return model
+
+
+def _check_reachable(name: str, asked: str) -> None:
+    facts = pretrained_facts(name)
+    if not (facts.hf_hub_id or facts.url or facts.file):
+        raise EncoderError(
+            f"encoder '{asked}': timm has no weights for it",
+            f"Give a file ({asked}@weights.safetensors) or --set encoder.pretrained=false.",
+        )
+    if facts.hf_hub_id and not offline() and not in_hf_cache(facts.hf_hub_id) and unreachable():
+        raise no_weights(asked, facts, OSError("the hub can't be reached"))
+
+
+def _cause(name: str, size: int, pretrained: Source, asked: str, error: Exception) -> EncoderError:
+    if isinstance(pretrained, Path):
+        return EncoderError(
+            f"{pretrained} doesn't fit {name}: {_line(error)}", "Give the weights of that very model."
+        )
+    if pretrained and isinstance(error, OSError | RuntimeError):
+        return no_weights(asked, pretrained_facts(name), error)
+    return unfit(asked, size, pretrained_facts(name).input_size[-1], error)
+
+
+def _checked_file(path: Path, asked: str) -> Path:
+    if path.is_file() and path.suffix in (".safetensors", ".pth", ".pt", ".bin"):
+        return path
+    found = "is not a .safetensors or .pth file" if path.exists() else "does not exist"
+    raise EncoderError(f"encoder '{asked}': {path} {found}", "Give the file of the weights after the '@'.")
+
+
+def _line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def _around(
+    model: nn.Module, name: str, preprocess: Preprocess, head: nn.Linear | None, asked: str
+) -> TimmEncoder:
+    model.reset_classifier(0)
+    width, same = _probed(model, preprocess.size, asked, name)
+    spec = {"kind": "timm", "model": name, "preprocess": preprocess.facts()}
+    fitting = head if same and head is not None and head.in_features == width else None
+    return TimmEncoder(spec, preprocess, width, model, fitting)
+
+
+def _probed(model: nn.Module, size: int, asked: str, name: str) -> tuple[int, bool]:
+    """The feature's width, and whether the model's own pooling gives the same feature as ours."""
+    used: set[str] = set()
+    hooks = [
+        part.register_forward_hook(lambda *_, at=at: used.add(at))
+        for top in AFTER_POOLING
+        if isinstance(getattr(model, top, None), nn.Module)
+        for at, part in ((top, inner) for inner in model.get_submodule(top).modules())
+    ]
+    model.eval()
+    try:
+        with torch.no_grad():
+            last = model.forward_features(
+                torch.rand(1, 3, size, size, generator=torch.Generator().manual_seed(0))
+            )
+            for hook in hooks:
+                hook.remove()
+            pooled = model.forward_head(last, pre_logits=True)
+            return _width(model, last, pooled, used)
+    except (RuntimeError, ValueError, AssertionError) as error:
+        raise unfit(asked, size, pretrained_facts(name).input_size[-1], error) from error
+    finally:
+        model.train()
+
+
+def _width(model: nn.Module, last: Tensor, pooled: Tensor, used: set[str]) -> tuple[int, bool]:
+    where = as_map(model, last, 1.0)
+    if last.ndim == 3:
+        return pooled.shape[1], True
+    for top in AFTER_POOLING:
+        if hasattr(model, top) and top not in used:
+            setattr(model, top, nn.Identity())
+    mean = where.mean((2, 3))
+    return mean.shape[1], mean.shape == pooled.shape and torch.allclose(mean, pooled, atol=1e-5)
