@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +11,7 @@ from ssl_sbir.data.manifest import ImageSource
 from ssl_sbir.data.names import printable
 from ssl_sbir.errors import DataError
 
-Fit = Literal["squash", "crop", "pad"]
+FITS = ("squash", "crop", "pad")
 MAX_PIXELS = 89_478_485  # Pillow's own threshold for a decompression bomb: 256 MB of RGB
 DECODER_VERSION = "1"  # part of every pack's key: raise it when decoded pixels change
 WHITE = (255, 255, 255)
@@ -26,7 +25,7 @@ class Broken:
     reason: str
 
 
-def decode(source: ImageSource, key: str, size: int, fit: Fit = "squash") -> npt.NDArray[np.uint8]:
+def decode(source: ImageSource, key: str, size: int, fit: str = "squash") -> npt.NDArray[np.uint8]:
     """A uint8 [size, size, 3] RGB image, upright, on white where it was transparent.
 
     Args:
@@ -45,7 +44,7 @@ def decode(source: ImageSource, key: str, size: int, fit: Fit = "squash") -> npt
 
 
 def decode_or_reason(
-    source: ImageSource, key: str, size: int, fit: Fit
+    source: ImageSource, key: str, size: int, fit: str
 ) -> tuple[npt.NDArray[np.uint8] | None, str]:
     """As `decode`, but a broken image gives None and the reason."""
     try:
@@ -56,7 +55,7 @@ def decode_or_reason(
 
 
 def decode_many(
-    source: ImageSource, keys: Sequence[str], size: int, fit: Fit
+    source: ImageSource, keys: Sequence[str], size: int, fit: str
 ) -> tuple[npt.NDArray[np.uint8], dict[int, Broken]]:
     """Some images [n, size, size, 3], white where one is broken, and the broken ones by position."""
     images = np.full((len(keys), size, size, 3), 255, dtype=np.uint8)
@@ -96,7 +95,7 @@ def _eight_bits(values: npt.NDArray[np.generic]) -> npt.NDArray[np.uint8]:
     return (np.clip(values.astype(np.int64), 0, 65535) // 257).astype(np.uint8)
 
 
-def _square(image: Image.Image, size: int, fit: Fit) -> npt.NDArray[np.uint8]:
+def _square(image: Image.Image, size: int, fit: str) -> npt.NDArray[np.uint8]:
     box = (size, size)
     if fit == "crop":
         image = ImageOps.fit(image, box, Image.Resampling.BICUBIC)

@@ -8,11 +8,11 @@ import torch
 from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 
-from ssl_sbir.data.images import Broken, Fit, decode
+from ssl_sbir.data.images import Broken, decode
 from ssl_sbir.data.manifest import Manifest
 from ssl_sbir.data.packs import Pack, prepare
 
-__all__ = ["Batch", "Broken", "Fit", "Pack", "decode", "load_batch", "prepare"]
+__all__ = ["Batch", "Broken", "Pack", "decode", "load_batch", "prepare"]
 
 
 @dataclass

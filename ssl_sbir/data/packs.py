@@ -18,7 +18,7 @@ from jaxtyping import UInt8
 from PIL import Image
 from torch import Tensor
 
-from ssl_sbir.data.images import DECODER_VERSION, Broken, Fit, decode_many
+from ssl_sbir.data.images import DECODER_VERSION, FITS, Broken, decode_many
 from ssl_sbir.data.manifest import Manifest
 from ssl_sbir.data.names import printable
 from ssl_sbir.errors import DataError
@@ -63,7 +63,7 @@ class Pack:
         return torch.from_numpy(pixels)
 
 
-def prepare(manifest: Manifest, size: int, *, fit: Fit = "squash", strict: bool = False) -> Pack:
+def prepare(manifest: Manifest, size: int, *, fit: str = "squash", strict: bool = False) -> Pack:
     """The pack of a manifest's images, decoded now or taken from the cache.
 
     Memory stays bounded whatever the number of images. Two processes that ask for the same pack wait for
@@ -76,10 +76,12 @@ def prepare(manifest: Manifest, size: int, *, fit: Fit = "squash", strict: bool 
         strict: whether one broken image is an error; otherwise it is listed and its `ok` is False.
 
     Raises:
-        DataError: no images, none readable, a broken one with `strict`, or too little disk space.
+        DataError: an unknown fit, no images, none readable, a broken one with `strict`, or too little disk space.
     """
     if not len(manifest):
         raise DataError(f"{manifest.name} holds no images", "Check it with: ssl-sbir data verify")
+    if fit not in FITS:
+        raise DataError(f"unknown fit '{fit}'", f"One of: {', '.join(FITS)}")
     key = pack_key(manifest, size, fit)
     folder = cache_dir() / "packs" / key[:32]
     pack = _opened(folder, key)
@@ -91,7 +93,7 @@ def prepare(manifest: Manifest, size: int, *, fit: Fit = "squash", strict: bool 
     return pack
 
 
-def pack_key(manifest: Manifest, size: int, fit: Fit) -> str:
+def pack_key(manifest: Manifest, size: int, fit: str) -> str:
     """The hash that a pack of these images is filed under; changes when a file behind it does."""
     blob, offsets = manifest.keys.blob, manifest.keys.offsets
     return sha256_of(
@@ -113,7 +115,7 @@ def _opened(folder: Path, key: str) -> Pack | None:
     return pack if pack.key == key else None
 
 
-def _made(manifest: Manifest, size: int, fit: Fit, folder: Path, key: str) -> Pack:
+def _made(manifest: Manifest, size: int, fit: str, folder: Path, key: str) -> Pack:
     _check_space(folder, len(manifest), size)
     with atomic_folder(folder) as draft:
         broken = _write_images(draft / "images.npy", manifest, size, fit)
@@ -123,14 +125,14 @@ def _made(manifest: Manifest, size: int, fit: Fit, folder: Path, key: str) -> Pa
     return Pack(folder)
 
 
-def _write_images(file: Path, manifest: Manifest, size: int, fit: Fit) -> dict[int, Broken]:
+def _write_images(file: Path, manifest: Manifest, size: int, fit: str) -> dict[int, Broken]:
     header = {"descr": "|u1", "fortran_order": False, "shape": (len(manifest), size, size, 3)}
     broken: dict[int, Broken] = {}
     done = 0
     # Written, not mapped: a full disk is then an error to report and not a bus error.
     with open(file, "wb") as out, progress(len(manifest), f"decoding {manifest.name}") as bar:
         np.lib.format.write_array_header_1_0(out, header)
-        for images, bad in _decoded(manifest, size, fit):
+        for images, bad in decoded(manifest, size, fit):
             out.write(images.data)
             broken.update({done + place: item for place, item in bad.items()})
             done += len(images)
@@ -138,7 +140,7 @@ def _write_images(file: Path, manifest: Manifest, size: int, fit: Fit) -> dict[i
     return broken
 
 
-def _decoded(manifest: Manifest, size: int, fit: Fit) -> Iterator[Decoded]:
+def decoded(manifest: Manifest, size: int, fit: str) -> Iterator[Decoded]:
     """Chunks in order, decoded by threads (Pillow lets go of the GIL), a few chunks ahead of the writer."""
     threads = min(os.cpu_count() or 1, 16)
     waiting: deque[Future[Decoded]] = deque()

@@ -77,8 +77,6 @@ def _strokes(line: bytes) -> list[list[list[float]]]:
         strokes: list[list[list[float]]] = facts["drawing"]
     except (ValueError, KeyError, TypeError) as error:
         raise DataError('not a line {"word": …, "drawing": …}', "Download the file again.") from error
-    if not strokes or not all(
-        len(stroke) >= 2 and len(stroke[0]) == len(stroke[1]) > 0 for stroke in strokes
-    ):
+    if not strokes or not all(len(it) >= 2 and len(it[0]) == len(it[1]) > 0 for it in strokes):
         raise DataError("a drawing without strokes", "Remove the line.")
     return strokes

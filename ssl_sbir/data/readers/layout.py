@@ -72,11 +72,8 @@ def read_present(spec: str, root: Path, parts: Sequence[Part], source: ImageSour
 def _read(columns: Columns, root: Path, part: Part, folder: str) -> None:
     names, loose = entries(root / folder)
     known = {"filelist.txt"}  # TU-Berlin ships one beside its classes
-    columns.warnings += [
-        f"{printable(f'{folder}/{name}')}: outside a class folder, skipped"
-        for name in loose
-        if name not in known
-    ]
+    stray = [printable(f"{folder}/{name}") for name in loose if name not in known]
+    columns.warnings += [f"{name}: outside a class folder, skipped" for name in stray]
     for name in names:
         label = class_name(name)
         for file in images_in(root, f"{folder}/{name}", columns.warnings):

@@ -1,0 +1,129 @@
+"""`ssl-sbir data`: what kinds of data there are, whether a tree is right, and decoding it once."""
+
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from ssl_sbir.cli._app import app, emit, out, say
+from ssl_sbir.data.manifest import Domain, Manifest
+from ssl_sbir.data.packs import Pack, prepare
+from ssl_sbir.data.readers import READERS, open_data
+from ssl_sbir.data.splits import Split
+from ssl_sbir.data.verify import verify
+
+data_app = typer.Typer(no_args_is_help=True, help="List, check and prepare data.")
+app.add_typer(data_app, name="data")
+
+Spec = Annotated[str, typer.Argument(help="KIND:PATH, a folder, or openmoji. See: ssl-sbir data list")]
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
+MARKS = {"ok": "[green]✓[/]", "note": "[yellow]![/]", "problem": "[red]✗[/]"}
+
+
+@data_app.command("list")
+def list_data(as_json: AsJson = False) -> None:
+    """Kinds of data, and the published splits with their counts and hashes."""
+    kinds = [{"name": name, "summary": _summary(name)} for name in READERS.names()]
+    splits = [_split_facts(Split.load(name)) for name in Split.names()]
+    if as_json:
+        emit({"kinds": kinds, "splits": splits})
+        return
+    out.print(_table(("kind", "what it reads"), [tuple(it.values()) for it in kinds]))
+    out.print(_table(("split", "seen", "unseen", "queries", "gallery", "sha"), [_cells(it) for it in splits]))
+    out.print("(ssl-sbir data verify KIND:PATH · data prepare KIND:PATH --size 224)", style="dim")
+
+
+@data_app.command("prepare")
+def prepare_data(
+    spec: Spec,
+    size: Annotated[int, typer.Option(min=8, max=4096, help="Side in pixels.")] = 224,
+    fit: Annotated[str, typer.Option(help="squash, crop or pad to a square.")] = "squash",
+    strict: Annotated[bool, typer.Option("--strict", help="A broken image is an error.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Decode every image once, so that training and evaluation read a ready array."""
+    manifest = open_data(spec)
+    pack = prepare(manifest, size, fit=fit, strict=strict)
+    if as_json:
+        emit(_pack_facts(manifest, pack))
+        return
+    _say_warnings(manifest, pack)
+    sketches, photos = (len(manifest.rows(domain=domain)) for domain in Domain)
+    out.print(f"photos {photos:,} · sketches {sketches:,} · classes {len(manifest.classes):,} · {size} px")
+    out.print(f"{pack.folder}   {pack.images.nbytes / 1e6:,.0f} MB", markup=False)
+
+
+@data_app.command("verify")
+def verify_data(
+    spec: Spec,
+    split: Annotated[str | None, typer.Option(help="The split it must serve: a name or a JSON file.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compare a tree with the published counts, open every image, and explain what is wrong."""
+    report = verify(spec, split)
+    if as_json:
+        emit(report.facts())
+    else:
+        width = max((len(it.what) for it in report.findings), default=0)
+        for it in report.findings:
+            out.print(MARKS[it.status], end=" ")
+            out.print(f"{it.what:<{min(width, 48)}}  {it.text}", markup=False)
+        out.print(report.verdict + ("" if report.ready else " · exit 1"), markup=False)
+    if not report.ready:
+        raise typer.Exit(1)
+
+
+def _say_warnings(manifest: Manifest, pack: Pack) -> None:
+    for warning in manifest.warnings:
+        say(warning)
+    if pack.broken:
+        say(f"{len(pack.broken):,} images can't be read and are left out:")
+    for item in pack.broken[:10]:
+        say(f"  {item.key}: {item.reason}")
+
+
+def _summary(kind: str) -> str:
+    return (READERS.get(kind).__doc__ or "").strip().split("\n")[0]
+
+
+def _split_facts(split: Split) -> dict[str, Any]:
+    return {
+        "name": split.name,
+        "seen": len(split.seen),
+        "unseen": len(split.unseen),
+        "published_counts": dict(split.published_counts),
+        "sha256": split.sha256,
+        "source": split.source,
+    }
+
+
+def _cells(facts: dict[str, Any]) -> tuple[str, ...]:
+    counts = facts["published_counts"]
+    published = (counts.get(key) for key in ("query_sketches", "gallery_photos"))
+    shown = (f"{count:,}" if count else "–" for count in published)
+    return (facts["name"], str(facts["seen"]), str(facts["unseen"]), *shown, f"{facts['sha256'][:8]}…")
+
+
+def _pack_facts(manifest: Manifest, pack: Pack) -> dict[str, Any]:
+    return {
+        "spec": manifest.name,
+        "manifest_sha256": manifest.sha256,
+        "images": len(pack),
+        "sketches": len(manifest.rows(domain=Domain.SKETCH)),
+        "photos": len(manifest.rows(domain=Domain.PHOTO)),
+        "classes": len(manifest.classes),
+        "size": pack.size,
+        "fit": pack.fit,
+        "folder": str(pack.folder),
+        "broken": [{"key": it.key, "reason": it.reason} for it in pack.broken],
+        "warnings": list(manifest.warnings),
+    }
+
+
+def _table(columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in columns:
+        table.add_column(name)
+    for row in rows:
+        table.add_row(*row)
+    return table

@@ -1,0 +1,204 @@
+"""Is a tree what it should be? Compares with published counts, opens every image, says what is wrong."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from ssl_sbir.data.manifest import Domain, Manifest
+from ssl_sbir.data.names import printable
+from ssl_sbir.data.packs import decoded
+from ssl_sbir.data.readers import open_data, parse_spec, quickdraw, sketchy, tuberlin
+from ssl_sbir.data.readers.layout import Part, read_present
+from ssl_sbir.data.splits import Split
+from ssl_sbir.data.trees import FileSource, entries, existing_folder
+from ssl_sbir.progress import progress
+
+GLANCE = 32  # px: opening an image at this size still reads all of its file
+SHOWN = 3
+PUBLISHED = {"sketchy": sketchy.parts, "tuberlin": tuberlin.parts, "quickdraw": quickdraw.parts}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing looked at.
+
+    Attributes:
+        what: a path, a class or a split.
+        status: "ok", "note" (worth knowing, nothing to do) or "problem".
+        text: what was found.
+    """
+
+    what: str
+    status: str
+    text: str
+
+
+@dataclass
+class Verification:
+    """What `verify` found.
+
+    Attributes:
+        spec: the data.
+        splits: names of the splits it was checked for; empty for data of one's own.
+        findings: in the order they were made.
+    """
+
+    spec: str
+    splits: tuple[str, ...] = ()
+    findings: list[Finding] = field(default_factory=list)
+
+    @property
+    def ready(self) -> bool:
+        """Whether there is no problem."""
+        return all(it.status != "problem" for it in self.findings)
+
+    @property
+    def verdict(self) -> str:
+        """The last line: ready or not, and for what."""
+        target = f" for {', '.join(self.splits)}" if self.splits else ""
+        return f"{self.spec} is {'ready' if self.ready else 'not ready'}{target}"
+
+    def facts(self) -> dict[str, Any]:
+        """All of it, JSON-able."""
+        return {
+            "spec": self.spec,
+            "ready": self.ready,
+            "splits": list(self.splits),
+            "findings": [asdict(it) for it in self.findings],
+        }
+
+    def note(self, what: str, text: str, *, problem: bool = False, note: bool = False) -> None:
+        """Adds a finding; ok unless said otherwise."""
+        status = "problem" if problem else "note" if note else "ok"
+        self.findings.append(Finding(printable(what), status, text))
+
+
+def verify(spec: str, split: str | None = None) -> Verification:
+    """What is right and wrong with some data; opens every image.
+
+    Args:
+        spec: as `open_data` takes it.
+        split: name or JSON file of the split it must serve; None checks every published one of its kind.
+
+    Raises:
+        DataError: the folder is missing, or there is no such split.
+    """
+    kind, path = parse_spec(spec)
+    chosen = [Split.load(split)] if split else _splits_of(kind)
+    report = Verification(spec, tuple(it.name for it in chosen))
+    root = existing_folder(path, spec) if kind in PUBLISHED else None
+    if root is not None and not any(name.endswith(".ndjson") for name in entries(root)[1]):
+        parts = PUBLISHED[kind](root)
+        manifest = read_present(spec, root, parts, FileSource(root))
+        _check_parts(report, manifest, parts, chosen)
+        _check_strays(report, manifest, harmless=False)
+    else:
+        manifest = open_data(spec)
+        _check_classes(report, manifest)
+        _check_strays(report, manifest, harmless=True)
+    for it in chosen:
+        _check_split(report, manifest, it)
+    _check_images(report, manifest)
+    return report
+
+
+def _splits_of(kind: str) -> list[Split]:
+    return [Split.load(name) for name in Split.names() if name.startswith(f"{kind}-")]
+
+
+def _check_parts(
+    report: Verification, manifest: Manifest, parts: Sequence[Part], splits: Sequence[Split]
+) -> None:
+    keys = list(manifest.keys)
+    for part in parts:
+        if part.folder is None:
+            report.note(part.wanted, f"missing{_lost(part, splits)}", problem=True)
+            continue
+        count = sum(key.startswith(f"{part.folder}/") for key in keys)
+        expected = part.published
+        wrong = count == 0 or expected not in (None, count)
+        of = f" of {expected:,}" if expected else ""
+        report.note(part.folder, f"{count:,}{of} {part.what}", problem=wrong)
+        _check_spelling(report, manifest, part.folder)
+
+
+def _lost(part: Part, splits: Sequence[Split]) -> str:
+    """What goes without a part, in words."""
+    found = f"; found {', '.join(part.instead)}" if part.instead else ""
+    count = f"{part.published:,} " if part.published else ""
+    users = ", ".join(it.name for it in splits)
+    use = "for its gallery" if part.domain == Domain.PHOTO else "as its queries"
+    return f"{found}    {count}{part.what}" + (f": {users} needs them {use}" if users else "")
+
+
+def _check_spelling(report: Verification, manifest: Manifest, folder: str) -> None:
+    """Names folders that differ from the published spelling, so that two copies of a class are noticed."""
+    if not isinstance(manifest.source, FileSource) or not report.spec.startswith("sketchy"):
+        return
+    spaced = [name for name in entries(manifest.source.root / folder)[0] if " " in name]
+    if spaced:
+        report.note(
+            folder,
+            f"{len(spaced)} names with spaces for underscores: {_some(spaced)} (published: "
+            f"{spaced[0].replace(' ', '_')})",
+            problem=True,
+        )
+
+
+def _check_classes(report: Verification, manifest: Manifest) -> None:
+    sketches, photos = (len(manifest.rows(domain=domain)) for domain in Domain)
+    report.note(report.spec, f"{sketches:,} sketches · {photos:,} photos · {len(manifest.classes):,} classes")
+    counts = manifest.counts()
+    both = sketches > 0 and photos > 0
+    _name_classes(report, [it for it, n in counts.items() if n == (0, 0)], "empty", problem=True)
+    lonely = [it for it, (drawn, seen) in counts.items() if both and drawn and not seen]
+    _name_classes(report, lonely, "with sketches and no photos", problem=True)
+    undrawn = [it for it, (drawn, seen) in counts.items() if both and seen and not drawn]
+    _name_classes(report, undrawn, "with photos and no sketches", problem=False)
+
+
+def _name_classes(report: Verification, names: list[str], what: str, *, problem: bool) -> None:
+    if names:
+        noun = "class" if len(names) == 1 else "classes"
+        report.note(_some(names), f"{len(names)} {noun} {what}", problem=problem, note=not problem)
+
+
+def _check_strays(report: Verification, manifest: Manifest, *, harmless: bool) -> None:
+    """Skipped files; in a published tree they mean that it is not the published tree."""
+    for warning in manifest.warnings:
+        what, _, text = warning.partition(": ")
+        if "is missing" not in what:
+            report.note(what, text or "skipped", problem=not harmless, note=harmless)
+
+
+def _check_split(report: Verification, manifest: Manifest, split: Split) -> None:
+    there = [name for name, counts in manifest.counts().items() if sum(counts)]
+    missing = sorted(set(split.seen + split.unseen) - set(there))
+    if missing:
+        report.note(split.name, f"{len(missing)} of its classes missing: {_some(missing)}", problem=True)
+    for domain, key, what in (
+        (Domain.SKETCH, "query_sketches", "unseen sketches (queries)"),
+        (Domain.PHOTO, "gallery_photos", "unseen photos (gallery)"),
+    ):
+        count, expected = len(manifest.rows(domain, split.unseen)), split.published_counts.get(key)
+        of = f" of {expected:,}" if expected else ""
+        report.note(split.name, f"{count:,}{of} {what}", problem=count == 0 or expected not in (None, count))
+
+
+def _check_images(report: Verification, manifest: Manifest) -> None:
+    broken: list[str] = []
+    with progress(len(manifest), "opening every image") as bar:
+        for images, bad in decoded(manifest, GLANCE, "squash"):
+            broken += [f"{printable(it.key)} ({it.reason})" for it in bad.values()]
+            bar.advance(len(images))
+    text = f"{len(manifest) - len(broken):,} of {len(manifest):,} readable"
+    text += f" · {len(broken):,} unreadable: {_some(broken)}" if broken else ""
+    report.note("images", text, problem=bool(broken) or not len(manifest))
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" … and {len(names) - SHOWN:,} more" if len(names) > SHOWN else ""
+    return ", ".join(printable(name) for name in names[:SHOWN]) + more
+
+
+__all__ = ["Finding", "Verification", "verify"]
