@@ -12,7 +12,7 @@ from PIL import Image
 Kind = Literal["png", "webp", "jpeg"]
 QUALITY = 82
 
-# matplotlib's viridis at nine even steps: lightness rises throughout, so colour blindness and print do no harm.
+# viridis at nine even steps, as in matplotlib: lightness rises throughout, so colour blindness does no harm.
 _VIRIDIS = np.array(
     [
         [68, 1, 84],
@@ -95,5 +95,5 @@ def heat_map(values: Sequence[Sequence[float]] | np.ndarray, size: tuple[int, in
     """An RGBA overlay of a map [h, w] in 0..1, smooth at `size` (width, height); clear at 0, solid at 1."""
     small = Image.fromarray(np.asarray(values, np.float32))
     smooth = np.clip(np.asarray(small.resize(size, Image.Resampling.BICUBIC)), 0, 1)
-    alpha = (np.sqrt(smooth) * 235 + 0.5).astype(np.uint8)
+    alpha = (smooth**0.8 * 235 + 0.5).astype(np.uint8)
     return Image.fromarray(np.concatenate([colours(smooth), alpha[..., None]], -1))

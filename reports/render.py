@@ -49,7 +49,7 @@ def page(path: Path, html: str) -> Path:
 
 def json_text(value: Any, indent: int | None = None) -> str:
     """JSON of plain values, dataclasses, paths and arrays; numbers that JSON lacks (NaN, ±∞) become null."""
-    return json.dumps(_plain(value), ensure_ascii=False, indent=indent, allow_nan=False)
+    return json.dumps(plain(value), ensure_ascii=False, indent=indent, allow_nan=False)
 
 
 def json_blob(value: Any) -> Markup:
@@ -67,17 +67,18 @@ def percent(value: float | None, digits: int = 0) -> str:
     return DASH if value is None or math.isnan(value) else decimals(value * 100, digits) + " %"
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """The value as JSON knows it: dataclasses as objects, arrays as lists, NaN and ±∞ as null."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+        return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if hasattr(value, "tolist"):
-        return _plain(value.tolist())
+        return plain(value.tolist())
     return str(value) if isinstance(value, Path) else value
 
 

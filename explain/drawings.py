@@ -1,0 +1,108 @@
+"""The drawing that is searched for: a file, or a sketch of the data by its key or row number."""
+
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageOps
+
+from ssl_sbir.data.images import Fit, decode
+from ssl_sbir.data.manifest import Domain, ImageSource, Manifest
+from ssl_sbir.data.names import printable
+from ssl_sbir.data.trees import FileSource
+from ssl_sbir.errors import ExplainError
+
+# Pixels that differ from the paper by less than this (of 255) are no ink.
+INK = 24
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """One query drawing.
+
+    Attributes:
+        id: the file's name, or the sketch's key.
+        label: its class, where the data say so.
+    """
+
+    source: ImageSource
+    key: str
+    id: str
+    label: str | None
+
+    def pixels(self, size: int, fit: Fit) -> npt.NDArray[np.uint8]:
+        """The drawing as the encoder sees it, uint8 [size, size, 3].
+
+        Raises:
+            DataError: it can't be read.
+        """
+        return decode(self.source, self.key, size, fit)
+
+
+def drawing(query: str, manifest: Manifest) -> Drawing:
+    """The drawing that a query names.
+
+    Args:
+        query: a file; or a sketch of the manifest by key, by the end of its key, or by row number.
+
+    Raises:
+        ExplainError: there is neither such a file nor such a sketch, or several sketches fit.
+    """
+    path = Path(query)
+    if path.is_file():
+        return Drawing(FileSource(path.absolute().parent), path.name, printable(path.name), None)
+    row = _row(query, manifest)
+    label = int(manifest.label[row])
+    key = manifest.keys[row]
+    return Drawing(manifest.source, key, printable(key), manifest.classes[label] if label >= 0 else None)
+
+
+def doubts(pixels: npt.NDArray[np.uint8]) -> tuple[str, ...]:
+    """What makes a drawing a doubtful query: no ink, or white lines on black."""
+    spread = np.ptp(pixels.astype(np.int16))
+    if spread < INK:
+        return ("The drawing is blank: the order below says nothing about a shape.",)
+    if np.median(pixels) < 128:
+        return ("The drawing is light on dark; the encoder expects dark lines on white paper.",)
+    return ()
+
+
+def shown(source: ImageSource, key: str, size: int, fit: Fit) -> Image.Image:
+    """The image for a page: in its own proportions if it was squashed, else as the encoder saw it."""
+    square = Image.fromarray(decode(source, key, size, fit))
+    if fit != "squash":
+        return square
+    with source.open(key, size) as image:
+        width, height = ImageOps.exif_transpose(image).size
+    scale = size / max(width, height)
+    return square.resize(
+        (max(round(width * scale), 1), max(round(height * scale), 1)), Image.Resampling.BICUBIC
+    )
+
+
+def _row(query: str, manifest: Manifest) -> int:
+    if query.isdecimal() and int(query) < len(manifest):
+        row = int(query)
+        if manifest.domain[row] == Domain.SKETCH:
+            return row
+        raise ExplainError(f"row {row} of {manifest.name} is a photo", "Name a drawing.")
+    sketches = manifest.rows(Domain.SKETCH)
+    keys = list(manifest.keys.take(sketches))
+    found = [place for place, key in enumerate(keys) if key == query]
+    found = found or [place for place, key in enumerate(keys) if key.endswith(f"/{query}")]
+    if len(found) == 1:
+        return int(sketches[found[0]])
+    if found:
+        examples = ", ".join(printable(keys[place]) for place in found[:3])
+        raise ExplainError(f"{len(found)} sketches end in {query!r}: {examples} …", "Give more of the key.")
+    raise ExplainError(
+        f"no drawing {query!r}: neither a file nor a sketch of {manifest.name}", _hint(query, keys)
+    )
+
+
+def _hint(query: str, keys: list[str]) -> str:
+    near = get_close_matches(query, keys[:20_000], 1) or keys[:1]
+    example = f", for example {printable(near[0])}" if near else ""
+    return f"Give an image file, or the key of a sketch in the data{example}."

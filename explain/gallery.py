@@ -1,0 +1,83 @@
+"""The photos that a drawing is compared with, and how each of them scores."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import cast
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from jaxtyping import Float
+from ssl_sbir.explain.explanation import GalleryScores
+from ssl_sbir.explain.towers import Centres
+from ssl_sbir.retrieval.embeddings import embed
+from torch import Tensor
+
+from ssl_sbir.data.loading import Fit, Pack, prepare
+from ssl_sbir.data.manifest import Domain, Manifest
+from ssl_sbir.encoders.encoder import Encoder
+from ssl_sbir.errors import ExplainError
+
+
+@dataclass(frozen=True)
+class PhotoGallery:
+    """Some photos of a manifest, embedded.
+
+    Attributes:
+        rows: [n] rows of the manifest.
+        embeddings: [n, d], less the photos' centre if one is given.
+        broken: how many photos can't be read and are left out.
+    """
+
+    manifest: Manifest
+    pack: Pack
+    rows: npt.NDArray[np.int64]
+    embeddings: Float[Tensor, "n d"]
+    broken: int
+
+    def scores(self, query: Float[Tensor, " d"]) -> Float[Tensor, " n"]:
+        """The cosine of the query with each photo; 0 where either vector is zero."""
+        return torch.cosine_similarity(query.to(self.embeddings)[None], self.embeddings)
+
+    def images(self, places: npt.NDArray[np.int64]) -> Float[Tensor, "k 3 s s"]:
+        """Photos as the encoder sees them, in 0..1."""
+        return self.pack.batch(self.rows[places]).float() / 255
+
+
+def photo_gallery(
+    encoder: Encoder,
+    manifest: Manifest,
+    classes: Collection[str] | None,
+    *,
+    centres: Centres | None = None,
+    device: str = "cpu",
+    batch_size: int = 64,
+) -> PhotoGallery:
+    """The photos of some classes (None: all photos), embedded or taken from the cache.
+
+    Raises:
+        ExplainError: there is no such photo, or none that can be read.
+    """
+    rows = manifest.rows(Domain.PHOTO, classes)
+    if not len(rows):
+        what = "no photos" if classes is None else "no photos of the unseen classes"
+        raise ExplainError(f"{manifest.name} holds {what}", "Try --gallery all, or other data.")
+    pack = prepare(manifest, encoder.preprocess.size, fit=cast(Fit, encoder.preprocess.fit))
+    whole = rows[pack.ok[rows]]
+    if not len(whole):
+        raise ExplainError(f"{manifest.name}: none of {len(rows)} photos can be read", "ssl-sbir data verify")
+    embeddings = embed(encoder, pack, manifest, whole, batch_size=batch_size, device=device)
+    if centres and Domain.PHOTO in centres:
+        embeddings = embeddings - centres[Domain.PHOTO].to(embeddings)
+    return PhotoGallery(manifest, pack, whole, embeddings, len(rows) - len(whole))
+
+
+def summary(scores: Float[Tensor, " n"]) -> GalleryScores:
+    """Count, lowest, mean and highest score."""
+    return GalleryScores(len(scores), scores.min().item(), scores.mean().item(), scores.max().item())
+
+
+def best(scores: Float[Tensor, " n"], count: int) -> npt.NDArray[np.int64]:
+    """Places of the highest scores, best first; equal scores keep the gallery's order."""
+    order = torch.sort(scores, descending=True, stable=True).indices
+    return order[:count].cpu().numpy()

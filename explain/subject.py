@@ -1,0 +1,69 @@
+"""Whose eyes the explanation looks through: a run or a named encoder, and the classes it never saw."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ssl_sbir.data.manifest import Manifest
+from ssl_sbir.data.splits import Split
+from ssl_sbir.encoders import Encoder, load_encoder
+from ssl_sbir.errors import ExplainError
+from ssl_sbir.run import PROVENANCE, RunFolder
+
+
+@dataclass(frozen=True)
+class Subject:
+    """An encoder with its name, the folder for its pages and its split, if any."""
+
+    name: str
+    encoder: Encoder
+    pages: Path
+    split: Split | None
+
+    def classes(self, gallery: str | None) -> tuple[str, ...] | None:
+        """The classes whose photos are searched, None for all.
+
+        Args:
+            gallery: `unseen`, `all`, or None for unseen where there is a split.
+
+        Raises:
+            ExplainError: another word, or unseen classes without a split.
+        """
+        if gallery not in (None, "unseen", "all"):
+            raise ExplainError(f"unknown gallery {gallery!r}", "Choose unseen or all.")
+        if gallery == "unseen" and self.split is None:
+            raise ExplainError(
+                f"{self.name} has no split, so no unseen classes", "Add --split, or --gallery all."
+            )
+        return None if self.split is None or gallery == "all" else self.split.unseen
+
+    def settings(self, gallery: str | None) -> dict[str, str]:
+        """What the page says of it."""
+        split = self.split
+        searched = "photos of all classes" if self.classes(gallery) is None else "photos of unseen classes"
+        named = {"split": f"{split.name} (sha {split.sha256[:8]})"} if split else {}
+        return {"encoder": self.name, **named, "gallery": searched}
+
+
+def subject(name: str, manifest: Manifest, split: str | None = None) -> Subject:
+    """The run in that folder, or the encoder of that name.
+
+    Args:
+        name: a run folder, or a name of `ssl-sbir encoders`.
+        manifest: the data; a split is cut down to its classes.
+        split: a published split or JSON file instead of the run's own.
+
+    Raises:
+        RunError, EncoderError, DataError: it can't be loaded.
+    """
+    chosen = Split.load(split).restrict(manifest.classes) if split else None
+    folder = Path(name)
+    if not (folder / PROVENANCE).is_file():
+        return Subject(name, load_encoder(name), Path("explanations"), chosen)
+    run = RunFolder.open(folder)
+    return Subject(str(folder), run.encoder(), folder / "explain", chosen or _split(run.provenance))
+
+
+def _split(provenance: dict[str, Any]) -> Split | None:
+    facts = provenance.get("split")
+    return Split(facts["name"], tuple(facts["seen"]), tuple(facts["unseen"])) if facts else None

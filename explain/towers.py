@@ -1,0 +1,88 @@
+"""Each side of a pair, embedded once and then held constant while the other side is explained."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ssl_sbir.data.manifest import Domain
+from ssl_sbir.encoders.encoder import Encoder
+from ssl_sbir.errors import EncoderError, ExplainError
+
+# A feature map explains an embedding only if it averages to it.
+TOLERANCE = 1e-3
+Centres = Mapping[Domain, Tensor]
+
+
+@dataclass(frozen=True)
+class Tower:
+    """Images of one domain as an encoder sees them.
+
+    Attributes:
+        image: [b, 3, h, w] in 0..1.
+        embedding: [b, d], less the domain's centre.
+        features: [b, d, h, w], less the centre, whose spatial mean is `embedding`; None where there is none.
+        lacks: why there is no feature map; empty where there is one.
+    """
+
+    encoder: Encoder
+    domain: Domain
+    image: Float[Tensor, "b 3 h w"]
+    centre: Float[Tensor, " d"]
+    embedding: Float[Tensor, "b d"]
+    features: Float[Tensor, "b d i j"] | None
+    lacks: str
+
+    def embed(self, image: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n d"]:
+        """Embeddings of other images of this domain, less the centre."""
+        with torch.inference_mode():
+            return self.encoder(image, _tags(image, self.domain)) - self.centre
+
+
+def tower(
+    encoder: Encoder, image: Float[Tensor, "b 3 h w"], domain: Domain, centres: Centres | None = None
+) -> Tower:
+    """The embedded side; the encoder must be in evaluation mode.
+
+    Raises:
+        ExplainError: the centre has another width than the embedding.
+    """
+    with torch.no_grad():
+        raw = encoder(image, _tags(image, domain))
+        centre = _centre(centres, domain, raw)
+        features, lacks = _features(encoder, image, domain, raw)
+    centred = None if features is None else features - centre[:, None, None]
+    return Tower(encoder, domain, image, centre, raw - centre, centred, lacks)
+
+
+def _features(
+    encoder: Encoder, image: Tensor, domain: Domain, embedding: Tensor
+) -> tuple[Tensor | None, str]:
+    try:
+        features = encoder.feature_map(image, _tags(image, domain))
+    except (EncoderError, NotImplementedError) as error:
+        return None, getattr(error, "message", "") or "the encoder has no feature map"
+    if features.ndim != 4 or features.shape[1] != embedding.shape[1]:
+        return None, "the encoder's feature map has another width than its embedding"
+    if (features.mean((2, 3)) - embedding).norm() > TOLERANCE * embedding.norm():
+        return None, "the encoder's feature map doesn't average to its embedding"
+    return features, ""
+
+
+def _tags(image: Tensor, domain: Domain) -> Tensor:
+    return torch.full((len(image),), int(domain), dtype=torch.int64, device=image.device)
+
+
+def _centre(centres: Centres | None, domain: Domain, embedding: Tensor) -> Tensor:
+    if not centres or domain not in centres:
+        return torch.zeros_like(embedding[0])
+    centre = centres[domain].to(embedding)
+    if centre.shape != embedding.shape[1:]:
+        raise ExplainError(
+            f"centre of {domain.name.lower()}s has shape {tuple(centre.shape)}, "
+            f"embeddings have {embedding.shape[1]} numbers",
+            "Take the mean of embeddings of the same encoder.",
+        )
+    return centre
