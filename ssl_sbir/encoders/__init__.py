@@ -6,14 +6,17 @@ from ssl_sbir.encoders.export import load_exported, save_encoder
 from ssl_sbir.encoders.heads import Projected, Towers
 from ssl_sbir.encoders.loading import encoders, load_encoder
 from ssl_sbir.encoders.specs import encoder_from_spec
+from ssl_sbir.encoders.table import EncoderInfo, encoder_table
 
 __all__ = [
     "DomainConditioned",
     "Encoder",
+    "EncoderInfo",
     "Preprocess",
     "Projected",
     "Towers",
     "encoder_from_spec",
+    "encoder_table",
     "encoders",
     "load_encoder",
     "load_exported",

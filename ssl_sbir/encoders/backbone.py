@@ -25,11 +25,11 @@ class BackboneEncoder(Encoder):
         spec: dict[str, Any],
         preprocess: Preprocess,
         width: int,
-        backbone: nn.Module,
+        backbone: Any,
         head: nn.Linear | None = None,
     ) -> None:
         super().__init__(spec, preprocess, width)
-        self.backbone = backbone
+        self.backbone: Any = backbone
         # A tuple, not a module: the head is no part of the encoder, so neither trained nor exported with it.
         self._head = None if head is None else (_copy_of(head),)
 

@@ -1,8 +1,10 @@
 """Encoders told which domain they see, as SAKE's CSE-ResNet50 is; the conditioning starts as the identity."""
 
+from typing import Any
+
 import torch
 from jaxtyping import Float, Int
-from timm.layers import EffectiveSEModule, SEModule
+from timm.layers.squeeze_excite import EffectiveSEModule, SEModule
 from timm.models import senet
 from timm.models._efficientnet_blocks import SqueezeExcite
 from torch import Tensor, nn
@@ -59,7 +61,7 @@ class DomainNorm(nn.Module):
     Scales start at 1 and shifts at 0 (stored as differences from that), so that the block starts as it was.
     """
 
-    def __init__(self, norm: nn.Module, tag: DomainTag) -> None:
+    def __init__(self, norm: Any, tag: DomainTag) -> None:
         super().__init__()
         # timm's BatchNormAct2d carries its activation, which belongs after the shift.
         self.act = getattr(norm, "act", nn.Identity())

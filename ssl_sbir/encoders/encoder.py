@@ -1,8 +1,9 @@
 """What every image encoder is: pixels and a domain in, features out, its own preprocessing inside."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from typing import Any, Self
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -33,17 +34,22 @@ class Preprocess:
         return {**asdict(self), "mean": list(self.mean), "std": list(self.std)}
 
     @classmethod
-    def of(cls, facts: dict[str, Any]) -> Self:
+    def of(cls, facts: dict[str, Any]) -> "Preprocess":
         """The preprocessing that `facts` describes.
 
         Raises:
             TypeError, ValueError, KeyError: a key is missing or unknown, or a value has the wrong form.
         """
         rest = {key: value for key, value in facts.items() if key not in ("mean", "std")}
-        return cls(mean=_rgb(facts["mean"]), std=_rgb(facts["std"]), **rest)
+        return cls(mean=rgb(facts["mean"]), std=rgb(facts["std"]), **rest)
 
 
-def _rgb(values: list[float]) -> tuple[float, float, float]:
+def rgb(values: Iterable[float]) -> tuple[float, float, float]:
+    """Three numbers as a tuple of floats.
+
+    Raises:
+        ValueError, TypeError: they aren't three numbers.
+    """
     red, green, blue = map(float, values)
     return red, green, blue
 

@@ -81,6 +81,20 @@ def unfit(asked: str, size: int, native: int, error: Exception) -> EncoderError:
     )
 
 
+def check_patches(asked: str, size: int, patch: int) -> None:
+    """Refuses an image side that is no multiple of a transformer's patch: the rest would go unseen.
+
+    Raises:
+        EncoderError: names the encoder, the side, the patch and the nearest sides that fit.
+    """
+    if size % patch:
+        sides = sorted({max(size // patch, 1) * patch, (size // patch + 1) * patch})
+        raise EncoderError(
+            f"encoder '{asked}' sees patches of {patch} × {patch} px, which don't fill an image of {size} px",
+            f"Choose a size of {' or '.join(map(str, sides))}.",
+        )
+
+
 def _short(error: Exception) -> str:
     line = (str(error).strip() or type(error).__name__).splitlines()[0]
     return line if len(line) <= 160 else line[:157] + "…"

@@ -6,21 +6,21 @@ from pathlib import Path
 from typing import Any
 
 from jaxtyping import Float, Int
-from torch import Tensor, nn
+from torch import Tensor
 
 from ssl_sbir.encoders.backbone import fits
 from ssl_sbir.encoders.encoder import Encoder, Preprocess
-from ssl_sbir.encoders.hub import OTHERWISE, in_hf_cache, offline, unfit, unreachable
+from ssl_sbir.encoders.hub import check_patches, unfit
+from ssl_sbir.encoders.huggingface_sources import (
+    check_reachable,
+    filled,
+    image_processor_of,
+    made,
+    preprocess_of,
+    unloaded,
+    vision_config_of,
+)
 from ssl_sbir.encoders.timm_models import grid_of
-from ssl_sbir.errors import EncoderError
-
-# Image towers of models that also read text. CLIP's projects into the space its sentences live in.
-TOWERS = {
-    "clip": "CLIPVisionModelWithProjection",
-    "clip_vision_model": "CLIPVisionModelWithProjection",
-    "siglip": "SiglipVisionModel",
-    "siglip_vision_model": "SiglipVisionModel",
-}
 
 
 class HuggingFaceEncoder(Encoder):
@@ -31,11 +31,11 @@ class HuggingFaceEncoder(Encoder):
     convolutional map.
     """
 
-    def __init__(self, spec: dict[str, Any], preprocess: Preprocess, model: nn.Module) -> None:
+    def __init__(self, spec: dict[str, Any], preprocess: Preprocess, model: Any) -> None:
         config = model.config
         width = getattr(config, "projection_dim", 0) if hasattr(model, "visual_projection") else 0
         super().__init__(spec, preprocess, width or _hidden(config))
-        self.model = model
+        self.model: Any = model
         takes = "interpolate_pos_encoding" in inspect.signature(model.forward).parameters
         native = getattr(config, "image_size", preprocess.size)
         self._options = {"interpolate_pos_encoding": True} if takes and native != preprocess.size else {}
@@ -98,13 +98,13 @@ def huggingface_encoder(name: str, *, size: int | None = None, pretrained: bool 
     Raises:
         EncoderError: nothing of that name here or on the hub, no vision model, no safetensors, or a bad size.
     """
-    _check_reachable(name)
+    check_reachable(name)
     try:
-        config, processor = _config(name), _processor(name)
-        model = _model_class(config).from_pretrained(name, **_source()) if pretrained else _made(config)
-    except (OSError, ValueError, KeyError, ImportError) as error:
-        raise _unloaded(name, error) from error
-    preprocess = _preprocess(config, processor, size)
+        config, processor = vision_config_of(name), image_processor_of(name)
+        model = filled(name, config) if pretrained else made(config)
+    except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
+        raise unloaded(name, error) from error
+    preprocess = preprocess_of(config, processor, size)
     return _around(name, model, preprocess)
 
 
@@ -114,16 +114,18 @@ def rebuilt_huggingface(spec: dict[str, Any]) -> Encoder:
 
     facts = dict(spec["config"])
     config = AutoConfig.for_model(facts.pop("model_type"), **facts)
-    return _around(spec["model"], _made(config), Preprocess.of(spec["preprocess"]))
+    return _around(spec["model"], made(config), Preprocess.of(spec["preprocess"]))
 
 
-def _around(name: str, model: nn.Module, preprocess: Preprocess) -> Encoder:
+def _around(name: str, model: Any, preprocess: Preprocess) -> Encoder:
     spec = {
         "kind": "huggingface",
         "model": Path(name).name if Path(name).is_dir() else name,
         "config": model.config.to_diff_dict() | {"model_type": model.config.model_type},
         "preprocess": preprocess.facts(),
     }
+    if not hasattr(model.config, "depths"):  # stages that halve the map pad it themselves
+        check_patches(f"hf:{name}", preprocess.size, getattr(model.config, "patch_size", 1))
     encoder = HuggingFaceEncoder(spec, preprocess, model)
     native = getattr(model.config, "image_size", 224)
     try:
@@ -131,77 +133,3 @@ def _around(name: str, model: nn.Module, preprocess: Preprocess) -> Encoder:
     except (RuntimeError, ValueError) as error:
         raise unfit(f"hf:{name}", preprocess.size, native, error) from error
     return encoder
-
-
-def _config(name: str) -> Any:
-    from transformers import AutoConfig
-
-    config = AutoConfig.from_pretrained(name, local_files_only=offline())
-    return config.vision_config if hasattr(config, "vision_config") else config
-
-
-def _model_class(config: Any) -> Any:
-    import transformers
-
-    if config.model_type in TOWERS:
-        return getattr(transformers, TOWERS[config.model_type])
-    if type(config) not in transformers.MODEL_MAPPING or not _sees(config):
-        raise ValueError(f"'{config.model_type}' is no vision model")
-    return transformers.MODEL_MAPPING[type(config)]
-
-
-def _sees(config: Any) -> bool:
-    return hasattr(config, "num_channels") and (
-        hasattr(config, "hidden_size") or hasattr(config, "hidden_sizes")
-    )
-
-
-def _made(config: Any) -> nn.Module:
-    return _model_class(config)(config)
-
-
-def _source() -> dict[str, Any]:
-    return {"use_safetensors": True, "local_files_only": offline()}
-
-
-def _processor(name: str) -> dict[str, Any]:
-    from transformers.image_processing_base import ImageProcessingMixin
-
-    try:
-        facts, _ = ImageProcessingMixin.get_image_processor_dict(name, local_files_only=offline())
-    except OSError:  # a model without one
-        return {}
-    return dict(facts)
-
-
-def _preprocess(config: Any, processor: dict[str, Any], size: int | None) -> Preprocess:
-    stated = (
-        _side(processor.get("crop_size"))
-        or _side(processor.get("size"))
-        or getattr(config, "image_size", 224)
-    )
-    plain = processor.get("do_normalize") is False
-    mean = (0.0, 0.0, 0.0) if plain else tuple(processor.get("image_mean", Preprocess(1).mean))
-    std = (1.0, 1.0, 1.0) if plain else tuple(processor.get("image_std", Preprocess(1).std))
-    return Preprocess(size or stated, mean, std)
-
-
-def _side(facts: int | dict[str, int] | None) -> int | None:
-    if isinstance(facts, dict):
-        return facts.get("height") or facts.get("shortest_edge")
-    return facts
-
-
-def _check_reachable(name: str) -> None:
-    if not Path(name).is_dir() and not offline() and not in_hf_cache(name) and unreachable():
-        raise _unloaded(name, OSError("the hub can't be reached"))
-
-
-def _unloaded(name: str, error: Exception) -> EncoderError:
-    line = (str(error).strip() or type(error).__name__).splitlines()[0]
-    where = "folder" if Path(name).is_dir() else "repository"
-    return EncoderError(
-        f"encoder 'hf:{name}': the {where} can't be loaded ({line})",
-        f"Give hf:FOLDER with config.json and model.safetensors of a vision model (fetch them from "
-        f"https://huggingface.co/NAME where there is a network). {OTHERWISE}",
-    )

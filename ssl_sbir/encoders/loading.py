@@ -14,6 +14,7 @@ from ssl_sbir.errors import EncoderError
 from ssl_sbir.registry import Registry, did_you_mean
 
 LITE0_SIZE = 112
+SMALLEST = 16
 PREFIXES = ("timm:", "hf:", "run:")
 
 
@@ -40,9 +41,9 @@ def load_encoder(name: str, *, size: int | None = None, pretrained: bool = True)
         EncoderError: the name is unknown, its weights can't be had, or the size doesn't fit.
         RunError: the folder holds no whole exported encoder.
     """
-    if size is not None and size < 1:
+    if size is not None and size < SMALLEST:
         raise EncoderError(
-            f"encoder '{name}': an image side of {size} px", "Give a positive number of pixels."
+            f"encoder '{name}': images of {size} px are too small", f"Give {SMALLEST} px or more."
         )
     prefix, colon, rest = name.partition(":")
     if colon and prefix == "timm":
@@ -58,6 +59,10 @@ def load_encoder(name: str, *, size: int | None = None, pretrained: bool = True)
 
 def _registered(name: str) -> Load:
     names = encoders.names()
+    if "/" in name:
+        raise EncoderError(
+            f"encoder '{name}': no such folder", "Give the path of a run, or of its model/ folder."
+        )
     if name not in names:
         raise EncoderError(
             f"unknown encoder '{name}'.{did_you_mean(name, (*names, *PREFIXES))}",

@@ -1,26 +1,19 @@
 """Any timm model as an encoder: a CNN by the mean of its last map, a transformer as it pools itself."""
 
 import math
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-import timm
 import torch
 from jaxtyping import Float, Int
-from timm.models import get_pretrained_cfg
 from torch import Tensor, nn
 
 from ssl_sbir.encoders.backbone import BackboneEncoder
 from ssl_sbir.encoders.encoder import Encoder, Preprocess
-from ssl_sbir.encoders.hub import in_hf_cache, no_weights, offline, unfit, unreachable
-from ssl_sbir.errors import EncoderError
-from ssl_sbir.registry import did_you_mean
+from ssl_sbir.encoders.hub import check_patches, unfit
+from ssl_sbir.encoders.timm_sources import Source, created, pretrained_facts
 
 # Parts that some CNNs apply after pooling: the feature here is the mean of the map, so they go.
 AFTER_POOLING = ("head", "conv_head", "norm_head", "pre_logits")
-
-Source = bool | Path | Callable[[nn.Module], None]
 
 
 class TimmEncoder(BackboneEncoder):
@@ -88,7 +81,7 @@ def timm_encoder(
     asked = asked or f"timm:{name}"
     facts = pretrained_facts(name)
     preprocess = Preprocess(size or facts.input_size[-1], tuple(facts.mean), tuple(facts.std))
-    model = _created(name, preprocess.size, pretrained, asked, facts.fixed_input_size)
+    model = created(name, preprocess.size, pretrained, asked, facts.fixed_input_size)
     head = model.get_classifier() if pretrained else None
     return _around(model, name, preprocess, head if isinstance(head, nn.Linear) else None, asked)
 
@@ -97,96 +90,22 @@ def rebuilt_timm(spec: dict[str, Any]) -> Encoder:
     """The architecture that a `timm` spec describes, with random weights."""
     name, preprocess = spec["model"], Preprocess.of(spec["preprocess"])
     fixed = pretrained_facts(name).fixed_input_size
-    model = _created(name, preprocess.size, False, f"timm:{name}", fixed)
+    model = created(name, preprocess.size, False, f"timm:{name}", fixed)
     return _around(model, name, preprocess, None, f"timm:{name}")
 
 
-def pretrained_facts(name: str) -> Any:
-    """timm's facts about a model's weights: input size, mean, std, source, licence.
-
-    Raises:
-        EncoderError: timm has no such model; suggests the closest name.
-    """
-    bare, _, tag = name.partition(".")
-    if not timm.is_model(bare):
-        raise EncoderError(
-            f"timm has no model '{name}'.{did_you_mean(name, timm.list_models())}",
-            "Names: python -c 'import timm; print(timm.list_models(\"*resnet*\"))'",
-        )
-    facts = get_pretrained_cfg(name) if tag in ("", *_tags(bare)) else None
-    if facts is None:
-        raise EncoderError(
-            f"timm's {bare} has no weights '{tag}'.{did_you_mean(tag, _tags(bare))}",
-            f"It has: {', '.join(_tags(bare)) or 'none'}.",
-        )
-    return facts
-
-
-def _tags(bare: str) -> list[str]:
-    return [found.partition(".")[2] for found in timm.list_pretrained(f"{bare}.*")]
-
-
-def _created(name: str, size: int, pretrained: Source, asked: str, fixed: bool) -> nn.Module:
-    # Only models with position embeddings take, and need, the size when they are made.
-    options: dict[str, Any] = {"img_size": size} if fixed else {}
-    if isinstance(pretrained, Path):
-        options["pretrained_cfg_overlay"] = {"file": str(_checked_file(pretrained, asked))}
-    elif pretrained is True:
-        _check_reachable(name, asked)
-    try:
-        model = timm.create_model(
-            name, pretrained=pretrained is True or isinstance(pretrained, Path), **options
-        )
-    except (OSError, RuntimeError, TypeError, ValueError, AssertionError) as error:
-        raise _cause(name, size, pretrained, asked, error) from error
-    if callable(pretrained):
-        pretrained(model)
-    return model
-
-
-def _check_reachable(name: str, asked: str) -> None:
-    facts = pretrained_facts(name)
-    if not (facts.hf_hub_id or facts.url or facts.file):
-        raise EncoderError(
-            f"encoder '{asked}': timm has no weights for it",
-            f"Give a file ({asked}@weights.safetensors) or --set encoder.pretrained=false.",
-        )
-    if facts.hf_hub_id and not offline() and not in_hf_cache(facts.hf_hub_id) and unreachable():
-        raise no_weights(asked, facts, OSError("the hub can't be reached"))
-
-
-def _cause(name: str, size: int, pretrained: Source, asked: str, error: Exception) -> EncoderError:
-    if isinstance(pretrained, Path):
-        return EncoderError(
-            f"{pretrained} doesn't fit {name}: {_line(error)}", "Give the weights of that very model."
-        )
-    if pretrained and isinstance(error, OSError | RuntimeError):
-        return no_weights(asked, pretrained_facts(name), error)
-    return unfit(asked, size, pretrained_facts(name).input_size[-1], error)
-
-
-def _checked_file(path: Path, asked: str) -> Path:
-    if path.is_file() and path.suffix in (".safetensors", ".pth", ".pt", ".bin"):
-        return path
-    found = "is not a .safetensors or .pth file" if path.exists() else "does not exist"
-    raise EncoderError(f"encoder '{asked}': {path} {found}", "Give the file of the weights after the '@'.")
-
-
-def _line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
-
-
-def _around(
-    model: nn.Module, name: str, preprocess: Preprocess, head: nn.Linear | None, asked: str
-) -> TimmEncoder:
+def _around(model: Any, name: str, preprocess: Preprocess, head: nn.Linear | None, asked: str) -> TimmEncoder:
     model.reset_classifier(0)
+    patch = getattr(getattr(model, "patch_embed", None), "patch_size", None)
+    if patch and hasattr(model, "num_prefix_tokens"):
+        check_patches(asked, preprocess.size, patch[0])
     width, same = _probed(model, preprocess.size, asked, name)
     spec = {"kind": "timm", "model": name, "preprocess": preprocess.facts()}
     fitting = head if same and head is not None and head.in_features == width else None
     return TimmEncoder(spec, preprocess, width, model, fitting)
 
 
-def _probed(model: nn.Module, size: int, asked: str, name: str) -> tuple[int, bool]:
+def _probed(model: Any, size: int, asked: str, name: str) -> tuple[int, bool]:
     """The feature's width, and whether the model's own pooling gives the same feature as ours."""
     used: set[str] = set()
     hooks = [
@@ -211,7 +130,7 @@ def _probed(model: nn.Module, size: int, asked: str, name: str) -> tuple[int, bo
         model.train()
 
 
-def _width(model: nn.Module, last: Tensor, pooled: Tensor, used: set[str]) -> tuple[int, bool]:
+def _width(model: Any, last: Tensor, pooled: Tensor, used: set[str]) -> tuple[int, bool]:
     where = as_map(model, last, 1.0)
     if last.ndim == 3:
         return pooled.shape[1], True

@@ -4,7 +4,8 @@ from collections import OrderedDict
 from typing import Any
 
 import torchvision.models as zoo
-from torch import hub, nn
+from torch import Tensor, hub, nn
+from torchvision.models.vgg import cfgs, make_layers
 
 from ssl_sbir.encoders.backbone import BackboneEncoder, fits
 from ssl_sbir.encoders.encoder import Encoder, Preprocess
@@ -16,7 +17,7 @@ WEIGHTS = {"resnet50": zoo.ResNet50_Weights.IMAGENET1K_V1, "vgg16_bn": zoo.VGG16
 WIDTHS = {"resnet50": 2048, "vgg16_bn": 512}
 
 
-def torchvision_encoder(name: str, *, size: int | None = None, pretrained: bool = True) -> Encoder:
+def torchvision_encoder(name: str, *, size: int | None = None, pretrained: bool = True) -> BackboneEncoder:
     """`resnet50` (2,048-d) or `vgg16_bn` (512-d: the mean of its last convolutional map, not fc2).
 
     Only ResNet-50 has a linear head on that feature; VGG16-BN's `classifier()` is None.
@@ -24,22 +25,22 @@ def torchvision_encoder(name: str, *, size: int | None = None, pretrained: bool 
     Raises:
         EncoderError: the weights can't be had, or the size is too small.
     """
-    model = zoo.get_model(name, weights=None)
+    weights = _fetched(name) if pretrained else {}
+    encoder = _around(name, Preprocess(size or 224), _head(weights))
     if pretrained:
-        model.load_state_dict(_fetched(name))
-    head = model.fc if pretrained and name == "resnet50" else None
-    return _around(model, name, Preprocess(size or 224), head)
+        kept = {key: value for key, value in weights.items() if not key.startswith(("fc.", "classifier."))}
+        encoder.backbone.load_state_dict(kept)
+    return encoder
 
 
 def rebuilt_torchvision(spec: dict[str, Any]) -> Encoder:
     """The architecture that a `torchvision` spec describes, with random weights."""
-    name = spec["model"]
-    return _around(zoo.get_model(name, weights=None), name, Preprocess.of(spec["preprocess"]), None)
+    return _around(spec["model"], Preprocess.of(spec["preprocess"]), None)
 
 
-def _around(model: nn.Module, name: str, preprocess: Preprocess, head: nn.Linear | None) -> Encoder:
+def _around(name: str, preprocess: Preprocess, head: nn.Linear | None) -> BackboneEncoder:
     spec = {"kind": "torchvision", "model": name, "preprocess": preprocess.facts()}
-    encoder = BackboneEncoder(spec, preprocess, WIDTHS[name], _convolutions(model), head)
+    encoder = BackboneEncoder(spec, preprocess, WIDTHS[name], _convolutions(name), head)
     try:
         fits(encoder)
     except RuntimeError as error:
@@ -47,11 +48,20 @@ def _around(model: nn.Module, name: str, preprocess: Preprocess, head: nn.Linear
     return encoder
 
 
-def _convolutions(model: nn.Module) -> nn.Module:
-    kept = [
-        (name, part) for name, part in model.named_children() if name not in ("avgpool", "fc", "classifier")
-    ]
-    return nn.Sequential(OrderedDict(kept))
+def _convolutions(name: str) -> nn.Module:
+    if name == "vgg16_bn":  # without its three linear layers, which are nine tenths of it
+        return nn.Sequential(OrderedDict(features=make_layers(cfgs["D"], batch_norm=True)))
+    parts = zoo.get_model(name, weights=None).named_children()
+    return nn.Sequential(OrderedDict((part, layer) for part, layer in parts if part not in ("avgpool", "fc")))
+
+
+def _head(weights: dict[str, Tensor]) -> nn.Linear | None:
+    if "fc.weight" not in weights:
+        return None
+    classes, width = weights["fc.weight"].shape
+    head = nn.Linear(width, classes)
+    head.load_state_dict({"weight": weights["fc.weight"], "bias": weights["fc.bias"]})
+    return head
 
 
 def _fetched(name: str) -> dict[str, Any]:
