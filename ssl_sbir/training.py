@@ -21,6 +21,7 @@ from ssl_sbir.engine import Devices, fit
 from ssl_sbir.errors import ConfigError, RunError
 from ssl_sbir.recipe import Recipe, RecipeConfig, Stage
 from ssl_sbir.run import RunFolder, refuse_taken
+from ssl_sbir.seeding import seed_everything
 
 VERSIONED = ("torch", "torchvision", "lightly", "kornia", "timm", "transformers", "numpy")
 
@@ -93,8 +94,8 @@ def train(order: Order, stage: Stage, say: Any = print) -> RunFolder:
         SslSbirError: data, settings, encoder or run folder are wrong; nothing is left half-written.
     """
     recipe, _ = configured(order, stage)
-    if not order.resume:
-        refuse_taken(order.out, overwrite=False) if not order.overwrite else None
+    if not (order.resume or order.overwrite):
+        refuse_taken(order.out, overwrite=False)
     manifest = open_data(order.data)
     split = chosen_split(order.split, manifest, stage)
     encoder = _start(order, recipe.config)
@@ -120,6 +121,7 @@ def chosen_split(name: str | None, manifest: Manifest, stage: Stage) -> Split | 
 
 def _start(order: Order, config: RecipeConfig) -> Encoder:
     if order.start is None:
+        seed_everything(config.seed)  # an encoder without published weights starts at random
         wanted = config.encoder
         return load_encoder(wanted.name, size=wanted.size, pretrained=wanted.pretrained)
     return RunFolder.open(order.start).encoder()

@@ -1,6 +1,6 @@
 """What a run trains on: the rows of each domain, the batches of every step, and nothing of unseen classes."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Int
 from numpy.typing import NDArray
 
-from ssl_sbir.data.loading import Batch, Pack
+from ssl_sbir.data.loading import Batch, Pack, load_batch
 from ssl_sbir.data.manifest import Domain, Manifest
 from ssl_sbir.errors import DataError
 
@@ -67,14 +67,7 @@ class TrainingSet:
 
     def batch(self, rows: Rows) -> Batch:
         """The images of some rows, uint8, with their labels (all -1 without labels)."""
-        index = torch.from_numpy(rows)
-        return Batch(
-            image=self.pack.batch(rows),
-            domain=torch.from_numpy(self.manifest.domain[rows].astype(np.int64)),
-            label=self.labels[index],
-            row=index,
-            text=None,
-        )
+        return replace(load_batch(self.pack, self.manifest, rows), label=self.labels[torch.from_numpy(rows)])
 
 
 def _readable(rows: Rows, pack: Pack) -> Rows:

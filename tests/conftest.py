@@ -1,0 +1,73 @@
+"""Small real data for every test: drawn shapes as photos and sketches, and the benchmark where it is present."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image, ImageDraw
+
+# Networks this small lose more than they gain by sharing a batch between threads.
+torch.set_num_threads(1)
+
+SHAPES = ("circle", "square", "triangle", "cross", "bar", "ring")
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """No test reads or fills the user's cache; all tests of a session share one."""
+    folder = tmp_path_factory.getbasetemp() / "cache"
+    monkeypatch.setenv("SSL_SBIR_CACHE", str(folder))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    yield
+
+
+@pytest.fixture(scope="session")
+def shapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with 12 photos (coloured, on noise) and 12 sketches (outlines) of each of six shapes."""
+    folder = tmp_path_factory.mktemp("shapes")
+    random = np.random.default_rng(0)
+    for name in SHAPES:
+        for number in range(12):
+            for domain in ("photo", "sketch"):
+                file = folder / domain / name / f"{number:02}.png"
+                file.parent.mkdir(parents=True, exist_ok=True)
+                _draw(name, domain, random).save(file)
+    return folder
+
+
+def _draw(name: str, domain: str, random: np.random.Generator) -> Image.Image:
+    if domain == "photo":
+        image = Image.fromarray(random.integers(90, 160, (40, 40, 3), dtype=np.uint8))
+        colour = tuple(int(v) for v in random.choice([30, 60, 220, 250], 3))
+        fill, line = colour, colour
+    else:
+        image, fill, line = Image.new("RGB", (40, 40), "white"), None, "black"
+    draw, (x, y), r = ImageDraw.Draw(image), random.integers(15, 25, 2), int(random.integers(9, 13))
+    box = (x - r, y - r, x + r, y + r)
+    if name == "circle":
+        draw.ellipse(box, fill=fill, outline=line, width=2)
+    elif name == "ring":
+        draw.ellipse(box, outline=line, width=5)
+        draw.ellipse((x - 2, y - 2, x + 2, y + 2), fill=line)
+    elif name == "square":
+        draw.rectangle(box, fill=fill, outline=line, width=2)
+    elif name == "triangle":
+        draw.polygon([(x, y - r), (x - r, y + r), (x + r, y + r)], fill=fill, outline=line)
+    elif name == "bar":
+        draw.rectangle((x - r, y - 3, x + r, y + 3), fill=fill, outline=line, width=2)
+    else:
+        draw.line((x - r, y - r, x + r, y + r), fill=line, width=4)
+        draw.line((x - r, y + r, x + r, y - r), fill=line, width=4)
+    return image
+
+
+@pytest.fixture(scope="session")
+def sketchy_mini() -> Path:
+    """The benchmark's folder; skips where `SSL_SBIR_DATA` doesn't name its parent."""
+    parent = os.environ.get("SSL_SBIR_DATA")
+    if not parent:
+        pytest.skip("SSL_SBIR_DATA is not set: sketchy-mini is absent")
+    return Path(parent) / "sketchy-mini"

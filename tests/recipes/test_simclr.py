@@ -1,0 +1,53 @@
+"""SimCLR: its loss is lightly's, its chance value is ln(2B - 1), and it learns."""
+
+import math
+
+import torch
+from lightly.loss import NTXentLoss
+
+from ssl_sbir import recipes
+from ssl_sbir.data.loading import Batch
+from ssl_sbir.encoders import load_encoder
+from ssl_sbir.training import Order, train
+
+TINY = "timm:test_efficientnet"
+
+
+def batch(sketches=4, photos=6):
+    n = sketches + photos
+    domain = torch.tensor([0] * sketches + [1] * photos)
+    return Batch(torch.rand(n, 3, 32, 32), domain, torch.full((n,), -1), torch.arange(n))
+
+
+def recipe(**settings):
+    kind = recipes.load("simclr")
+    return kind(kind.Config(projection=16, **settings))
+
+
+def test_the_loss_is_lightlys_within_each_domain():
+    simclr, data = recipe(), batch()
+    model = simclr.build(load_encoder(TINY, size=32, pretrained=False), ()).eval()
+    torch.manual_seed(3)
+    loss = simclr.loss(model, data)["contrast"]
+    torch.manual_seed(3)
+    views = [model(simclr.augment(data.image, data.domain), data.domain) for _ in range(2)]
+    ntxent = NTXentLoss(temperature=0.1)
+    expected = (ntxent(views[0][:4], views[1][:4]) + ntxent(views[0][4:], views[1][4:])) / 2
+    torch.testing.assert_close(loss, expected)
+
+
+def test_own_sketches_replace_the_second_view_of_photos_only():
+    simclr, data = recipe(own_sketch=True, augment={"flip": 0, "rotation": 0, "shift": 0, "zoom": 0}), batch()
+    image, domain = simclr._second_view(data)
+    assert (domain == 0).all()
+    torch.testing.assert_close(image[:4], data.image[:4])
+    drawn = image[4:]
+    torch.testing.assert_close(drawn[:, 0], drawn[:, 1])
+
+
+def test_training_brings_the_loss_far_below_chance(shapes, tmp_path):
+    settings = (f"encoder.name={TINY}", "encoder.pretrained=false", "encoder.size=32", "batch.sketches=16",
+                "batch.photos=16", "optim.epochs=30", "optim.lr=3e-3")  # fmt: skip
+    run = train(Order("simclr", f"folder:{shapes}", tmp_path / "run", settings=settings), "pretraining", str)
+    chance = math.log(2 * 16 - 1)
+    assert run.metrics()[-1]["contrast"] < 0.7 * chance

@@ -1,0 +1,75 @@
+import numpy as np
+import pytest
+import torch
+
+from ssl_sbir.augment import Augment, AugmentConfig, pseudo_sketch, random_crop
+from ssl_sbir.data.loading import prepare
+from ssl_sbir.data.readers import open_data
+from ssl_sbir.errors import DataError
+from ssl_sbir.preview import contact_sheet
+
+STRONG = AugmentConfig(rotation=40, shift=0.3, zoom=0.4, perspective=0.4, crop=0.5, colour=1, grey=0.3, blur=0.5)
+
+
+def paper(b=16, side=48):
+    """White paper with a black stroke down the middle."""
+    image = torch.ones(b, 3, side, side)
+    image[:, :, 8:40, 22:26] = 0
+    return image
+
+
+def test_what_comes_in_from_outside_a_sketch_is_white_paper():
+    views = Augment(STRONG.model_copy(update={"crop": 1.0}))(paper(), torch.zeros(16, dtype=torch.int64))
+    for corner in (views[:, :, 0, 0], views[:, :, 0, -1], views[:, :, -1, 0], views[:, :, -1, -1]):
+        torch.testing.assert_close(corner, torch.ones_like(corner), atol=1e-4, rtol=0)
+
+
+def test_sketches_stay_without_colour_and_photos_do_not():
+    photo = torch.rand(8, 3, 1, 1).expand(-1, -1, 48, 48).contiguous()
+    domain = torch.tensor([0] * 8 + [1] * 8)
+    views = Augment(STRONG)(torch.cat([paper(8), photo]), domain)
+    torch.testing.assert_close(views[:8, 0], views[:8, 2])
+    assert (views[8:] - photo).abs().mean() > 0.02
+
+
+def test_parameters_differ_from_image_to_image():
+    views = Augment(AugmentConfig())(paper(), torch.zeros(16, dtype=torch.int64))
+    assert len({v.numpy().tobytes() for v in views}) > 8
+
+
+def test_the_order_of_a_mixed_batch_is_kept():
+    still = AugmentConfig(flip=0, rotation=0, shift=0, zoom=0)
+    image, domain = torch.rand(6, 3, 32, 32), torch.tensor([1, 0, 0, 1, 0, 1])
+    torch.testing.assert_close(Augment(still)(image, domain), image)
+
+
+def test_a_crop_of_everything_is_the_image():
+    image = torch.rand(4, 3, 32, 32)
+    torch.testing.assert_close(random_crop(image, 1.0)[:, :, 8:24, 8:24].mean(), image[:, :, 8:24, 8:24].mean(), atol=0.05, rtol=0)
+
+
+@pytest.mark.parametrize("detector", ["sobel", "canny", "mixed"])
+def test_a_pseudo_sketch_draws_the_edge_dark_on_white(detector):
+    photo = torch.full((2, 3, 48, 48), 0.2)
+    photo[:, :, :, 24:] = 0.9
+    drawn = pseudo_sketch(photo, detector)
+    assert drawn[:, :, 8:40, 22:26].amin(3).max() < 0.6
+    assert drawn[:, :, 8:40, 4:16].min() > 0.95
+    assert drawn[:, :, 8:40, 32:44].min() > 0.95
+
+
+def test_a_contact_sheet_shows_every_view_and_is_repeatable(shapes):
+    manifest = open_data(f"folder:{shapes}")
+    pack = prepare(manifest, 32)
+    sheets = [np.asarray(contact_sheet(manifest, pack, STRONG, images=3, views=4, seed=1)) for _ in range(2)]
+    assert sheets[0].shape == (2 * 3 * 40, (1 + 4 + 3) * 40, 3)
+    assert np.array_equal(*sheets)
+
+
+def test_nothing_readable_is_said(tmp_path):
+    for domain in ("sketch", "photo"):
+        (tmp_path / domain / "a").mkdir(parents=True)
+        (tmp_path / domain / "a" / "1.png").write_bytes(b"")
+    manifest = open_data(f"folder:{tmp_path}")
+    with pytest.raises(DataError, match="read"):
+        contact_sheet(manifest, prepare(manifest, 32), STRONG)

@@ -1,0 +1,146 @@
+"""The loop on a tiny network: equal seeds, resumed runs, averages, and refusals."""
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from ssl_sbir.checkpoint import checkpoints
+from ssl_sbir.errors import RunError
+from ssl_sbir.optim import learning_rate
+from ssl_sbir.recipe import OptimConfig
+from ssl_sbir.run import RunFolder
+from ssl_sbir.training import Order, train
+
+TINY = ("encoder.name=timm:test_efficientnet", "encoder.pretrained=false", "encoder.size=32",
+        "batch.sketches=8", "batch.photos=8", "projection=16", "checkpoint_steps=3")  # fmt: skip
+
+
+def order(shapes, out, *settings, **more):
+    return Order("simclr", f"folder:{shapes}", Path(out), settings=(*TINY, *settings), **more)
+
+
+def weights(out):
+    return load_file(Path(out) / "model" / "model.safetensors")
+
+
+def equal(left, right):
+    return left.keys() == right.keys() and all(torch.equal(left[name], right[name]) for name in left)
+
+
+def silent(_):
+    pass
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_one_does_not(shapes, tmp_path):
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        train(order(shapes, tmp_path / name, f"seed={seed}", "optim.max_steps=4"), "pretraining", silent)
+    assert equal(weights(tmp_path / "a"), weights(tmp_path / "b"))
+    assert not equal(weights(tmp_path / "a"), weights(tmp_path / "c"))
+
+
+@pytest.mark.parametrize("settings", [(), ("optim.name=sgd",), ("optim.ema=0.9", "optim.accumulate=2")])
+def test_a_run_broken_off_and_resumed_equals_an_unbroken_one(shapes, tmp_path, settings, monkeypatch):
+    settings = ("optim.epochs=2", "optim.max_steps=8", *settings)
+    train(order(shapes, tmp_path / "whole", *settings), "pretraining", silent)
+
+    class Crash(Exception):
+        pass
+
+    def crash_at_step_5(self, model, progress):
+        if progress == 5 / 8:
+            raise Crash
+
+    with monkeypatch.context() as patch:
+        patch.setattr("ssl_sbir.recipes.pretraining.simclr.Simclr.after_step", crash_at_step_5)
+        with pytest.raises(Crash):
+            train(order(shapes, tmp_path / "broken", *settings), "pretraining", silent)
+    assert [p.name for p in checkpoints(tmp_path / "broken/checkpoints")] == ["step-000003"]
+    assert not RunFolder.open(tmp_path / "broken").finished
+    train(order(shapes, tmp_path / "broken", *settings, resume=True), "pretraining", silent)
+    assert equal(weights(tmp_path / "whole"), weights(tmp_path / "broken"))
+
+
+def test_a_run_killed_outright_is_resumed_bit_for_bit(shapes, tmp_path):
+    settings = ("optim.epochs=40", "optim.max_steps=60")
+    train(order(shapes, tmp_path / "whole", *settings), "pretraining", silent)
+    sets = [part for setting in (*TINY, *settings) for part in ("--set", setting)]
+    command = [sys.executable, "-m", "ssl_sbir", "pretrain", "simclr", "--data", f"folder:{shapes}",
+               "--out", str(tmp_path / "killed"), *sets]  # fmt: skip
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while not checkpoints(tmp_path / "killed/checkpoints") and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not RunFolder.open(tmp_path / "killed").finished
+    train(order(shapes, tmp_path / "killed", *settings, resume=True), "pretraining", silent)
+    assert equal(weights(tmp_path / "whole"), weights(tmp_path / "killed"))
+    steps = [line["step"] for line in RunFolder.open(tmp_path / "killed").metrics()]
+    assert steps == [10, 20, 30, 40, 50, 60]
+
+
+def test_an_average_differs_from_the_weights_it_averages(shapes, tmp_path):
+    for name, decay in (("plain", 0), ("mean", 0.5)):
+        train(order(shapes, tmp_path / name, f"optim.ema={decay}", "optim.max_steps=3"), "pretraining", silent)
+    assert not equal(weights(tmp_path / "plain"), weights(tmp_path / "mean"))
+
+
+def test_only_the_newest_checkpoints_are_kept(shapes, tmp_path):
+    train(order(shapes, tmp_path / "run", "optim.max_steps=9", "optim.epochs=9"), "pretraining", silent)
+    assert [p.name for p in checkpoints(tmp_path / "run/checkpoints")] == ["step-000006", "step-000009"]
+
+
+@pytest.mark.parametrize("change", ["missing", "extra", "shape", "cut"])
+def test_a_checkpoint_that_does_not_fit_is_named(shapes, tmp_path, change):
+    out = tmp_path / "run"
+    train(order(shapes, out, "optim.max_steps=3"), "pretraining", silent)
+    (out / "model/model.safetensors").unlink()
+    file = out / "checkpoints/step-000003/model.safetensors"
+    tensors = load_file(file)
+    name = next(iter(tensors))
+    if change == "missing":
+        del tensors[name]
+    elif change == "extra":
+        tensors["extra"] = torch.zeros(1)
+    elif change == "shape":
+        tensors[name] = torch.zeros(3, 5, 7)
+    save_file(tensors, file)
+    if change == "cut":
+        file.write_bytes(file.read_bytes()[:1000])
+    with pytest.raises(RunError, match=r"step-000003/model\.safetensors"):
+        train(order(shapes, out, "optim.max_steps=3", resume=True), "pretraining", silent)
+
+
+def test_a_loss_that_is_no_number_stops_the_run(shapes, tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        "ssl_sbir.recipes.pretraining.simclr.Simclr.loss",
+        lambda self, model, batch: {"contrast": model(batch.image, batch.domain).sum() * float("nan")},
+    )
+    with pytest.raises(RunError, match="'contrast' is nan at step"):
+        train(order(shapes, tmp_path / "run", "optim.max_steps=10", "optim.epochs=10"), "pretraining", silent)
+
+
+def test_resuming_with_other_settings_or_a_finished_run_is_refused(shapes, tmp_path):
+    out = tmp_path / "run"
+    train(order(shapes, out, "optim.max_steps=3"), "pretraining", silent)
+    with pytest.raises(RunError, match="finished"):
+        train(order(shapes, out, "optim.max_steps=3", resume=True), "pretraining", silent)
+    (out / "model/model.safetensors").unlink()
+    with pytest.raises(RunError, match="other settings"):
+        train(order(shapes, out, "optim.max_steps=4", resume=True), "pretraining", silent)
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "exponential", "constant"])
+def test_the_learning_rate_rises_then_follows_its_course(schedule):
+    config = OptimConfig(lr=1.0, schedule=schedule, warmup=0.1)
+    rates = [learning_rate(config, step, 100) for step in range(100)]
+    assert rates[:10] == pytest.approx([i / 10 for i in range(1, 11)])
+    assert rates[10] == pytest.approx(1.0)
+    end = {"cosine": 0.0, "exponential": 0.001, "constant": 1.0}[schedule]
+    assert rates[-1] == pytest.approx(end, abs=2e-3)

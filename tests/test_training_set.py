@@ -1,0 +1,71 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ssl_sbir.data.loading import prepare
+from ssl_sbir.data.manifest import Domain
+from ssl_sbir.data.readers import open_data
+from ssl_sbir.data.training import Schedule, TrainingSet
+from ssl_sbir.errors import DataError
+
+
+@pytest.fixture
+def data(shapes):
+    manifest = open_data(f"folder:{shapes}")
+    return TrainingSet.of(manifest, prepare(manifest, 32), ("circle", "ring", "bar"), labelled=True)
+
+
+def test_only_seen_classes_and_their_labels_are_there(data):
+    batch = data.batch(np.concatenate(list(data.rows.values())))
+    assert set(batch.label.tolist()) == {0, 1, 2}
+    named = {data.manifest.classes[data.manifest.label[row]] for row in batch.row}
+    assert named == {"circle", "ring", "bar"}
+    for row, label in zip(batch.row, batch.label, strict=True):
+        assert data.classes[label] == data.manifest.classes[data.manifest.label[row]]
+
+
+def test_without_labels_every_label_is_hidden(shapes):
+    manifest = open_data(f"folder:{shapes}")
+    data = TrainingSet.of(manifest, prepare(manifest, 32), ("circle",), labelled=False)
+    assert data.classes == ()
+    assert (data.batch(data.rows[Domain.PHOTO]).label == -1).all()
+    assert len(data.rows[Domain.PHOTO]) == 12
+
+
+def test_a_class_without_photos_is_named(shapes):
+    manifest = open_data(f"folder:{shapes}")
+    circle = manifest.classes.index("circle")
+    one_sided = manifest.select(np.flatnonzero((manifest.label != circle) | (manifest.domain == Domain.SKETCH)))
+    with pytest.raises(DataError, match="'circle' .* has no readable photo"):
+        TrainingSet.of(one_sided, prepare(one_sided, 32), ("bar", "circle"), labelled=True)
+
+
+@given(st.integers(0, 400), st.integers(1, 9), st.integers(1, 13), st.integers(0, 3))
+def test_each_epoch_of_a_domain_brings_every_row_once(step, sketches, photos, seed):
+    rows = {Domain.SKETCH: np.arange(10), Domain.PHOTO: np.arange(10, 24)}
+    schedule = Schedule(rows, {Domain.SKETCH: sketches, Domain.PHOTO: photos}, seed)
+    drawn = schedule.step(step)
+    assert len(drawn) == sketches + photos
+    assert set(drawn[:sketches]) <= set(range(10))
+    assert np.array_equal(drawn, schedule.step(step))
+    for domain, size in schedule.sizes.items():
+        per_epoch = len(rows[domain]) // size
+        first = step // per_epoch * per_epoch
+        epoch = [schedule._domain_rows(domain, s) for s in range(first, first + per_epoch)]
+        assert len(np.unique(np.concatenate(epoch))) == per_epoch * size
+
+
+def test_an_absent_domain_gives_its_places_to_the_other(shapes):
+    manifest = open_data(f"folder:{shapes}")
+    photos = manifest.select(manifest.rows(domain=Domain.PHOTO))
+    data = TrainingSet.of(photos, prepare(photos, 32), None, labelled=False)
+    schedule = Schedule.of(data, sketches=4, photos=6, seed=0)
+    assert len(schedule.step(0)) == 10
+    assert torch.equal(data.batch(schedule.step(0)).domain, torch.ones(10, dtype=torch.int64))
+
+
+def test_a_batch_larger_than_the_data_is_refused(data):
+    with pytest.raises(DataError, match=r"wants 100 sketch images .* has 36"):
+        Schedule.of(data, sketches=100, photos=4, seed=0)
