@@ -76,7 +76,7 @@ def prepare(manifest: Manifest, size: int, *, fit: str = "squash", strict: bool 
         strict: whether one broken image is an error; otherwise it is listed and its `ok` is False.
 
     Raises:
-        DataError: an unknown fit, no images, none readable, a broken one with `strict`, or too little disk space.
+        DataError: an unknown fit, no images, none readable, a broken one with `strict`, or a full disk.
     """
     if not len(manifest):
         raise DataError(f"{manifest.name} holds no images", "Check it with: ssl-sbir data verify")

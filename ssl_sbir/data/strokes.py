@@ -47,7 +47,7 @@ class StrokeSource:
         return self.root / _line(key)[0]
 
 
-def drawn(strokes: list[list[list[float]]], size: int) -> Image.Image:
+def drawn(strokes: list[list[list[int | float]]], size: int) -> Image.Image:
     """A grey image [size, size] of some strokes.
 
     Args:
@@ -71,10 +71,10 @@ def _line(key: str) -> tuple[str, int | None]:
     return (file + SUFFIX, int(offset)) if mark and offset.isdigit() else (key, None)
 
 
-def _strokes(line: bytes) -> list[list[list[float]]]:
+def _strokes(line: bytes) -> list[list[list[int | float]]]:
     try:
         facts: Any = json.loads(line)
-        strokes: list[list[list[float]]] = facts["drawing"]
+        strokes: list[list[list[int | float]]] = facts["drawing"]
     except (ValueError, KeyError, TypeError) as error:
         raise DataError('not a line {"word": …, "drawing": …}', "Download the file again.") from error
     if not strokes or not all(len(it) >= 2 and len(it[0]) == len(it[1]) > 0 for it in strokes):
