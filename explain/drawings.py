@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps
 
-from ssl_sbir.data.images import Fit, decode
+from ssl_sbir.data.images import decode
 from ssl_sbir.data.manifest import Domain, ImageSource, Manifest
 from ssl_sbir.data.names import printable
 from ssl_sbir.data.trees import FileSource
@@ -32,7 +32,7 @@ class Drawing:
     id: str
     label: str | None
 
-    def pixels(self, size: int, fit: Fit) -> npt.NDArray[np.uint8]:
+    def pixels(self, size: int, fit: str) -> npt.NDArray[np.uint8]:
         """The drawing as the encoder sees it, uint8 [size, size, 3].
 
         Raises:
@@ -69,7 +69,7 @@ def doubts(pixels: npt.NDArray[np.uint8]) -> tuple[str, ...]:
     return ()
 
 
-def shown(source: ImageSource, key: str, size: int, fit: Fit) -> Image.Image:
+def shown(source: ImageSource, key: str, size: int, fit: str) -> Image.Image:
     """The image for a page: in its own proportions if it was squashed, else as the encoder saw it."""
     square = Image.fromarray(decode(source, key, size, fit))
     if fit != "squash":

@@ -2,7 +2,6 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import cast
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +12,7 @@ from ssl_sbir.explain.towers import Centres
 from ssl_sbir.retrieval.embeddings import embed
 from torch import Tensor
 
-from ssl_sbir.data.loading import Fit, Pack, prepare
+from ssl_sbir.data.loading import Pack, prepare
 from ssl_sbir.data.manifest import Domain, Manifest
 from ssl_sbir.encoders.encoder import Encoder
 from ssl_sbir.errors import ExplainError
@@ -62,7 +61,7 @@ def photo_gallery(
     if not len(rows):
         what = "no photos" if classes is None else "no photos of the unseen classes"
         raise ExplainError(f"{manifest.name} holds {what}", "Try --gallery all, or other data.")
-    pack = prepare(manifest, encoder.preprocess.size, fit=cast(Fit, encoder.preprocess.fit))
+    pack = prepare(manifest, encoder.preprocess.size, fit=encoder.preprocess.fit)
     whole = rows[pack.ok[rows]]
     if not len(whole):
         raise ExplainError(f"{manifest.name}: none of {len(rows)} photos can be read", "ssl-sbir data verify")

@@ -13,7 +13,7 @@ BATCH = 64
 COVER = {Domain.SKETCH: 1.0, Domain.PHOTO: 0.5}
 
 
-def windows(height: int, width: int, steps: int = STEPS) -> Bool[Tensor, "steps*steps {height} {width}"]:
+def windows(height: int, width: int, steps: int = STEPS) -> Bool[Tensor, "windows {height} {width}"]:
     """Square windows on a grid, each twice as wide as its step so that neighbours overlap; True = covered."""
     rows, columns = _bands(height, steps), _bands(width, steps)
     return (rows[:, None, :, None] & columns[None, :, None, :]).flatten(0, 1)

@@ -4,7 +4,6 @@ import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +19,6 @@ from ssl_sbir.explain.words import METHOD_NAMES, verdict
 from ssl_sbir.reports.render import json_text, page
 
 from ssl_sbir import __version__
-from ssl_sbir.data.images import Fit
 from ssl_sbir.data.manifest import Domain, Manifest
 from ssl_sbir.data.names import printable
 from ssl_sbir.encoders.encoder import Encoder
@@ -70,7 +68,7 @@ def explain_query(
         DataError: the drawing can't be read.
     """
     asked = drawing(query, manifest)
-    fit = cast(Fit, encoder.preprocess.fit)
+    fit = encoder.preprocess.fit
     pixels = asked.pixels(encoder.preprocess.size, fit)
     encoder = encoder.to(device).eval()
     gallery = photo_gallery(encoder, manifest, classes, centres=centres, device=device)
@@ -127,7 +125,7 @@ def _same(one: str | None, other: str | None) -> bool | None:
     return None if one is None or other is None else one == other
 
 
-def _photo(manifest: Manifest, row: int, fit: Fit) -> Image.Image | None:
+def _photo(manifest: Manifest, row: int, fit: str) -> Image.Image | None:
     try:
         return shown(manifest.source, manifest.keys[row], SIDE, fit)
     except (DataError, OSError):  # the file went after it was packed; the page says so
