@@ -1,7 +1,7 @@
 """Encoders by name: `efficientnet_lite0`, `timm:NAME`, `hf:NAME-or-FOLDER`, `run:FOLDER`, or a run's path."""
 
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from ssl_sbir.encoders.conditional import DomainConditioned
 from ssl_sbir.encoders.encoder import Encoder
@@ -18,6 +18,7 @@ SMALLEST = 16
 PREFIXES = ("timm:", "hf:", "run:")
 
 
+@runtime_checkable
 class Load(Protocol):
     """Makes an encoder of an image side in pixels (None: its default), with pretrained or random weights."""
 
