@@ -1,4 +1,7 @@
-"""The application that every command registers on, and the two ways to speak: people on stderr, results on stdout."""
+"""The application that every command registers on, and the two ways to speak: people on stderr, results on stdout.
+
+Commands import what they need when they run: torch and its kin take seconds to load, `--help` must not.
+"""
 
 import json
 import sys

@@ -1,16 +1,16 @@
 """`ssl-sbir data`: what kinds of data there are, whether a tree is right, and decoding it once."""
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
 
 from ssl_sbir.cli._app import app, emit, out, say
-from ssl_sbir.data.manifest import Domain, Manifest
-from ssl_sbir.data.packs import Pack, prepare
-from ssl_sbir.data.readers import READERS, open_data
-from ssl_sbir.data.splits import Split
-from ssl_sbir.data.verify import verify
+
+if TYPE_CHECKING:
+    from ssl_sbir.data.manifest import Manifest
+    from ssl_sbir.data.packs import Pack
+    from ssl_sbir.data.splits import Split
 
 data_app = typer.Typer(no_args_is_help=True, help="List, check and prepare data.")
 app.add_typer(data_app, name="data")
@@ -23,6 +23,9 @@ MARKS = {"ok": "[green]✓[/]", "note": "[yellow]![/]", "problem": "[red]✗[/]"
 @data_app.command("list")
 def list_data(as_json: AsJson = False) -> None:
     """Kinds of data, and the published splits with their counts and hashes."""
+    from ssl_sbir.data.readers import READERS
+    from ssl_sbir.data.splits import Split
+
     kinds = [{"name": name, "summary": _summary(name)} for name in READERS.names()]
     splits = [_split_facts(Split.load(name)) for name in Split.names()]
     if as_json:
@@ -42,6 +45,10 @@ def prepare_data(
     as_json: AsJson = False,
 ) -> None:
     """Decode every image once, so that training and evaluation read a ready array."""
+    from ssl_sbir.data.manifest import Domain
+    from ssl_sbir.data.packs import prepare
+    from ssl_sbir.data.readers import open_data
+
     manifest = open_data(spec)
     pack = prepare(manifest, size, fit=fit, strict=strict)
     if as_json:
@@ -60,6 +67,8 @@ def verify_data(
     as_json: AsJson = False,
 ) -> None:
     """Compare a tree with the published counts, open every image, and explain what is wrong."""
+    from ssl_sbir.data.verify import verify
+
     report = verify(spec, split)
     if as_json:
         emit(report.facts())
@@ -73,7 +82,7 @@ def verify_data(
         raise typer.Exit(1)
 
 
-def _say_warnings(manifest: Manifest, pack: Pack) -> None:
+def _say_warnings(manifest: "Manifest", pack: "Pack") -> None:
     for warning in manifest.warnings:
         say(warning)
     if pack.broken:
@@ -83,10 +92,12 @@ def _say_warnings(manifest: Manifest, pack: Pack) -> None:
 
 
 def _summary(kind: str) -> str:
+    from ssl_sbir.data.readers import READERS
+
     return (READERS.get(kind).__doc__ or "").strip().split("\n")[0]
 
 
-def _split_facts(split: Split) -> dict[str, Any]:
+def _split_facts(split: "Split") -> dict[str, Any]:
     return {
         "name": split.name,
         "seen": len(split.seen),
@@ -104,7 +115,9 @@ def _cells(facts: dict[str, Any]) -> tuple[str, ...]:
     return (facts["name"], str(facts["seen"]), str(facts["unseen"]), *shown, f"{facts['sha256'][:8]}…")
 
 
-def _pack_facts(manifest: Manifest, pack: Pack) -> dict[str, Any]:
+def _pack_facts(manifest: "Manifest", pack: "Pack") -> dict[str, Any]:
+    from ssl_sbir.data.manifest import Domain
+
     return {
         "spec": manifest.name,
         "manifest_sha256": manifest.sha256,

@@ -5,12 +5,13 @@ from typing import Annotated
 import typer
 
 from ssl_sbir.cli._app import app, emit, out
-from ssl_sbir.doctor import examine
 
 
 @app.command()
 def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False) -> None:
     """Look at this machine: versions, device, packages with weights and data, caches; exit 1 if something is amiss."""
+    from ssl_sbir.doctor import examine
+
     findings = examine()
     good = all(finding.good for finding in findings)
     if as_json:

@@ -5,13 +5,8 @@ from typing import Annotated
 
 import typer
 
-from ssl_sbir import recipes
 from ssl_sbir.cli._app import say
 from ssl_sbir.cli.data import data_app
-from ssl_sbir.config import parse_assignments, resolve
-from ssl_sbir.data.loading import prepare
-from ssl_sbir.data.readers import open_data
-from ssl_sbir.preview import contact_sheet
 
 
 @data_app.command()
@@ -24,6 +19,12 @@ def preview(
     seed: Annotated[int, typer.Option(help="Decides which images and views.")] = 0,
 ) -> None:
     """Write a contact sheet: images, random views of them, pseudo-sketches of photos."""
+    from ssl_sbir import recipes
+    from ssl_sbir.config import parse_assignments, resolve
+    from ssl_sbir.data.loading import prepare
+    from ssl_sbir.data.readers import open_data
+    from ssl_sbir.preview import contact_sheet
+
     config, _ = resolve(recipes.load(recipe).Config, [("--set", parse_assignments(settings or ()))])
     manifest = open_data(data)
     sheet = contact_sheet(manifest, prepare(manifest, size), config.augment, seed=seed)

@@ -2,17 +2,18 @@
 
 import inspect
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
 
-from ssl_sbir import recipes
 from ssl_sbir.cli._app import app, emit, out, say
-from ssl_sbir.config import Config, leaves
 from ssl_sbir.errors import ConfigError
 from ssl_sbir.files import write_atomic
-from ssl_sbir.recipe import Recipe
+
+if TYPE_CHECKING:
+    from ssl_sbir.config import Config
+    from ssl_sbir.recipe import Recipe
 
 recipes_app = typer.Typer(help="List, read and copy training methods.", no_args_is_help=True)
 app.add_typer(recipes_app, name="recipes")
@@ -22,6 +23,8 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 @recipes_app.command("list")
 def list_recipes(as_json: AsJson = False) -> None:
     """Show every recipe in a line."""
+    from ssl_sbir import recipes
+
     kinds = sorted((recipes.load(name) for name in recipes.RECIPES.names()), key=lambda k: (k.stage, k.name))
     kinds.sort(key=lambda k: k.stage != "pretraining")
     if as_json:
@@ -38,6 +41,8 @@ def list_recipes(as_json: AsJson = False) -> None:
 @recipes_app.command()
 def show(name: str, as_json: AsJson = False) -> None:
     """Show what a recipe does and every setting it has."""
+    from ssl_sbir import recipes
+
     kind = recipes.load(name)
     settings = _settings(kind)
     if as_json:
@@ -54,6 +59,8 @@ def show(name: str, as_json: AsJson = False) -> None:
 @recipes_app.command()
 def copy(name: str, file: Path) -> None:
     """Copy a recipe's file, to change it and train with it."""
+    from ssl_sbir import recipes
+
     if file.suffix != ".py":
         raise ConfigError(f"{file} doesn't end in .py", f"ssl-sbir recipes copy {name} {file}.py")
     if file.exists():
@@ -64,7 +71,9 @@ def copy(name: str, file: Path) -> None:
     say(f"{file}   ·   next: edit it, then ssl-sbir {command} {file} --data …")
 
 
-def _settings(kind: type[Recipe]) -> list[dict[str, Any]]:
+def _settings(kind: type["Recipe"]) -> list[dict[str, Any]]:
+    from ssl_sbir.config import leaves
+
     defaults = kind.Config()
     return [
         {"key": key, "default": value, "description": _description(kind.Config, key.split("."))}
@@ -72,7 +81,7 @@ def _settings(kind: type[Recipe]) -> list[dict[str, Any]]:
     ]
 
 
-def _description(config: type[Config], path: list[str]) -> str:
+def _description(config: type["Config"], path: list[str]) -> str:
     field = config.model_fields[path[0]]
     if len(path) == 1:
         return field.description or ""

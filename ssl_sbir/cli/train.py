@@ -2,15 +2,15 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ssl_sbir.cli._app import app, emit, out, say
-from ssl_sbir.config import to_yaml
-from ssl_sbir.engine import Devices
-from ssl_sbir.recipe import Stage
-from ssl_sbir.training import Order, configured, train
+
+if TYPE_CHECKING:
+    from ssl_sbir.recipe import Stage
+    from ssl_sbir.training import Order
 
 Recipe = Annotated[str, typer.Argument(help="Name of a recipe (ssl-sbir recipes list) or a .py file of your own.")]
 Data = Annotated[str, typer.Option(help="What to train on, such as folder:pets/ (ssl-sbir data list).")]
@@ -30,7 +30,7 @@ Nodes = Annotated[int, typer.Option(help="Machines.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the run's facts as one JSON object.")]
 
 
-def _command(stage: Stage, default: str) -> Callable[..., None]:
+def _command(stage: "Stage", default: str) -> Callable[..., None]:
     """The command of a stage: both take the same options."""
 
     def command(
@@ -51,6 +51,9 @@ def _command(stage: Stage, default: str) -> Callable[..., None]:
         nodes: Nodes = 1,
         as_json: AsJson = False,
     ) -> None:
+        from ssl_sbir.engine import Devices
+        from ssl_sbir.training import Order
+
         order = Order(
             recipe=recipe,
             data=data,
@@ -74,7 +77,10 @@ app.command("pretrain", help="Train an encoder without labels.")(_command("pretr
 app.command("finetune", help="Train an encoder on the labels of seen classes.")(_command("finetuning", "sake"))
 
 
-def _run(order: Order, stage: Stage, dry_run: bool, as_json: bool) -> None:
+def _run(order: "Order", stage: "Stage", dry_run: bool, as_json: bool) -> None:
+    from ssl_sbir.config import to_yaml
+    from ssl_sbir.training import configured, train
+
     if dry_run:
         recipe, origins = configured(order, stage)
         out.print(to_yaml(recipe.config, origins), markup=False, end="")
