@@ -7,15 +7,15 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from jaxtyping import Float
-from ssl_sbir.explain.explanation import GalleryScores
-from ssl_sbir.explain.towers import Centres
-from ssl_sbir.retrieval.embeddings import embed
 from torch import Tensor
 
 from ssl_sbir.data.loading import Pack, prepare
 from ssl_sbir.data.manifest import Domain, Manifest
 from ssl_sbir.encoders.encoder import Encoder
 from ssl_sbir.errors import ExplainError
+from ssl_sbir.explain.explanation import GalleryScores
+from ssl_sbir.explain.towers import Centres
+from ssl_sbir.retrieval.embeddings import embed
 
 
 @dataclass(frozen=True)

@@ -2,10 +2,10 @@
 
 import torch
 from jaxtyping import Bool, Float
-from ssl_sbir.explain.towers import Tower
 from torch import Tensor
 
 from ssl_sbir.data.manifest import Domain
+from ssl_sbir.explain.towers import Tower
 
 STEPS = 7
 BATCH = 64

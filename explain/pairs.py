@@ -5,16 +5,16 @@ from contextlib import contextmanager
 
 import torch
 from jaxtyping import Float
-from ssl_sbir.explain.explanation import Explanation, HeatMaps, Regions
-from ssl_sbir.explain.gradcam import gradcam
-from ssl_sbir.explain.occlusion import photo_drops, sketch_drops
-from ssl_sbir.explain.regions import grid, regions_of
-from ssl_sbir.explain.towers import Centres, Tower, tower
 from torch import Tensor
 
 from ssl_sbir.data.manifest import Domain
 from ssl_sbir.encoders.encoder import Encoder
 from ssl_sbir.errors import ExplainError
+from ssl_sbir.explain.explanation import Explanation, HeatMaps, Regions
+from ssl_sbir.explain.gradcam import gradcam
+from ssl_sbir.explain.occlusion import photo_drops, sketch_drops
+from ssl_sbir.explain.regions import grid, regions_of
+from ssl_sbir.explain.towers import Centres, Tower, tower
 
 MAPS = ("gradcam", "occlusion")
 METHODS = ("gradcam", "regions", "occlusion")

@@ -9,6 +9,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from PIL import Image
+
+from ssl_sbir import __version__
+from ssl_sbir.data.manifest import Domain, Manifest
+from ssl_sbir.data.names import printable
+from ssl_sbir.encoders.encoder import Encoder
+from ssl_sbir.errors import DataError
 from ssl_sbir.explain.drawings import Drawing, doubts, drawing, shown
 from ssl_sbir.explain.explanation import ExplainedQuery, Explanation, GalleryScores, Result
 from ssl_sbir.explain.gallery import PhotoGallery, best, photo_gallery, summary
@@ -16,14 +22,8 @@ from ssl_sbir.explain.pairs import explain_pairs
 from ssl_sbir.explain.report import SIDE, explanation_page
 from ssl_sbir.explain.towers import Centres, tower
 from ssl_sbir.explain.words import METHOD_NAMES, verdict
-from ssl_sbir.reports.render import json_text, page
-
-from ssl_sbir import __version__
-from ssl_sbir.data.manifest import Domain, Manifest
-from ssl_sbir.data.names import printable
-from ssl_sbir.encoders.encoder import Encoder
-from ssl_sbir.errors import DataError
 from ssl_sbir.files import write_atomic
+from ssl_sbir.reports.render import json_text, page
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,9 @@
 
 import torch
 from jaxtyping import Float, Int
-from ssl_sbir.explain.explanation import Grid, RegionPair, Regions
 from torch import Tensor
+
+from ssl_sbir.explain.explanation import Grid, RegionPair, Regions
 
 
 def region_contributions(

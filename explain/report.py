@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
+
 from ssl_sbir.explain.explanation import Cell, ExplainedQuery, Explanation, Grid, Result
 from ssl_sbir.explain.words import cell_name, place
 from ssl_sbir.reports.images import Picture, heat_map, picture

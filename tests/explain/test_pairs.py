@@ -3,14 +3,14 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from ssl_sbir.explain import explain_pairs
-from ssl_sbir.explain.gradcam import gradcam
-from ssl_sbir.explain.occlusion import windows
 from torch import nn
 
 from ssl_sbir.data.manifest import Domain
 from ssl_sbir.encoders import Encoder, Preprocess, Projected
 from ssl_sbir.errors import ExplainError
+from ssl_sbir.explain import explain_pairs
+from ssl_sbir.explain.gradcam import gradcam
+from ssl_sbir.explain.occlusion import windows
 
 
 class Convolution(Encoder):

@@ -4,8 +4,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from ssl_sbir.explain.drawings import doubts, drawing
-from ssl_sbir.explain.query import explain_query, safe_name
 from typer.testing import CliRunner
 
 from ssl_sbir.cli import app
@@ -13,6 +11,8 @@ from ssl_sbir.cli import explain as _registered  # noqa: F401 - a command exists
 from ssl_sbir.data.readers import open_data
 from ssl_sbir.encoders import load_encoder, save_encoder
 from ssl_sbir.errors import DataError, ExplainError
+from ssl_sbir.explain.drawings import doubts, drawing
+from ssl_sbir.explain.query import explain_query, safe_name
 from ssl_sbir.run import RunFolder
 
 UNSEEN = ("cross", "ring")

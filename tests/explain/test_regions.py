@@ -2,6 +2,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from ssl_sbir.explain.regions import region_contributions, regions_of, strongest_pairs
 
 sizes = st.integers(1, 5)

@@ -5,6 +5,7 @@ from html.parser import HTMLParser
 
 import pytest
 from PIL import Image
+
 from ssl_sbir.explain import ExplainedQuery, explain_pairs
 from ssl_sbir.explain.explanation import GalleryScores, Result
 from ssl_sbir.explain.report import explanation_page

@@ -4,6 +4,7 @@ import io
 import numpy as np
 import pytest
 from PIL import Image
+
 from ssl_sbir.reports.images import colours, data_uri, heat_map, picture, pil
 
 

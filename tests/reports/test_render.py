@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from ssl_sbir.reports.render import decimals, json_blob, json_text, page, percent, render
 
 from ssl_sbir.errors import SslSbirError
+from ssl_sbir.reports.render import decimals, json_blob, json_text, page, percent, render
 
 NASTY = """</script><script>alert("1")</script>&'\u2028<!--"""
 
