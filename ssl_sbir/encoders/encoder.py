@@ -44,7 +44,7 @@ class Preprocess:
         return cls(mean=rgb(facts["mean"]), std=rgb(facts["std"]), **rest)
 
 
-def rgb(values: Iterable[float]) -> tuple[float, float, float]:
+def rgb(values: Iterable[float | int]) -> tuple[float, float, float]:
     """Three numbers as a tuple of floats.
 
     Raises:

@@ -11,6 +11,14 @@ import torch
 
 from ssl_sbir.errors import EncoderError
 
+# The names under which repositories of transformers, timm and open_clip keep weights that we read.
+HUB_FILES = (
+    "model.safetensors",
+    "model.safetensors.index.json",
+    "open_clip_model.safetensors",
+    "pytorch_model.bin",
+)
+
 
 def offline() -> bool:
     """Whether the user forbids network access (`HF_HUB_OFFLINE`, `TRANSFORMERS_OFFLINE`)."""
@@ -19,7 +27,9 @@ def offline() -> bool:
 
 
 def unreachable() -> bool:
-    """Whether the hub's name leads nowhere: asked first, for its own client retries for most of a minute."""
+    """Whether the hub is forbidden or its name leads nowhere, where its client would retry for a minute."""
+    if offline():
+        return True
     if urllib.request.getproxies():
         return False
     host = urlsplit(os.environ.get("HF_ENDPOINT", "https://huggingface.co")).hostname
@@ -41,10 +51,10 @@ def in_torch_hub(url: str) -> bool:
 
 
 def in_hf_cache(repository: str) -> bool:
-    """Whether the Hugging Face cache already has safetensors weights of that repository."""
+    """Whether the Hugging Face cache already has weights of that repository."""
     from huggingface_hub import try_to_load_from_cache
 
-    return isinstance(try_to_load_from_cache(repository, "model.safetensors"), str)
+    return any(isinstance(try_to_load_from_cache(repository, name), str) for name in HUB_FILES)
 
 
 def no_weights(asked: str, facts: Any, error: Exception) -> EncoderError:

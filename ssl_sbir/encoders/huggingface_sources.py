@@ -115,8 +115,8 @@ def check_reachable(name: str) -> None:
     Raises:
         EncoderError: says what to do.
     """
-    if not Path(name).is_dir() and not offline() and not in_hf_cache(name) and unreachable():
-        raise unloaded(name, OSError("the hub can't be reached"))
+    if not Path(name).is_dir() and not in_hf_cache(name) and unreachable():
+        raise unloaded(name, OSError("no network"))
 
 
 def unloaded(name: str, error: Exception) -> EncoderError:

@@ -8,7 +8,7 @@ import timm
 from timm.models import get_pretrained_cfg
 from torch import nn
 
-from ssl_sbir.encoders.hub import in_hf_cache, no_weights, offline, unfit, unreachable
+from ssl_sbir.encoders.hub import in_hf_cache, in_torch_hub, no_weights, offline, unfit, unreachable
 from ssl_sbir.errors import EncoderError
 from ssl_sbir.registry import did_you_mean
 
@@ -70,8 +70,9 @@ def _check_reachable(name: str, asked: str) -> None:
             f"encoder '{asked}': timm has no weights for it",
             f"Give a file ({asked}@weights.safetensors) or --set encoder.pretrained=false.",
         )
-    if facts.hf_hub_id and not offline() and not in_hf_cache(facts.hf_hub_id) and unreachable():
-        raise no_weights(asked, facts, OSError("the hub can't be reached"))
+    here = in_hf_cache(facts.hf_hub_id) if facts.hf_hub_id else in_torch_hub(facts.url)
+    if not here and (offline() or (facts.hf_hub_id and unreachable())):
+        raise no_weights(asked, facts, OSError("no network"))
 
 
 def _cause(name: str, size: int, pretrained: Source, asked: str, error: Exception) -> EncoderError:
