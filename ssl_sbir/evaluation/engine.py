@@ -1,0 +1,157 @@
+"""Every measure of every protocol for every query, in one pass over the score matrix that is never held whole."""
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import cache, partial
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from ssl_sbir.evaluation.measures import Measure
+from ssl_sbir.evaluation.protocols import GalleryRule, Protocol, Similarity
+from ssl_sbir.evaluation.views import View, view
+from ssl_sbir.progress import Counter, progress
+from ssl_sbir.retrieval.order import best_first
+from ssl_sbir.retrieval.relevance import Standing, relevant, relevant_places, standing
+from ssl_sbir.retrieval.scores import Scores, are_units, cosine, euclidean
+
+Values = dict[str, Float[Tensor, " q"]]
+Key = tuple[Similarity, GalleryRule]
+BLOCK_SCORES = 1 << 19  # scores that one thread ranks at once: they and their sorted copy stay in the cache
+
+
+@dataclass
+class _Job:
+    """One view under one similarity, the distinct measures wanted of it, and the values found so far."""
+
+    view: View
+    values: dict[Measure, Tensor] = field(default_factory=dict)
+
+    @property
+    def ties(self) -> bool:
+        """Whether any measure needs to know which scores are equal."""
+        return any(measure.ties != "stable" for measure in self.values)
+
+
+@dataclass(frozen=True)
+class _Labels:
+    """Labels of queries and items as small integers (they are looked up often); numpy on the CPU."""
+
+    query: Any
+    gallery: Any
+
+
+def per_query(
+    query: Float[Tensor, "q d"],
+    query_labels: Int[Tensor, " q"],
+    gallery: Float[Tensor, "n d"],
+    gallery_labels: Int[Tensor, " n"],
+    protocols: Sequence[Protocol],
+    *,
+    strides: tuple[int, int] = (20, 10),
+    seed: int = 0,
+    block: int | None = None,
+) -> dict[str, Values]:
+    """For each protocol and metric the value of each query, NaN where a query takes no part.
+
+    The result is the same, bit for bit, for every `block` and equal to a full sort of the same scores.
+
+    Args:
+        query: [q, d] on any device.
+        query_labels: [q].
+        gallery: [n, d].
+        gallery_labels: [n].
+        protocols: what to compute.
+        strides: of queries and photos under the gallery rule `strided`.
+        seed: of the draw under the gallery rule `one photo per query`.
+        block: how many queries are ranked at once; bounds memory beside the tile of scores.
+    """
+    jobs: dict[Key, _Job] = {}
+    for protocol in protocols:
+        rule = protocol.gallery
+        job = jobs.setdefault(
+            (protocol.similarity, rule),
+            _Job(view(rule, query_labels, gallery_labels, strides=strides, seed=seed)),
+        )
+        for measure in protocol.measures().values():
+            job.values.setdefault(
+                measure, query_labels.new_full((len(query),), torch.nan, dtype=torch.float64)
+            )
+    with progress(len(query) * len({similarity for similarity, _ in jobs}), "ranking", "query") as counter:
+        for scores, some in _scored(query, gallery, jobs):
+            _run(scores, _labels(query_labels, gallery_labels), some, block, counter)
+    return {
+        p.name: {name: jobs[p.similarity, p.gallery].values[m] for name, m in p.measures().items()}
+        for p in protocols
+    }
+
+
+def _scored(query: Tensor, gallery: Tensor, jobs: dict[Key, _Job]) -> Iterator[tuple[Scores, list[_Job]]]:
+    """The jobs by similarity; unit vectors have one order under both, so that one product serves all."""
+    kinds: dict[Similarity, list[_Job]] = {}
+    one = {s for s, _ in jobs} == {"cosine", "euclidean"} and are_units(query) and are_units(gallery)
+    for (similarity, _), job in jobs.items():
+        kinds.setdefault("cosine" if one else similarity, []).append(job)
+    for similarity, some in kinds.items():
+        yield (cosine if similarity == "cosine" else euclidean)(query, gallery), some
+
+
+def _labels(query: Tensor, gallery: Tensor) -> _Labels:
+    names, compact = torch.unique(torch.cat([query, gallery]), return_inverse=True)
+    compact = compact.to(torch.int16 if len(names) < 2**15 else torch.int32)
+    return _Labels(_native(compact[: len(query)]), _native(compact[len(query) :]))
+
+
+def _native(values: Tensor | None) -> Any:
+    return values.numpy() if values is not None and values.device.type == "cpu" else values
+
+
+def _run(scores: Scores, labels: _Labels, jobs: list[_Job], block: int | None, counter: Counter) -> None:
+    buffer = scores.buffer()
+    step = block or max(1, BLOCK_SCORES // scores.items)
+    each = _threads(torch.get_num_threads()).map if buffer.device.type == "cpu" else map
+    for index in range(len(scores)):
+        start, tile = index * scores.height, scores.tile(index, buffer)
+        firsts = range(start, start + len(tile), step)
+        parts = [tile[first - start : first - start + step] for first in firsts]
+        ranked = list(each(partial(_standings, labels=labels, jobs=jobs), parts, firsts))
+        for number, job in enumerate(jobs):
+            _measure(job, [found[number] for found in ranked], start, start + len(tile))
+        counter.advance(len(tile))
+
+
+def _standings(scores: Tensor, first: int, labels: _Labels, jobs: list[_Job]) -> list[Standing]:
+    order = best_first(scores)
+    wanted = labels.query[first : first + len(scores)]
+    found = relevant_places(order, wanted, labels.gallery)
+    result = []
+    for job in jobs:
+        rows = job.view.rows(first, first + len(scores))
+        mine, places = order, found
+        if job.view.stride > 1:
+            some = slice(rows.start - first, None, rows.step)
+            mine = order.rows(some)
+            places = relevant_places(mine, wanted[some], labels.gallery)
+        result.append(standing(mine, places, _native(job.view.weights), job.ties))
+    return result
+
+
+def _measure(job: _Job, parts: list[Standing], start: int, stop: int) -> None:
+    rows = job.view.rows(start, stop)
+    if len(rows) == 0:
+        return
+    items = relevant(parts, len(rows), job.view.items, job.ties)
+    found: dict[Measure, Tensor] = {}
+    for measure, values in job.values.items():
+        same = measure.under("stable") if items.tied is None else measure
+        if same not in found:
+            found[same] = same(items)
+        values[rows.start : rows.stop : rows.step] = found[same]
+
+
+@cache
+def _threads(count: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(count, thread_name_prefix="rank")

@@ -1,0 +1,165 @@
+"""The published ways to turn a ranking into numbers, each put together from named parts.
+
+"mAP@200" alone means nothing: the released codes differ in the similarity, in the kind of average precision, in
+what AP@k and P@k are divided by, in how ties are broken and in which photos form the gallery.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from ssl_sbir.errors import EvaluationError
+from ssl_sbir.evaluation.measures import (
+    AveragePrecision,
+    Envelope,
+    Measure,
+    Over,
+    Precision,
+    PrecisionOver,
+    Ties,
+)
+from ssl_sbir.registry import did_you_mean
+
+Similarity = Literal["cosine", "euclidean"]
+GalleryRule = Literal["all", "strided", "one photo per query"]
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """One published definition of the numbers.
+
+    Attributes:
+        name: what results are printed under.
+        source: where the definition was read.
+        similarity: `cosine`, or `euclidean` for anything that falls with the distance, as exp(−d) and 1/(1+d).
+        envelope: kind of average precision over the whole ranking; None where the source gives no mAP@all.
+        average_over: what AP@k is divided by; None where the source gives no mAP@k.
+        precision_over: what P@k is divided by; None where the source gives no P@k.
+        ties: `stable`, `grouped` or `expected`.
+        gallery: `all`; `strided`, every s-th query against every t-th photo; or `one photo per query`, where the
+            gallery is one random photo of the query's class for each query, drawn with repetition.
+    """
+
+    name: str
+    source: str
+    similarity: Similarity = "cosine"
+    envelope: Envelope | None = "plain"
+    average_over: Over | None = "min(k,R)"
+    precision_over: PrecisionOver | None = "k"
+    ties: Ties = "stable"
+    gallery: GalleryRule = "all"
+
+    def measures(self) -> dict[str, Measure]:
+        """The measures it defines, by the names they are printed under."""
+        found: dict[str, Measure] = {}
+        if self.envelope is not None:
+            found["mAP@all"] = AveragePrecision(self.envelope, None, "R", self.ties)
+        if self.average_over is not None:
+            found["mAP@200"] = AveragePrecision(self.envelope or "plain", 200, self.average_over, self.ties)
+        if self.precision_over is not None:
+            found["P@100"] = Precision(100, self.precision_over, self.ties)
+            found["P@200"] = Precision(200, self.precision_over, self.ties)
+        return found
+
+    def with_ties(self, ties: Ties) -> "Protocol":
+        """The same definition under another tie rule; an envelope has no closed expectation and stays stable."""
+        if ties == "expected" and self.envelope == "voc":
+            return replace(self, ties="stable")
+        return replace(self, ties=ties)
+
+    def definition(self) -> str:
+        """Its parts in one line, as a table's footnote."""
+        parts: list[str] = [self.similarity]
+        if self.envelope:
+            parts.append("AP with the VOC envelope" if self.envelope == "voc" else "plain AP")
+        if self.average_over:
+            parts.append(f"AP@k ÷ {self.average_over}")
+        if self.precision_over:
+            whole = (
+                "relevance of rank k+1" if self.precision_over == "rank k+1" else f"÷ {self.precision_over}"
+            )
+            parts.append(f"P@k {whole}")
+        return ", ".join([*parts, f"{self.ties} ties", f"gallery: {self.gallery}"])
+
+
+PRESETS: dict[str, Protocol] = {
+    protocol.name: protocol
+    for protocol in (
+        Protocol("standard", "the textbook definitions; what we compare our own runs by"),
+        Protocol(
+            "sake",
+            "SAKE (Liu et al., ICCV 2019), released code: eval_AP_inner, VOCap, eval_precision",
+            envelope="voc",
+            precision_over="min(k,N)",
+        ),
+        Protocol(
+            "zse",
+            "ZSE-SBIR (Lin et al., CVPR 2023), released code: utils/ap.py, full test set",
+            envelope="voc",
+            precision_over="min(k,R)",
+        ),
+        Protocol(
+            "zse-strided",
+            "ZSE-SBIR, released code with its default --split: every 20th sketch against every 10th photo "
+            "(TU-Berlin 3 and 20, QuickDraw 120 and 30)",
+            envelope="voc",
+            precision_over="min(k,R)",
+            gallery="strided",
+        ),
+        Protocol(
+            "sempcyc",
+            "SEM-PCYC (Dutta & Akata, CVPR 2019), released code: utils.py apsak, precak",
+            similarity="euclidean",
+            average_over="hits",
+            precision_over="min(k,N)",
+            ties="grouped",
+        ),
+        Protocol(
+            "doodle2search",
+            "Doodle2Search (Dey et al., CVPR 2019), released code: test.py",
+            similarity="euclidean",
+            average_over="hits",
+            precision_over="rank k+1",
+            ties="grouped",
+        ),
+        Protocol(
+            "yelamarthi",
+            "Yelamarthi et al., ECCV 2018: AP@200 and P@200 divided by k",
+            envelope=None,
+            average_over="k",
+        ),
+        Protocol(
+            "clip-at",
+            "CLIP-AT (Sain et al., CVPR 2023), released code: model_LN_prompt.py, with the torchmetrics defect "
+            "for scores ≤ 0 repaired",
+            average_over=None,
+            precision_over=None,
+            gallery="one photo per query",
+        ),
+    )
+}
+
+
+def protocols(names: Iterable[str | Protocol] | None = None, ties: Ties | None = None) -> Sequence[Protocol]:
+    """The protocols of those names; all presets where none is named.
+
+    Args:
+        names: preset names, or protocols of one's own.
+        ties: a tie rule that takes the place of every preset's own.
+
+    Raises:
+        EvaluationError: no preset has that name.
+    """
+    found = [_preset(name) for name in (names or PRESETS)]
+    return found if ties is None else [protocol.with_ties(ties) for protocol in found]
+
+
+def _preset(name: str | Protocol) -> Protocol:
+    if isinstance(name, Protocol):
+        return name
+    if name not in PRESETS:
+        raise EvaluationError(
+            f"unknown protocol '{name}'.{did_you_mean(name, PRESETS)}",
+            f"Known protocols: {', '.join(PRESETS)}.",
+        )
+    return PRESETS[name]
