@@ -8,7 +8,9 @@ from ssl_sbir.cli._app import app, emit, out
 
 
 @app.command()
-def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False) -> None:
+def doctor(
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,
+) -> None:
     """Look at this machine: versions, device, packages with weights and data, caches; exit 1 if something is amiss."""
     from ssl_sbir.doctor import examine
 

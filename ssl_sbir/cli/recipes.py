@@ -46,7 +46,14 @@ def show(name: str, as_json: AsJson = False) -> None:
     kind = recipes.load(name)
     settings = _settings(kind)
     if as_json:
-        emit({"name": kind.name, "stage": kind.stage, "about": inspect.getdoc(inspect.getmodule(kind)), "settings": settings})
+        emit(
+            {
+                "name": kind.name,
+                "stage": kind.stage,
+                "about": inspect.getdoc(inspect.getmodule(kind)),
+                "settings": settings,
+            }
+        )
         return
     out.print(inspect.getdoc(inspect.getmodule(kind)), markup=False)
     table = Table("setting", "default", "what it does", box=None, header_style="dim")

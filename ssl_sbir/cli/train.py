@@ -12,18 +12,28 @@ if TYPE_CHECKING:
     from ssl_sbir.recipe import Stage
     from ssl_sbir.training import Order
 
-Recipe = Annotated[str, typer.Argument(help="Name of a recipe (ssl-sbir recipes list) or a .py file of your own.")]
+Recipe = Annotated[
+    str, typer.Argument(help="Name of a recipe (ssl-sbir recipes list) or a .py file of your own.")
+]
 Data = Annotated[str, typer.Option(help="What to train on, such as folder:pets/ (ssl-sbir data list).")]
 Out = Annotated[Path | None, typer.Option(help="Run folder to write; runs/RECIPE by default.")]
-SplitName = Annotated[str | None, typer.Option("--split", help="Published split or JSON file; trains on its seen classes.")]
+SplitName = Annotated[
+    str | None, typer.Option("--split", help="Published split or JSON file; trains on its seen classes.")
+]
 From = Annotated[Path | None, typer.Option("--from", help="Start from the encoder of this run.")]
 Preset = Annotated[str | None, typer.Option(help="Named settings that come with a recipe.")]
 ConfigFile = Annotated[Path | None, typer.Option("--config", help="YAML file with settings.")]
-Set = Annotated[list[str] | None, typer.Option("--set", help="One setting, such as optim.lr=1e-4; may be repeated.")]
+Set = Annotated[
+    list[str] | None, typer.Option("--set", help="One setting, such as optim.lr=1e-4; may be repeated.")
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print all settings with their origins, and stop.")]
-Resume = Annotated[bool, typer.Option("--resume", help="Go on with the unfinished run in --out, bit for bit.")]
+Resume = Annotated[
+    bool, typer.Option("--resume", help="Go on with the unfinished run in --out, bit for bit.")
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the run in --out.")]
-Strict = Annotated[bool, typer.Option("--strict", help="Stop at an unreadable image instead of leaving it out.")]
+Strict = Annotated[
+    bool, typer.Option("--strict", help="Stop at an unreadable image instead of leaving it out.")
+]
 Accelerator = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
 Number = Annotated[int, typer.Option("--devices", help="Processes on this machine, one a device.")]
 Nodes = Annotated[int, typer.Option(help="Machines.")]
@@ -74,7 +84,9 @@ def _command(stage: "Stage", default: str) -> Callable[..., None]:
 
 
 app.command("pretrain", help="Train an encoder without labels.")(_command("pretraining", "simclr"))
-app.command("finetune", help="Train an encoder on the labels of seen classes.")(_command("finetuning", "sake"))
+app.command("finetune", help="Train an encoder on the labels of seen classes.")(
+    _command("finetuning", "sake")
+)
 
 
 def _run(order: "Order", stage: "Stage", dry_run: bool, as_json: bool) -> None:
@@ -87,8 +99,10 @@ def _run(order: "Order", stage: "Stage", dry_run: bool, as_json: bool) -> None:
         return
     run = train(order, stage, say)
     data = f"--data {order.data}"
-    next_step = f"ssl-sbir evaluate {run.path} {data}" if stage == "finetuning" else (
-        f"ssl-sbir finetune sake {data} --from {run.path}"
+    next_step = (
+        f"ssl-sbir evaluate {run.path} {data}"
+        if stage == "finetuning"
+        else (f"ssl-sbir finetune sake {data} --from {run.path}")
     )
     say(f"{run.path}/model   ·   next: {next_step}")
     if as_json:
