@@ -47,7 +47,9 @@ def _from_file(path: Path) -> type[Recipe]:
     kinds = [k for k in vars(module).values() if inspect.isclass(k) and k.__module__ == module.__name__]
     found = [k for k in kinds if issubclass(k, Recipe) and k.name]
     if len(found) != 1:
-        raise ConfigError(f"{path} holds {len(found)} recipes", "Define exactly one class with @register(name).")
+        raise ConfigError(
+            f"{path} holds {len(found)} recipes", "Define exactly one class with @register(name)."
+        )
     return found[0]
 
 
@@ -59,10 +61,14 @@ def preset(name: str, kind: type[Recipe]) -> dict[str, Any]:
     """
     known = presets()
     if name not in known:
-        raise ConfigError(f"unknown preset '{name}'.{did_you_mean(name, known)}", f"Presets: {', '.join(known)}")
+        raise ConfigError(
+            f"unknown preset '{name}'.{did_you_mean(name, known)}", f"Presets: {', '.join(known)}"
+        )
     settings = yaml.safe_load((files(__name__) / "presets" / f"{name}.yaml").read_text(encoding="utf-8"))
     if settings.pop("recipe") != kind.name:
-        raise ConfigError(f"preset '{name}' is not made for '{kind.name}'", "ssl-sbir recipes list shows whose it is.")
+        raise ConfigError(
+            f"preset '{name}' is not made for '{kind.name}'", "ssl-sbir recipes list shows whose it is."
+        )
     return dict(settings)
 
 

@@ -87,7 +87,11 @@ def _appearance(config: AugmentConfig) -> list[torch.nn.Module]:
     c = config.colour
     jitter = K.ColorJitter(0.4 * c, 0.4 * c, 0.4 * c, 0.1 * c, p=0.8)
     blur = K.RandomGaussianBlur((5, 5), (0.1, 1.5), p=config.blur)
-    return [jitter] * (c > 0) + [K.RandomGrayscale(p=config.grey)] * (config.grey > 0) + [blur] * (config.blur > 0)
+    return (
+        [jitter] * (c > 0)
+        + [K.RandomGrayscale(p=config.grey)] * (config.grey > 0)
+        + [blur] * (config.blur > 0)
+    )
 
 
 def _erasing(config: AugmentConfig) -> list[torch.nn.Module]:

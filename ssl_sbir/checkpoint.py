@@ -99,12 +99,16 @@ def load_state(module: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> 
     ]
     if problems:
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-        raise RunError(f"{path}: {min(problems)}{more}", "It was made with other settings or another version.")
+        raise RunError(
+            f"{path}: {min(problems)}{more}", "It was made with other settings or another version."
+        )
     module.load_state_dict(dict(tensors))
 
 
 def _whole(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name: tensor.detach().clone(memory_format=torch.contiguous_format) for name, tensor in state.items()}
+    return {
+        name: tensor.detach().clone(memory_format=torch.contiguous_format) for name, tensor in state.items()
+    }
 
 
 def _flatten(optimizer: torch.optim.Optimizer) -> tuple[dict[str, Tensor], list[dict[str, Any]]]:
@@ -127,4 +131,6 @@ def _unflatten(
     try:
         optimizer.load_state_dict({"state": state, "param_groups": groups})
     except ValueError as error:
-        raise RunError(f"{place}: the optimiser's state doesn't fit ({error})", _REMOVE.format(place)) from error
+        raise RunError(
+            f"{place}: the optimiser's state doesn't fit ({error})", _REMOVE.format(place)
+        ) from error

@@ -111,8 +111,12 @@ def _readable(error: ValidationError, kind: type[Config], origins: Mapping[str, 
     key = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
         known = [name for name, _ in leaves(kind().model_dump())]
-        return ConfigError(f"unknown key '{key}'.{_closest_key(key, known)}", f"It comes from {origins.get(key, 'a layer')}.")
-    return ConfigError(f"{key} = {first['input']!r}: {first['msg']}", f"It comes from {origins.get(key, 'a layer')}.")
+        return ConfigError(
+            f"unknown key '{key}'.{_closest_key(key, known)}", f"It comes from {origins.get(key, 'a layer')}."
+        )
+    return ConfigError(
+        f"{key} = {first['input']!r}: {first['msg']}", f"It comes from {origins.get(key, 'a layer')}."
+    )
 
 
 def _closest_key(key: str, known: Sequence[str]) -> str:
@@ -125,9 +129,7 @@ def to_yaml(config: Config, origins: Mapping[str, str] | None = None) -> str:
     return "\n".join(_yaml_lines(config.model_dump(mode="json"), origins or {}, "", 0)) + "\n"
 
 
-def _yaml_lines(
-    tree: Mapping[str, Any], origins: Mapping[str, str], above: str, depth: int
-) -> Iterator[str]:
+def _yaml_lines(tree: Mapping[str, Any], origins: Mapping[str, str], above: str, depth: int) -> Iterator[str]:
     for key, value in tree.items():
         if isinstance(value, Mapping) and value:
             yield f"{'  ' * depth}{key}:"

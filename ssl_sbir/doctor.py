@@ -58,7 +58,9 @@ OFFLINE_PACKAGES = {
 
 def _torch() -> Finding:
     if torch.__version__.startswith("2.13.0"):
-        return Finding("torch", torch.__version__, False, "2.13.0 breaks torchvision: install another version.")
+        return Finding(
+            "torch", torch.__version__, False, "2.13.0 breaks torchvision: install another version."
+        )
     return Finding("torch", f"{torch.__version__}, torchvision {version('torchvision')}")
 
 
@@ -85,6 +87,6 @@ def _cache() -> Finding:
     there = next(place for place in (folder, *folder.parents) if place.exists())
     free = shutil.disk_usage(there).free / 2**30
     good = free > 5 and os.access(there, os.W_OK)
-    return Finding("cache", f"{folder}, {free:.0f} GiB free", good, "" if good else "Set SSL_SBIR_CACHE elsewhere.")
-
-
+    return Finding(
+        "cache", f"{folder}, {free:.0f} GiB free", good, "" if good else "Set SSL_SBIR_CACHE elsewhere."
+    )

@@ -91,7 +91,7 @@ class _Step(nn.Module):
 class _State:
     recipe: Recipe
     fabric: Fabric
-    model: nn.Module
+    model: Any
     steps: Any
     optimizer: Any
     average: AveragedModel | None
@@ -101,7 +101,8 @@ class _State:
 
     @classmethod
     def of(cls, recipe: Recipe, encoder: Encoder, data: TrainingSet, fabric: Fabric, total: int) -> "_State":
-        model = recipe.build(encoder, data.classes).to(fabric.device, memory_format=torch.channels_last)
+        model: Any = recipe.build(encoder, data.classes)
+        model.to(device=fabric.device, memory_format=torch.channels_last)
         recipe.prepare(model, data)
         if recipe.config.compile:
             model.encoder.compile()
@@ -148,7 +149,11 @@ def _train(state: _State, schedule: Schedule, data: TrainingSet, run: RunFolder)
 
 def _batches(state: _State, schedule: Schedule, data: TrainingSet) -> Iterator[list[Batch]]:
     """The batches of each remaining step, read one step ahead; counts the time spent waiting for them."""
-    accumulate, rank, world = state.recipe.config.optim.accumulate, state.fabric.global_rank, state.fabric.world_size
+    accumulate, rank, world = (
+        state.recipe.config.optim.accumulate,
+        state.fabric.global_rank,
+        state.fabric.world_size,
+    )
 
     def read(step: int) -> list[Batch]:
         return [data.batch(schedule.step(step * accumulate + i)[rank::world]) for i in range(accumulate)]
@@ -177,7 +182,9 @@ def _take_step(state: _State, batches: list[Batch]) -> dict[str, Tensor]:
         for name, term in terms.items():
             totals[name] = totals.get(name, 0.0) + term.detach() / len(batches)
     if config.clip:
-        state.fabric.clip_gradients(state.steps, state.optimizer, max_norm=config.clip, error_if_nonfinite=False)
+        state.fabric.clip_gradients(
+            state.steps, state.optimizer, max_norm=config.clip, error_if_nonfinite=False
+        )
     state.optimizer.step()
     state.optimizer.zero_grad(set_to_none=True)
     state.step += 1

@@ -26,7 +26,7 @@ def optimizer_of(model: nn.Module, config: OptimConfig) -> torch.optim.Optimizer
 _COURSES: dict[str, Callable[[float], float]] = {
     "cosine": lambda t: 0.5 * (1 + math.cos(math.pi * t)),
     "exponential": lambda t: 0.001**t,
-    "constant": lambda t: 1.0,
+    "constant": lambda _: 1.0,
 }
 
 

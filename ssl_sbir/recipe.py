@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
 
-import torch
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
@@ -37,7 +36,9 @@ class BatchConfig(Config):
 class OptimConfig(Config):
     """How weights are stepped."""
 
-    name: Literal["adamw", "adam", "sgd"] = Field("adamw", description="optimiser; sgd has Nesterov momentum .9")
+    name: Literal["adamw", "adam", "sgd"] = Field(
+        "adamw", description="optimiser; sgd has Nesterov momentum .9"
+    )
     lr: PositiveFloat = Field(3e-4, description="largest learning rate")
     weight_decay: NonNegativeFloat = Field(0.01, description="weight decay; none on biases and norms")
     schedule: Literal["cosine", "exponential", "constant"] = Field(
@@ -48,7 +49,9 @@ class OptimConfig(Config):
     max_steps: PositiveInt | None = Field(None, description="stop after so many steps, if that is sooner")
     clip: NonNegativeFloat = Field(5.0, description="largest gradient norm; 0 = no clipping")
     accumulate: PositiveInt = Field(1, description="batches whose gradients make one step")
-    ema: float = Field(0.0, ge=0, lt=1, description="decay of an average of the weights that is exported; 0 = off")
+    ema: float = Field(
+        0.0, ge=0, lt=1, description="decay of an average of the weights that is exported; 0 = off"
+    )
 
 
 class RecipeConfig(Config):
@@ -110,31 +113,6 @@ class Recipe(Generic[C]):
 
     def after_step(self, model: Any, progress: float) -> None:
         """Updates that follow a step, such as a momentum encoder's; `progress` runs from 0 to 1."""
-
-
-class Frozen(nn.Module):
-    """A network that is never trained nor saved: it is rebuilt from its source.
-
-    Args:
-        network: put into evaluation mode, without gradients.
-    """
-
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network = network.requires_grad_(False).eval()
-
-    @torch.no_grad()
-    def forward(self, *inputs: Any) -> Any:
-        return self.network(*inputs)
-
-    def train(self, mode: bool = True) -> "Frozen":  # noqa: ARG002 - evaluation mode whatever its owner's
-        return super().train(False)
-
-    def state_dict(self, *args: Any, destination: Any = None, **kwargs: Any) -> Any:  # noqa: ARG002
-        return {} if destination is None else destination
-
-    def _load_from_state_dict(self, *args: Any) -> None:
-        pass
 
 
 RECIPES: Registry[type[Recipe]] = Registry("recipe", "ssl-sbir recipes list", "ssl_sbir.recipes")

@@ -38,7 +38,9 @@ class RunFolder:
         """
         path = Path(path)
         if not path.is_dir():
-            raise RunError(f"no run folder at {path}", "Name the folder that a training command wrote (--out).")
+            raise RunError(
+                f"no run folder at {path}", "Name the folder that a training command wrote (--out)."
+            )
         if not (path / PROVENANCE).is_file():
             raise RunError(f"{path} is not a run folder: it has no {PROVENANCE}", "Name a run's folder.")
         return cls(path)
@@ -115,7 +117,9 @@ def refuse_taken(path: Path, *, overwrite: bool) -> None:
     if not path.exists() or (path.is_dir() and not any(path.iterdir())):
         return
     if not (path / PROVENANCE).is_file():
-        raise RunError(f"{path} already holds something that is not a run", "Choose another folder with --out.")
+        raise RunError(
+            f"{path} already holds something that is not a run", "Choose another folder with --out."
+        )
     if not overwrite:
         raise RunError(
             f"{path} already holds a run ({describe(RunFolder(path))}).",

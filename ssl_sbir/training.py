@@ -141,14 +141,17 @@ def _introduce(recipe: Recipe, data: TrainingSet, pack: Pack, say: Any) -> None:
 def _provenance(
     order: Order, recipe: Recipe, manifest: Manifest, split: Split | None, data: TrainingSet
 ) -> dict[str, Any]:
-    seen = sorted({manifest.classes[code] for rows in data.rows.values() for code in manifest.label[rows] if code >= 0})
+    seen = sorted(
+        {manifest.classes[code] for rows in data.rows.values() for code in manifest.label[rows] if code >= 0}
+    )
     return {
         "stage": recipe.stage,
         "recipe": recipe.name,
         "command": sys.argv[1:],
         "data": order.data,
         "manifest_sha256": manifest.sha256,
-        "split": split and {"name": split.name, "seen": split.seen, "unseen": split.unseen, "sha256": split.sha256},
+        "split": split
+        and {"name": split.name, "seen": split.seen, "unseen": split.unseen, "sha256": split.sha256},
         "trained_classes": seen,
         "labels_used": bool(data.classes),
         "images": {d.name.lower(): len(rows) for d, rows in data.rows.items()},

@@ -1,7 +1,6 @@
 """Small real data for every test: drawn shapes as photos and sketches, and the benchmark where it is present."""
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -16,12 +15,11 @@ SHAPES = ("circle", "square", "triangle", "cross", "bar", "ring")
 
 
 @pytest.fixture(autouse=True)
-def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """No test reads or fills the user's cache; all tests of a session share one."""
     folder = tmp_path_factory.getbasetemp() / "cache"
     monkeypatch.setenv("SSL_SBIR_CACHE", str(folder))
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    yield
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,9 @@ from ssl_sbir.data.readers import open_data
 from ssl_sbir.errors import DataError
 from ssl_sbir.preview import contact_sheet
 
-STRONG = AugmentConfig(rotation=40, shift=0.3, zoom=0.4, perspective=0.4, crop=0.5, colour=1, grey=0.3, blur=0.5)
+STRONG = AugmentConfig(
+    rotation=40, shift=0.3, zoom=0.4, perspective=0.4, crop=0.5, colour=1, grey=0.3, blur=0.5
+)
 
 
 def paper(b=16, side=48):
@@ -45,7 +47,9 @@ def test_the_order_of_a_mixed_batch_is_kept():
 
 def test_a_crop_of_everything_is_the_image():
     image = torch.rand(4, 3, 32, 32)
-    torch.testing.assert_close(random_crop(image, 1.0)[:, :, 8:24, 8:24].mean(), image[:, :, 8:24, 8:24].mean(), atol=0.05, rtol=0)
+    torch.testing.assert_close(
+        random_crop(image, 1.0)[:, :, 8:24, 8:24].mean(), image[:, :, 8:24, 8:24].mean(), atol=0.05, rtol=0
+    )
 
 
 @pytest.mark.parametrize("detector", ["sobel", "canny", "mixed"])

@@ -46,7 +46,10 @@ def test_wrong_keys_and_values_are_named(settings, says):
 
 
 def test_assignments_nest_and_keep_types():
-    assert parse_assignments(["a.b=1", "a.c=x", "a.b=2.5", "d=true"]) == {"a": {"b": 2.5, "c": "x"}, "d": True}
+    assert parse_assignments(["a.b=1", "a.c=x", "a.b=2.5", "d=true"]) == {
+        "a": {"b": 2.5, "c": "x"},
+        "d": True,
+    }
 
 
 @pytest.mark.parametrize("text", ["noequals", ".=1", "a.=1", "a=[1"])

@@ -89,7 +89,9 @@ def test_a_run_killed_outright_is_resumed_bit_for_bit(shapes, tmp_path):
 
 def test_an_average_differs_from_the_weights_it_averages(shapes, tmp_path):
     for name, decay in (("plain", 0), ("mean", 0.5)):
-        train(order(shapes, tmp_path / name, f"optim.ema={decay}", "optim.max_steps=3"), "pretraining", silent)
+        train(
+            order(shapes, tmp_path / name, f"optim.ema={decay}", "optim.max_steps=3"), "pretraining", silent
+        )
     assert not equal(weights(tmp_path / "plain"), weights(tmp_path / "mean"))
 
 

@@ -37,8 +37,10 @@ def test_without_labels_every_label_is_hidden(shapes):
 def test_a_class_without_photos_is_named(shapes):
     manifest = open_data(f"folder:{shapes}")
     circle = manifest.classes.index("circle")
-    one_sided = manifest.select(np.flatnonzero((manifest.label != circle) | (manifest.domain == Domain.SKETCH)))
-    with pytest.raises(DataError, match="'circle' .* has no readable photo"):
+    one_sided = manifest.select(
+        np.flatnonzero((manifest.label != circle) | (manifest.domain == Domain.SKETCH))
+    )
+    with pytest.raises(DataError, match=r"'circle' .* has no readable photo"):
         TrainingSet.of(one_sided, prepare(one_sided, 32), ("bar", "circle"), labelled=True)
 
 

@@ -98,5 +98,3 @@ class Answers:
                 logits[start : start + batch_size] = head(teacher(batch.image, batch.domain)).cpu()
                 counter.advance(len(batch.row))
         return cls(logits, place)
-
-
