@@ -78,6 +78,14 @@ class Answers:
         """The logits of some rows of the manifest, [b, classes], on the rows' device."""
         return self.logits[self.place[row.cpu()]].to(row.device)
 
+    def class_means(self, data: TrainingSet) -> Float[Tensor, "seen classes"]:
+        """The teacher's mean distribution over the photos of each seen class, rows in label order."""
+        rows = torch.from_numpy(data.rows[Domain.PHOTO])
+        labels = data.labels[rows]
+        sums = torch.zeros(len(data.classes), self.logits.shape[1])
+        sums.index_add_(0, labels, self.logits[self.place[rows]].softmax(-1))
+        return sums / labels.bincount(minlength=len(data.classes))[:, None]
+
     @classmethod
     @torch.no_grad()
     def of(cls, teacher: Encoder, data: TrainingSet, batch_size: int = 64) -> "Answers":

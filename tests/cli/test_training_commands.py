@@ -1,0 +1,183 @@
+"""`pretrain`, `finetune`, `recipes` and `data preview` through their own entry point, with what people get wrong."""
+
+import json
+import re
+import shutil
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+from typer.testing import CliRunner
+
+from ssl_sbir.cli import app
+
+TINY = ("encoder.name=timm:test_efficientnet", "encoder.pretrained=false", "encoder.size=32",
+        "batch.sketches=8", "batch.photos=8", "optim.max_steps=2")  # fmt: skip
+
+
+def run(*arguments):
+    return CliRunner().invoke(app, [str(a) for a in arguments])
+
+
+def sets(*settings):
+    return [part for setting in settings for part in ("--set", setting)]
+
+
+def pretrain(data, out, *more):
+    return run("pretrain", "simclr", "--data", f"folder:{data}", "--out", out, *sets(*TINY), *more)
+
+
+def said(result):
+    return re.sub(r"\s+", " ", result.stderr)
+
+
+def refused(result, *texts):
+    assert result.exit_code == 2, result.output
+    assert "Traceback" not in result.output
+    for text in texts:
+        assert text in said(result)
+
+
+def test_pretraining_never_reads_a_label(shapes, tmp_path):
+    unlabelled = tmp_path / "unlabelled"
+    for domain in ("sketch", "photo"):
+        files = sorted((shapes / domain).rglob("*.png"))
+        (unlabelled / domain).mkdir(parents=True)
+        for number, file in enumerate(files):
+            shutil.copy(file, unlabelled / domain / f"{number:03}.png")
+    for name, data in (("with", shapes), ("without", unlabelled)):
+        result = pretrain(data, tmp_path / name)
+        assert result.exit_code == 0, result.output
+        assert "labels not used" in said(result)
+    weights = [(tmp_path / name / "model/model.safetensors").read_bytes() for name in ("with", "without")]
+    assert weights[0] == weights[1]
+
+
+def test_a_run_folder_tells_what_it_is(shapes, tmp_path):
+    result = pretrain(shapes, tmp_path / "run", "--json")
+    facts = json.loads(result.stdout)
+    assert facts["recipe"] == "simclr"
+    assert facts["labels_used"] is False
+    assert facts["images"] == {"sketch": 72, "photo": 72}
+    assert yaml.safe_load((tmp_path / "run/config.yaml").read_text())["encoder"]["size"] == 32
+    assert {p.name for p in (tmp_path / "run").iterdir()} >= {"provenance.json", "metrics.jsonl", "model"}
+
+
+def test_broken_images_are_named_and_left_out_unless_strict(shapes, tmp_path):
+    data = tmp_path / "data"
+    shutil.copytree(shapes, data)
+    (data / "photo/circle/zero.png").write_bytes(b"")
+    (data / "photo/circle/text.png").write_text("no image")
+    result = pretrain(data, tmp_path / "run")
+    assert result.exit_code == 0
+    assert "2 unreadable images left out" in said(result)
+    assert "zero.png" in said(result)
+    refused(pretrain(data, tmp_path / "strict", "--strict"), "zero.png")
+    assert not (tmp_path / "strict").exists()
+
+
+def test_a_dry_run_prints_every_setting_with_its_origin_and_writes_nothing(shapes, tmp_path):
+    (tmp_path / "mine.yaml").write_text("optim: {lr: 0.01}\n")
+    result = pretrain(shapes, tmp_path / "run", "--config", tmp_path / "mine.yaml", "--dry-run")
+    lines = {line.split(":")[0].strip(): line for line in result.stdout.splitlines()}
+    assert lines["lr"].endswith(f"# {tmp_path / 'mine.yaml'}")
+    assert lines["size"].endswith("# --set")
+    assert lines["temperature"].endswith("# default")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "texts"),
+    [
+        (["skae"], ["unknown recipe 'skae'. Did you mean 'sake'?", "ssl-sbir recipes list"]),
+        (["simclr"], ["'simclr' is a pretraining recipe", "ssl-sbir pretrain simclr"]),
+        (["sake", "--set", "optim.lrr=1"], ["unknown key 'optim.lrr'. Did you mean 'optim.lr'?"]),
+        (["sake", "--set", "optim.lr=fast"], ["optim.lr = 'fast'"]),
+        (["sake", "--set", "encoder.name=resnet5"], ["resnet5", "Did you mean"]),
+        (["sake", "--preset", "quickstart-skae"], ["Did you mean 'quickstart-sake'?"]),
+        (["sake", "--split", "sketchy-sake-52"], ["Did you mean 'sketchy-sake-25'?"]),
+        (["sake", "--from", "nowhere"], ["no run folder at nowhere"]),
+        (["mine.py"], ["no recipe file at mine.py"]),
+        (["sake", "--set", "code=2000"], ["code = 2000 exceeds"]),
+    ],
+)
+def test_what_is_misspelt_is_named_with_the_next_step(shapes, tmp_path, arguments, texts):
+    out = tmp_path / "run"
+    refused(
+        run("finetune", *arguments, "--data", f"folder:{shapes}", "--out", out, *sets("encoder.size=32")),
+        *texts,
+    )
+
+
+def test_missing_or_empty_data_is_named(tmp_path):
+    refused(pretrain(tmp_path / "absent", tmp_path / "run"), "absent")
+    (tmp_path / "empty").mkdir()
+    refused(pretrain(tmp_path / "empty", tmp_path / "run"), "empty")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_taken_or_foreign_folder_is_left_alone(shapes, tmp_path):
+    assert pretrain(shapes, tmp_path / "run").exit_code == 0
+    before = (tmp_path / "run/model/model.safetensors").read_bytes()
+    refused(
+        pretrain(shapes, tmp_path / "run"),
+        "already holds a run (finished",
+        "--resume",
+        "--overwrite",
+        "run-2",
+    )
+    assert (tmp_path / "run/model/model.safetensors").read_bytes() == before
+    (tmp_path / "foreign").mkdir()
+    (tmp_path / "foreign/thesis.tex").write_text("x")
+    refused(pretrain(shapes, tmp_path / "foreign", "--overwrite"), "not a run")
+    assert (tmp_path / "foreign/thesis.tex").read_text() == "x"
+
+
+def test_fine_tuning_goes_on_from_a_run_and_remembers_where_it_began(shapes, tmp_path):
+    assert pretrain(shapes, tmp_path / "first").exit_code == 0
+    result = run("finetune", "sake", "--data", f"folder:{shapes}", "--from", tmp_path / "first", "--out",
+                 tmp_path / "second", *sets(*TINY, "code=16"), "--json")  # fmt: skip
+    assert result.exit_code == 0, result.output
+    facts = json.loads(result.stdout)
+    assert facts["start"]["name"] == "timm:test_efficientnet"
+    assert facts["from"] == str(tmp_path / "first")
+    assert not set(facts["trained_classes"]) & set(facts["split"]["unseen"])
+
+
+def test_recipes_are_listed_shown_and_copied_to_train_with(shapes, tmp_path):
+    listed = json.loads(run("recipes", "list", "--json").stdout)
+    assert {"simclr", "sake"} <= {r["name"] for r in listed}
+    assert all(set(r) == {"name", "stage", "summary", "paper"} for r in listed)
+    shown = json.loads(run("recipes", "show", "sake", "--json").stdout)
+    assert all(setting["description"] for setting in shown["settings"])
+    assert "ICCV 2019" in run("recipes", "show", "sake").stdout
+    mine = tmp_path / "mine.py"
+    assert run("recipes", "copy", "simclr", mine).exit_code == 0
+    mine.write_text(mine.read_text().replace('"contrast": sum(parts)', '"mine": sum(parts)'))
+    result = run("pretrain", mine, "--data", f"folder:{shapes}", "--out", tmp_path / "run", *sets(*TINY))
+    assert result.exit_code == 0, result.output
+    assert '"mine"' in (tmp_path / "run/metrics.jsonl").read_text()
+    refused(run("recipes", "copy", "simclr", mine), "already there")
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [("x = (", "can't be imported"), ("x = 1", "holds 0 recipes"), ("import nonsense_", "nonsense_")],
+)
+def test_a_broken_recipe_file_is_explained(shapes, tmp_path, text, says):
+    (tmp_path / "mine.py").write_text(text)
+    refused(run("pretrain", tmp_path / "mine.py", "--data", f"folder:{shapes}"), says)
+
+
+def test_a_contact_sheet_is_written(shapes, tmp_path):
+    result = run("data", "preview", f"folder:{shapes}", "--out", tmp_path / "sheet.png", "--size", 32)
+    assert result.exit_code == 0, result.output
+    assert np.asarray(Image.open(tmp_path / "sheet.png")).std() > 10
+
+
+def test_doctor_finds_what_the_extras_bring():
+    result = run("doctor", "--json")
+    facts = json.loads(result.stdout)
+    assert {f["what"] for f in facts["findings"]} >= {"torch", "device", "precision", "cache"}
+    assert result.exit_code == (0 if facts["good"] else 1)

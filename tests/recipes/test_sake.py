@@ -1,0 +1,117 @@
+"""SAKE: its decomposition and loss re-derived slowly, and training that beats the frozen encoder on unseen classes."""
+
+import json
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from ssl_sbir import recipes
+from ssl_sbir.data.loading import prepare
+from ssl_sbir.data.manifest import Domain
+from ssl_sbir.data.readers import open_data
+from ssl_sbir.data.splits import Split
+from ssl_sbir.data.training import TrainingSet
+from ssl_sbir.encoders import Projected, load_encoder
+from ssl_sbir.errors import ConfigError
+from ssl_sbir.evaluation.evaluate import evaluate
+from ssl_sbir.objectives.preservation import Answers, classifier_of, coded, factorised
+from ssl_sbir.training import Order, train
+
+
+def test_the_two_factors_are_the_classifier_at_full_width_and_its_best_approximation_below():
+    classifier = nn.Linear(12, 20)
+    features = torch.randn(5, 12)
+    code, recall = factorised(classifier, 12)
+    torch.testing.assert_close(recall(code(features)), classifier(features))
+    u, s, vt = torch.linalg.svd(classifier.weight.detach(), full_matrices=False)
+    best = sum(s[i] * torch.outer(u[:, i], vt[i]) for i in range(4))
+    code, recall = factorised(classifier, 4)
+    torch.testing.assert_close(recall.weight @ code.weight, best)
+    with pytest.raises(ConfigError, match="code = 13 exceeds 12"):
+        factorised(classifier, 13)
+
+
+def test_a_code_is_put_on_features_of_any_width_and_never_twice():
+    plain = load_encoder("timm:test_efficientnet", size=32, pretrained=False)
+    code = nn.Linear(plain.width, 8, bias=False)
+    once = coded(plain, code)
+    assert once.linear is code
+    assert coded(once, code) is once
+    assert coded(once, nn.Linear(999, 4)).linear.in_features == 8
+
+
+@pytest.fixture
+def data(shapes):
+    manifest = open_data(f"folder:{shapes}")
+    return TrainingSet.of(manifest, prepare(manifest, 32), ("circle", "ring"), labelled=True)
+
+
+def test_the_teacher_is_asked_once_and_found_by_row(data):
+    teacher = load_encoder("efficientnet_lite0", size=32)
+    answers = Answers.of(teacher, data, batch_size=7)
+    rows = torch.from_numpy(data.rows[Domain.PHOTO][[3, 0, 20]])
+    batch = data.batch(rows.numpy()).to("cpu")
+    with torch.no_grad():
+        expected = teacher.classifier()(teacher(batch.image, batch.domain))
+    torch.testing.assert_close(answers(rows), expected, atol=1e-3, rtol=1e-3)
+
+
+def test_the_loss_is_the_published_one(data):
+    kind = recipes.load("sake")
+    still = {"flip": 0, "rotation": 0, "shift": 0, "zoom": 0}
+    sake = kind(kind.Config(preserve=0.7, kinship=0.3, augment=still, encoder={"size": 32}))
+    model = sake.build(load_encoder("efficientnet_lite0", size=32), data.classes).eval()
+    sake.prepare(model, data)
+    rows = torch.cat([torch.from_numpy(data.rows[d][:3]) for d in Domain])
+    batch = data.batch(rows.numpy()).to("cpu")
+    terms = sake.loss(model, batch)
+    seen = kept = kin = 0.0
+    for i in range(6):
+        code = model.encoder(batch.image[i : i + 1], batch.domain[i : i + 1])[0]
+        logits = model.classify(code)
+        seen += (logits.exp().sum().log() - logits[batch.label[i]]).item() / 6
+        recalled = model.recall(code)
+        log_recalled = recalled - recalled.exp().sum().log()
+        if batch.domain[i] == Domain.PHOTO:
+            teacher = torch.softmax(sake.answers(rows[i : i + 1])[0], 0)
+            kept -= (teacher * log_recalled).sum().item() / 3
+        else:
+            photos = [r for r in data.rows[Domain.PHOTO] if data.labels[r] == batch.label[i]]
+            answers = [torch.softmax(sake.answers(torch.tensor([r]))[0], 0) for r in photos]
+            kin -= ((sum(answers) / len(answers)) * log_recalled).sum().item() / 3
+    assert terms["seen_classes"].item() == pytest.approx(seen, rel=1e-4)
+    assert terms["preserve"].item() == pytest.approx(0.7 * kept, rel=1e-4)
+    assert terms["kinship"].item() == pytest.approx(0.3 * kin, rel=1e-4)
+
+
+def test_an_encoder_without_a_classifier_cannot_teach():
+    untaught = load_encoder("timm:test_efficientnet", size=32, pretrained=False)
+    with pytest.raises(ConfigError, match="teacher = 'mine' has no classifier"):
+        classifier_of(untaught, "mine")
+
+
+def test_training_beats_the_frozen_encoder_on_unseen_classes(sketchy_mini, tmp_path):
+    split = Split.load("sketchy-sake-25")
+    few = Split("few", split.seen[:10], split.unseen[:5])
+    for domain in ("sketch", "photo"):
+        for folder in (sketchy_mini / domain).iterdir():
+            if folder.name in {*few.seen, *few.unseen}:
+                (tmp_path / "data" / domain).mkdir(parents=True, exist_ok=True)
+                (tmp_path / "data" / domain / folder.name).symlink_to(folder)
+    (tmp_path / "few.json").write_text(json.dumps({"name": "few", "seen": few.seen, "unseen": few.unseen}))
+    data = f"folder:{tmp_path / 'data'}"
+    settings = ("encoder.size=48", "batch.sketches=16", "batch.photos=8", "optim.epochs=3")
+    run = train(
+        Order("sake", data, tmp_path / "run", str(tmp_path / "few.json"), settings=settings),
+        "finetuning",
+        str,
+    )
+    assert run.metrics()[-1]["seen_classes"] < 0.75 * math.log(10)
+    manifest = open_data(data)
+    frozen = load_encoder("efficientnet_lite0", size=48)
+    result = evaluate(run.encoder(), manifest, few, frozen=frozen, protocol=["standard"])
+    trained, before = (result.facts[key]["standard"]["mAP@all"] for key in ("protocols", "frozen"))
+    assert trained > before + 0.02
+    assert isinstance(run.encoder(), Projected)
