@@ -15,8 +15,8 @@ import torch
 from ssl_sbir.data.readers import open_data
 from ssl_sbir.data.splits import Split
 from ssl_sbir.errors import RunError
-from ssl_sbir.evaluation.evaluate import Evaluation
-from ssl_sbir.evaluation.subject import evaluated
+from ssl_sbir.evaluation.evaluate import Evaluated
+from ssl_sbir.evaluation.subject import How, evaluated
 from ssl_sbir.explain.query import explain_query, safe_name
 from ssl_sbir.files import write_atomic
 from ssl_sbir.reports.render import page, render
@@ -43,18 +43,19 @@ class Stage:
 
     name: str
     labels: str
-    evaluation: Evaluation
+    evaluation: Evaluated
     page: Path
 
     def facts(self) -> dict[str, Any]:
         """Its headline numbers, JSON-able."""
-        facts = self.evaluation.facts
+        standard = self.evaluation.result.protocols["standard"]
+        interval = standard.interval_queries["mAP@all"]
         return {
             "stage": self.name,
             "labels": self.labels,
-            "mAP@all": facts["protocols"]["standard"]["mAP@all"],
-            "interval": facts["over_queries"]["standard"]["mAP@all"],
-            "P@100": facts["protocols"]["standard"]["P@100"],
+            "mAP@all": standard.micro["mAP@all"],
+            "interval": [interval.low, interval.high],
+            "P@100": standard.micro["P@100"],
             "page": str(self.page),
         }
 
@@ -120,14 +121,15 @@ def _trained(order: Order, say: Say) -> None:
 
 def _stage(name: str, labels: str, subject: str, split: Path, out: Path | None) -> Stage:
     size = SIZE if subject == ENCODER else None
-    evaluation, where = evaluated(subject, DATA, str(split), ["standard", "sake"], size=size, out=out)
+    how = How(protocols=["standard", "sake"])
+    evaluation, where = evaluated(subject, DATA, str(split), how, size=size, out=out)
     return Stage(name, labels, evaluation, where)
 
 
-def _explained(evaluation: Evaluation, run: Path) -> list[dict[str, str]]:
+def _explained(evaluation: Evaluated, run: Path) -> list[dict[str, str]]:
     test = evaluation.test
     encoder = RunFolder.open(run).encoder()
-    precision = evaluation.measured.per_query["standard"]["mAP@all"]
+    precision = evaluation.result.values["standard"]["mAP@all"].nan_to_num(-1)
     order = torch.argsort(precision, descending=True).tolist()
     chosen = {"best": order[0], "middling": order[len(order) // 2], "worst": order[-1]}
     found = []
@@ -143,7 +145,8 @@ def _explained(evaluation: Evaluation, run: Path) -> list[dict[str, str]]:
 def _overview(out: Path, stages: list[Stage], explained: list[dict[str, str]]) -> dict[str, Any]:
     facts = stages[-1].evaluation.facts
     rows = [stage.facts() for stage in stages]
-    shared = {key: facts[key] for key in ("split", "queries", "gallery", "chance", "manifest_sha256")}
+    shared = {"split": facts["split"], "manifest_sha256": facts["manifest_sha256"], **facts["counts"]}
+    shared["chance"] = facts["chance"]["mAP@all"]
     overview = {"stages": rows, "explained": explained, **shared}
     html = render("quickstart.html.j2", {"facts": overview, "link": lambda path: Path(path).relative_to(out)})
     return {**overview, "page": str(page(out / "index.html", html))}

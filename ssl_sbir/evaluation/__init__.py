@@ -1,6 +1,7 @@
-"""Every published number, exact, under the name of its definition."""
+"""Every published retrieval number, exact, with its name on it."""
 
-from ssl_sbir.evaluation.embeddings import Measured, Number, evaluate_embeddings
+from ssl_sbir.evaluation.embeddings import evaluate_embeddings
 from ssl_sbir.evaluation.protocols import PRESETS, Protocol
+from ssl_sbir.evaluation.result import Evaluation, ProtocolResult
 
-__all__ = ["PRESETS", "Measured", "Number", "Protocol", "evaluate_embeddings"]
+__all__ = ["PRESETS", "Evaluation", "Protocol", "ProtocolResult", "evaluate_embeddings"]

@@ -1,145 +1,197 @@
-"""From two sets of embeddings to every published number, each with its interval."""
+"""Evaluation of features that were made anywhere, without a model."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from typing import Any, Literal
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from ssl_sbir.errors import EvaluationError
-from ssl_sbir.evaluation.engine import Values, per_query
-from ssl_sbir.evaluation.protocols import Protocol, protocols
-from ssl_sbir.evaluation.statistics import class_means, interval
+from ssl_sbir.evaluation.audits import Audit, copies, diversity, label_in_features, verdict
+from ssl_sbir.evaluation.check import Features, checked
+from ssl_sbir.evaluation.instances import instance_accuracy
+from ssl_sbir.evaluation.measured import (
+    DENOMINATORS,
+    Settings,
+    chance,
+    class_results,
+    lacking_queries,
+    means,
+    results,
+    split_means,
+    values_of,
+)
+from ssl_sbir.evaluation.measures import Ties
+from ssl_sbir.evaluation.protocols import Protocol
+from ssl_sbir.evaluation.protocols import protocols as named
+from ssl_sbir.evaluation.result import Evaluation, Metrics
+from ssl_sbir.evaluation.uncertainty import DRAWS
+from ssl_sbir.retrieval.codes import hamming, quantiser
 
-
-@dataclass(frozen=True)
-class Number:
-    """One metric under one protocol.
-
-    Attributes:
-        micro: mean over queries, 0..1.
-        macro: mean over classes of their means, 0..1.
-        over_queries: 95 % bootstrap interval of `micro`, resampling queries.
-        over_classes: 95 % bootstrap interval of `macro`, resampling classes.
-    """
-
-    micro: float
-    macro: float
-    over_queries: tuple[float, float]
-    over_classes: tuple[float, float]
-
-
-@dataclass(frozen=True)
-class Measured:
-    """What one set of embeddings achieves.
-
-    Attributes:
-        numbers: protocol → metric → number.
-        per_query: protocol → metric → value of each query, NaN where it takes no part.
-        per_class: mean of `standard`'s mAP@all (or of the first metric there is) of each class, NaN without.
-        queries: how many queries there are.
-        gallery: how many gallery items there are.
-        without_relevant: queries whose class the gallery lacks; they take no part in any mean.
-        chance: expected precision of a random order, averaged over queries.
-    """
-
-    numbers: dict[str, dict[str, Number]]
-    per_query: dict[str, Values]
-    per_class: Float[Tensor, " classes"]
-    queries: int
-    gallery: int
-    without_relevant: int
-    chance: float
+Missing = Literal["exclude", "error"]
+SHOWN = 5  # names in a message before it says "and more"
 
 
 def evaluate_embeddings(
-    query: Float[Tensor, "q d"],
-    query_labels: Int[Tensor, " q"],
-    gallery: Float[Tensor, "n d"],
-    gallery_labels: Int[Tensor, " n"],
+    query: Any,
+    query_labels: Any,
+    gallery: Any,
+    gallery_labels: Any,
     *,
-    protocol: Iterable[str | Protocol] | None = None,
+    protocols: Iterable[str | Protocol] | None = None,
+    classes: Sequence[str] | None = None,
+    ties: Ties | None = None,
+    missing: Missing = "exclude",
+    bits: Iterable[int] = (),
+    training: Any = None,
+    query_instances: Any = None,
+    gallery_instances: Any = None,
     strides: tuple[int, int] = (20, 10),
     seed: int = 0,
-) -> Measured:
-    """Every number of the given protocols (None: of all), micro and macro, with bootstrap intervals.
+    draws: int = DRAWS,
+    block: int | None = None,
+    audit: bool = True,
+    name: str = "embeddings",
+) -> Evaluation:
+    """Every published retrieval number of some features, with intervals, chance and audits.
+
+    Features in float64 are compared in float64, all others in float32; on whatever device they are.
 
     Args:
-        query: features of the queries.
-        query_labels: class of each query, 0, 1, 2, …
-        gallery: features of the gallery items.
-        gallery_labels: class of each gallery item.
-        protocol: preset names or protocols of one's own.
-        strides: of queries and items where a protocol strides the test set.
-        seed: of the bootstrap and of protocols that draw at random.
+        query: [q, d] sketch features: arrays, tensors or lists.
+        query_labels: [q] integers, or names.
+        gallery: [n, d] photo features.
+        gallery_labels: [n] likewise.
+        protocols: preset names or own `Protocol`s; all presets by default.
+        classes: the names of integer labels.
+        ties: a tie rule in the place of each protocol's own: `stable`, `grouped` or `expected`.
+        missing: what to do about queries with nothing relevant in the gallery: leave them out and say so
+            (`exclude`), or refuse (`error`). They never count as 0 or 1.
+        bits: lengths of binary codes to measure as well (16 to 512), fitted on `training` only.
+        training: [m, d] features of training images, for the codes.
+        query_instances: [q] the photo each sketch was drawn from, for acc@k; negative where unknown.
+        gallery_instances: [n] likewise.
+        strides: every how many-th query and photo `zse-strided` takes.
+        seed: of the photos that `clip-at` draws, and of the bootstrap.
+        draws: of the bootstrap.
+        block: how many queries are ranked at once; changes memory and time, never a figure.
+        audit: whether to look for copies, labels in the features and diversity.
+        name: what the result is called.
 
     Raises:
-        EvaluationError: features or labels can't be evaluated as they are.
+        EvaluationError: the features or labels can't be evaluated; says which row and why.
     """
-    _check("query", query, query_labels)
-    _check("gallery", gallery, gallery_labels)
-    if query.shape[1] != gallery.shape[1]:
-        raise EvaluationError(
-            f"queries have {query.shape[1]} dimensions and gallery items {gallery.shape[1]}",
-            "Embed both with the same encoder.",
-        )
-    chosen = protocols(protocol)
-    values = per_query(query, query_labels, gallery, gallery_labels, chosen, strides=strides, seed=seed)
-    classes = int(torch.cat([query_labels, gallery_labels]).max()) + 1
-    labels = query_labels.cpu()
-    relevant = gallery_labels.cpu().bincount(minlength=classes)[labels]
-    return Measured(
-        numbers=_numbers(values, labels, classes, seed),
-        per_query=values,
-        per_class=class_means(_headline(values).cpu(), labels, classes),
-        queries=len(query),
-        gallery=len(gallery),
-        without_relevant=int((relevant == 0).sum()),
-        chance=float(relevant[relevant > 0].double().mean() / len(gallery)),
+    features = checked(query, query_labels, gallery, gallery_labels, classes)
+    refuse_lacking(features, missing)
+    settings = Settings(named(protocols, ties), strides, seed, draws, block)
+    audits = vector_audits(features) if audit else {}
+    instances = (query_instances, gallery_instances) if query_instances is not None else None
+    return evaluation(
+        features, settings, audits, name=name, bits=tuple(bits), training=training, instances=instances
     )
 
 
-def _numbers(
-    values: dict[str, Values], labels: Int[Tensor, " q"], classes: int, seed: int
-) -> dict[str, dict[str, Number]]:
+def evaluation(
+    features: Features,
+    settings: Settings,
+    audits: dict[str, Audit],
+    *,
+    name: str,
+    bits: Sequence[int] = (),
+    training: Any = None,
+    instances: tuple[Any, Any] | None = None,
+) -> Evaluation:
+    """The evaluation of checked features."""
+    known = {protocol.name for protocol in settings.protocols}
+    extra = [protocol for protocol in DENOMINATORS if protocol.name not in known]
+    values = values_of(features, _with(settings, [*settings.protocols, *extra]))
+    divided = {
+        p.name[2:]: m["mAP@200"] for p in DENOMINATORS if (m := means({p.name: values[p.name]}).get(p.name))
+    }
+    values = {protocol.name: values[protocol.name] for protocol in settings.protocols}
+    found, skipped = results(features, values, settings)
+    by_class = class_results(features, values)
+    covered = {one.name for one in by_class if one.imagenet}
+    return Evaluation(
+        verdict=verdict(audits),
+        name=name,
+        counts=_counts(features),
+        chance=chance(features),
+        protocols=found,
+        skipped=skipped,
+        denominators=divided,
+        classes=by_class,
+        imagenet={
+            "classes": sorted(covered),
+            "others": sorted(one.name for one in by_class if not one.imagenet),
+            **split_means(features, values, covered),
+        },
+        audits=audits,
+        instances=instance_accuracy(features, *instances) if instances else {},
+        codes=_codes(features, settings, bits, training),
+        values=values,
+    )
+
+
+def vector_audits(features: Features) -> dict[str, Audit]:
+    """What can be told from vectors and labels alone."""
     return {
-        name: {metric: _number(value.cpu(), labels, classes, seed) for metric, value in metrics.items()}
-        for name, metrics in values.items()
+        "gallery copies": copies(features.gallery, "gallery vectors"),
+        "query copies": copies(features.query, "query vectors"),
+        "label in features": label_in_features(features.gallery, features.gallery_labels),
+        "diversity": diversity(features.query, features.query_labels, features.gallery),
     }
 
 
-def _number(value: Float[Tensor, " q"], labels: Int[Tensor, " q"], classes: int, seed: int) -> Number:
-    means = class_means(value, labels, classes)
-    return Number(
-        micro=float(value.nanmean()),
-        macro=float(means.nanmean()),
-        over_queries=interval(value, seed=seed),
-        over_classes=interval(means, seed=seed),
+def refuse_lacking(features: Features, missing: Missing) -> None:
+    """Refuses classes that the gallery lacks, all of them always, some where `missing` is `error`.
+
+    Raises:
+        EvaluationError: names the classes.
+    """
+    names, queries = features.lacking, len(lacking_queries(features))
+    if not names or (missing == "exclude" and queries < len(features.query)):
+        return
+    shown = ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
+    raise EvaluationError(
+        f"the gallery has nothing of {len(names)} class(es) that queries ask for: {shown}",
+        f"{queries:,} of {len(features.query):,} queries have no relevant item. "
+        "Add such photos, or leave those queries out: --exclude-missing",
     )
 
 
-def _headline(values: dict[str, Values]) -> Float[Tensor, " q"]:
-    metrics: Sequence[Values] = [values["standard"]] if "standard" in values else list(values.values())
-    return next(iter(metrics[0].values()))
+def _with(settings: Settings, some: Sequence[Protocol]) -> Settings:
+    return Settings(some, settings.strides, settings.seed, settings.draws, settings.block)
 
 
-def _check(side: str, features: Tensor, labels: Tensor) -> None:
-    if not len(features):
-        raise EvaluationError(f"there is no {side} item", "Name data that holds sketches and photos.")
-    if len(features) != len(labels):
+def _counts(features: Features) -> dict[str, Any]:
+    return {
+        "queries": len(features.query),
+        "gallery": len(features.gallery),
+        "classes": len(features.query_labels.unique()),
+        "without_relevant": len(lacking_queries(features)),
+        "classes_without_photos": list(features.lacking),
+        "width": features.query.shape[1],
+    }
+
+
+def _codes(
+    features: Features, settings: Settings, bits: Sequence[int], training: Any
+) -> dict[str, dict[str, Metrics]]:
+    """Micro means of the Hamming ranking; ties expected, stable where an envelope has no expectation."""
+    if not bits:
+        return {}
+    if training is None:
         raise EvaluationError(
-            f"{side} has {len(features)} feature rows and {len(labels)} labels", "Give one label for each row."
+            "binary codes need training features: fitting them on the test set would be transductive",
+            "Give features of images of seen classes (training=…, or an array `training` in the file).",
         )
-    broken = (~features.isfinite()).any(1).nonzero()[:, 0]
-    if len(broken):
-        raise EvaluationError(
-            f"{side} row {int(broken[0])} holds NaN or infinity ({len(broken)} such rows)",
-            "The model that made them is broken: look at its training loss.",
-        )
-    zero = (features == 0).all(1).nonzero()[:, 0]
-    if len(zero):
-        raise EvaluationError(
-            f"{side} row {int(zero[0])} is a zero vector ({len(zero)} such rows)",
-            "A zero vector has no direction to rank by: look at the model that made it.",
-        )
+    fitted: Float[Tensor, "m d"] = torch.as_tensor(training, device=features.query.device)
+    found = {}
+    for length in bits:
+        fit = quantiser(fitted, length, seed=settings.seed)
+        scores = hamming(fit.codes(features.query), fit.codes(features.gallery))
+        expected = [protocol.with_ties("expected") for protocol in settings.protocols]
+        found[str(length)] = means(values_of(features, _with(settings, expected), scores))
+    return found

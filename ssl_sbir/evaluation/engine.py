@@ -54,6 +54,7 @@ def per_query(
     strides: tuple[int, int] = (20, 10),
     seed: int = 0,
     block: int | None = None,
+    scores: Scores | None = None,
 ) -> dict[str, Values]:
     """For each protocol and metric the value of each query, NaN where a query takes no part.
 
@@ -68,6 +69,7 @@ def per_query(
         strides: of queries and photos under the gallery rule `strided`.
         seed: of the draw under the gallery rule `one photo per query`.
         block: how many queries are ranked at once; bounds memory beside the tile of scores.
+        scores: a similarity that takes the place of every protocol's own (binary codes).
     """
     jobs: dict[Key, _Job] = {}
     for protocol in protocols:
@@ -81,8 +83,9 @@ def per_query(
                 measure, query_labels.new_full((len(query),), torch.nan, dtype=torch.float64)
             )
     with progress(len(query) * len({similarity for similarity, _ in jobs}), "ranking", "query") as counter:
-        for scores, some in _scored(query, gallery, jobs):
-            _run(scores, _labels(query_labels, gallery_labels), some, block, counter)
+        scored = [(scores, list(jobs.values()))] if scores else _scored(query, gallery, jobs)
+        for similarity, some in scored:
+            _run(similarity, _labels(query_labels, gallery_labels), some, block, counter)
     return {
         p.name: {name: jobs[p.similarity, p.gallery].values[m] for name, m in p.measures().items()}
         for p in protocols

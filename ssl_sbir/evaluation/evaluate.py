@@ -1,13 +1,9 @@
-"""An encoder's numbers on the unseen classes of a data set, beside those of the frozen encoder and of chance."""
+"""Evaluation of an encoder on the unseen classes of a split."""
 
-from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-import numpy as np
-import torch
-from jaxtyping import Float, Int
-from numpy.typing import NDArray
 from torch import Tensor
 
 from ssl_sbir.data.loading import Pack, prepare
@@ -15,14 +11,23 @@ from ssl_sbir.data.manifest import Domain, Manifest
 from ssl_sbir.data.splits import Split
 from ssl_sbir.encoders import Encoder
 from ssl_sbir.errors import EvaluationError
-from ssl_sbir.evaluation.embeddings import Measured, evaluate_embeddings
-from ssl_sbir.evaluation.protocols import protocols
+from ssl_sbir.evaluation.check import Features
+from ssl_sbir.evaluation.embeddings import evaluation, refuse_lacking
+from ssl_sbir.evaluation.generalised import generalised
+from ssl_sbir.evaluation.image_audits import image_audits
+from ssl_sbir.evaluation.measured import Settings, means, values_of
+from ssl_sbir.evaluation.measures import Ties
+from ssl_sbir.evaluation.protocols import Protocol
+from ssl_sbir.evaluation.protocols import protocols as named
+from ssl_sbir.evaluation.result import Evaluation, Metrics
+from ssl_sbir.evaluation.split_features import Centre, Embed, Rows, SplitFeatures
+from ssl_sbir.evaluation.uncertainty import DRAWS
+from ssl_sbir.files import sha256_of
 from ssl_sbir.retrieval.embeddings import embed, weights_sha256
 from ssl_sbir.retrieval.ranking import Ranking, rank
 
-Centre = Literal["none", "train"]
-SHOWN = 20
-Rows = NDArray[np.int64]
+SHOWN = 20  # results of a sketch that are kept
+STRIDES = {"tuberlin": (3, 20), "quickdraw": (120, 30)}  # zse-strided's, by data set; 20 and 10 elsewhere
 
 
 @dataclass(frozen=True)
@@ -31,10 +36,10 @@ class TestSet:
 
     Attributes:
         manifest: all images of the data set.
-        pack: their pixels.
+        pack: their pixels at the encoder's size.
         split: cut down to the classes that are there.
-        queries: rows of the unseen classes' sketches.
-        gallery: rows of the unseen classes' photos.
+        queries: rows of the sketches, in the order of the values.
+        gallery: rows of the photos.
     """
 
     __test__ = False  # not a test, whatever its name says to pytest
@@ -45,47 +50,27 @@ class TestSet:
     queries: Rows
     gallery: Rows
 
-    @classmethod
-    def of(cls, manifest: Manifest, split: Split, size: int, fit: str) -> "TestSet":
-        """The test set of a split, decoded at an encoder's size.
-
-        Raises:
-            EvaluationError: there is no readable sketch or no readable photo of an unseen class.
-        """
-        split = split.restrict(manifest.classes)
-        pack = prepare(manifest, size, fit=fit)
-        rows = {d: manifest.rows(domain=d, classes=split.unseen) for d in Domain}
-        rows = {d: r[pack.ok[r]] for d, r in rows.items()}
-        for domain, found in rows.items():
-            if not len(found):
-                raise EvaluationError(
-                    f"{manifest.name} has no readable {domain.name.lower()} of the {len(split.unseen)} unseen classes",
-                    "An evaluation needs both: ssl-sbir data verify says what is there.",
-                )
-        return cls(manifest, pack, split, rows[Domain.SKETCH], rows[Domain.PHOTO])
-
-    def labels(self, rows: Rows) -> Int[Tensor, " n"]:
-        """The class of some rows as an index into the split's unseen classes."""
-        place = {name: i for i, name in enumerate(self.split.unseen)}
-        table = np.array([place.get(name, -1) for name in self.manifest.classes])
-        return torch.from_numpy(table[self.manifest.label[rows]])
-
 
 @dataclass(frozen=True)
-class Evaluation:
-    """What came out of an evaluation.
+class Evaluated:
+    """An evaluation with what it is about.
 
     Attributes:
-        facts: JSON-able: protocols, intervals, counts, hashes, warnings.
-        test: what it was measured on.
-        measured: this encoder's numbers.
-        ranking: the first places of every query, under the cosine.
+        result: the figures.
+        test: the images.
+        features: what was compared.
+        ranking: the first results of every sketch by cosine; `ids` are places in `test.gallery`.
     """
 
-    facts: dict[str, Any]
+    result: Evaluation
     test: TestSet
-    measured: Measured
+    features: Features
     ranking: Ranking
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """The figures, JSON-able, with `protocols.<preset>.<metric>`."""
+        return self.result.json()
 
 
 def evaluate(
@@ -93,117 +78,144 @@ def evaluate(
     manifest: Manifest,
     split: Split,
     *,
-    frozen: Encoder | None = None,
-    protocol: Iterable[str] | None = None,
+    pack: Pack | None = None,
+    protocols: Iterable[str | Protocol] | None = None,
+    ties: Ties | None = None,
     centre: Centre = "none",
-    trained_classes: Collection[str] = (),
+    gzs: Iterable[str] = (),
+    bits: Iterable[int] = (),
+    frozen: Encoder | None = None,
+    trained_classes: Iterable[str] = (),
+    missing: Literal["exclude", "error"] = "exclude",
+    name: str = "this encoder",
+    seed: int = 0,
+    draws: int = DRAWS,
     device: str = "cpu",
+    batch_size: int = 64,
     cache: bool = True,
-) -> Evaluation:
-    """Sketch → photo retrieval among the unseen classes.
+    embedder: Embed | None = None,
+) -> Evaluated:
+    """An encoder's figures on the unseen classes: every sketch asks, every photo answers.
 
     Args:
-        encoder: what to measure.
-        manifest: the data.
-        split: its unseen classes are tested; seen ones only give the means under `centre`.
-        frozen: the encoder that training started from, for the row it must be compared with.
-        protocol: preset names; None for all.
-        centre: `train` subtracts from each embedding its domain's mean over the seen classes' images.
-        trained_classes: classes whose images the encoder was trained on, for the integrity check.
+        encoder: what is evaluated.
+        manifest: the images; those of seen classes are needed for `centre`, `bits` and `gzs` only.
+        split: seen and unseen classes; restricted to the classes that are there.
+        pack: the pixels at the encoder's size; prepared where None.
+        protocols: preset names or own ones; all presets by default.
+        ties: a tie rule in the place of each protocol's own.
+        centre: `train` subtracts from each feature the mean of its domain over images of seen classes.
+        gzs: generalised protocols: `all-seen`, `sempcyc`, `ocean`, `drclip`.
+        bits: lengths of binary codes, fitted on images of seen classes.
+        frozen: the encoder that training started from, for its row.
+        trained_classes: names that training used, for the integrity audit.
+        missing: see `evaluate_embeddings`.
+        name: of the result.
+        seed: of everything that is drawn.
+        draws: of the bootstrap.
         device: where to embed.
-        cache: whether embeddings may be kept and reused.
+        batch_size: images at a time.
+        cache: whether to read and fill the cache of embeddings.
+        embedder: another way from rows to features than the encoder's; it is audited for label leaks.
 
     Raises:
-        EvaluationError: there is nothing to test on, or features are broken.
+        EvaluationError, DataError: something is missing or can't be ranked.
     """
-    protocols(protocol)  # a misspelt name must not cost an embedding
-    test = TestSet.of(manifest, split, encoder.preprocess.size, encoder.preprocess.fit)
-    query, gallery = _embedded(encoder, test, centre, device, cache)
-    labels = test.labels(test.queries), test.labels(test.gallery)
-    measured = evaluate_embeddings(query, labels[0], gallery, labels[1], protocol=protocol)
-    ranking = rank(query, labels[0], gallery, labels[1], SHOWN)
-    baseline = None if frozen is None else _baseline(frozen, manifest, split, protocol, centre, device, cache)
-    facts = _facts(encoder, test, measured, baseline, centre, trained_classes)
-    return Evaluation(facts, test, measured, ranking)
+
+    def own(encoder: Encoder, pack: Pack, manifest: Manifest, rows: Rows) -> Tensor:
+        return embed(encoder, pack, manifest, rows, batch_size=batch_size, device=device, cache=cache)
+
+    def fresh(manifest: Manifest, rows: Rows) -> Tensor:
+        if embedder is not None:
+            return embedder(encoder, pixels, manifest, rows)
+        return embed(encoder, pixels, manifest, rows, batch_size=batch_size, device=device, cache=False)
+
+    settings = Settings(named(protocols, ties), STRIDES.get(split.name.split("-")[0], (20, 10)), seed, draws)
+    split = split.restrict(manifest.classes)
+    pixels = pack or prepare(manifest, encoder.preprocess.size, fit=encoder.preprocess.fit)
+    subject = SplitFeatures(encoder, pixels, manifest, split, centre, embedder or own)
+    queries, gallery = subject.rows(Domain.SKETCH, split.unseen), subject.rows(Domain.PHOTO, split.unseen)
+    _refuse_empty(queries, gallery, split)
+    features = subject.compared(queries, gallery)
+    refuse_lacking(features, missing)
+    bits = tuple(bits)
+    found = evaluation(
+        features,
+        settings,
+        image_audits(features, manifest, pixels, split, queries, gallery, fresh, tuple(trained_classes)),
+        name=name,
+        bits=bits,
+        training=subject.training() if bits else None,
+        instances=(manifest.instance[queries], manifest.instance[gallery]),
+    )
+    result = replace(
+        found,
+        generalised=_generalised(subject, tuple(gzs), settings),
+        frozen=_frozen(frozen, subject, settings, own, queries, gallery),
+        facts=_facts(subject, queries, gallery, seed),
+    )
+    ranking = rank(
+        features.query,
+        features.gallery,
+        SHOWN,
+        query_labels=features.query_labels,
+        gallery_labels=features.gallery_labels,
+    )
+    return Evaluated(result, TestSet(manifest, pixels, split, queries, gallery), features, ranking)
 
 
-def _baseline(
-    frozen: Encoder,
-    manifest: Manifest,
-    split: Split,
-    protocol: Iterable[str] | None,
-    centre: Centre,
-    device: str,
-    cache: bool,
-) -> Measured:
-    test = TestSet.of(manifest, split, frozen.preprocess.size, frozen.preprocess.fit)
-    query, gallery = _embedded(frozen, test, centre, device, cache)
-    labels = test.labels(test.queries), test.labels(test.gallery)
-    return evaluate_embeddings(query, labels[0], gallery, labels[1], protocol=protocol)
+def _frozen(
+    encoder: Encoder | None, subject: SplitFeatures, settings: Settings, own: Embed, queries: Rows, gallery: Rows
+) -> dict[str, Metrics] | None:
+    if encoder is None:
+        return None
+    wanted, have = encoder.preprocess, subject.pack
+    same = (wanted.size, wanted.fit) == (have.size, have.fit)
+    pack = have if same else prepare(subject.manifest, wanted.size, fit=wanted.fit)
+    other = SplitFeatures(encoder, pack, subject.manifest, subject.split, subject.centre, own)
+    return means(values_of(other.compared(queries, gallery), settings))
 
 
-def _embedded(
-    encoder: Encoder, test: TestSet, centre: Centre, device: str, cache: bool
-) -> tuple[Float[Tensor, "q d"], Float[Tensor, "n d"]]:
-    def features(rows: Rows) -> Tensor:
-        return embed(encoder, test.pack, test.manifest, rows, device=device, cache=cache)
+def _generalised(subject: SplitFeatures, names: Sequence[str], settings: Settings) -> dict[str, dict[str, Any]]:
+    """Micro means by generalised protocol, with its sizes; strided and drawn galleries don't apply."""
+    whole = [protocol for protocol in settings.protocols if protocol.gallery == "all"]
+    found = {}
+    for name in names:
+        rows = generalised(name, subject.manifest, subject.split, settings.seed)
+        queries, gallery = (
+            rows.queries[subject.pack.ok[rows.queries]],
+            rows.gallery[subject.pack.ok[rows.gallery]],
+        )
+        values = values_of(subject.compared(queries, gallery), Settings(whole, seed=settings.seed))
+        sizes = {"queries": len(queries), "gallery": len(gallery), "added": rows.added}
+        found[name] = {**sizes, "protocols": means(values)}
+    return found
 
-    query, gallery = features(test.queries), features(test.gallery)
-    if centre == "none":
-        return query, gallery
-    seen = [test.manifest.rows(domain=d, classes=test.split.seen) for d in (Domain.SKETCH, Domain.PHOTO)]
-    sketches, photos = (rows[test.pack.ok[rows]] for rows in seen)
-    return query - features(sketches).mean(0), gallery - features(photos).mean(0)
 
-
-def _facts(
-    encoder: Encoder,
-    test: TestSet,
-    measured: Measured,
-    baseline: Measured | None,
-    centre: Centre,
-    trained_classes: Collection[str],
-) -> dict[str, Any]:
-    split = test.split
+def _facts(subject: SplitFeatures, queries: Rows, gallery: Rows, seed: int) -> dict[str, Any]:
+    manifest, split = subject.manifest, subject.split
+    keys = [sha256_of(*(manifest.keys[int(row)] for row in rows)) for rows in (queries, gallery)]
     return {
-        "warnings": _warnings(split, measured, trained_classes),
-        "protocols": _micro(measured),
-        "macro": _each(measured, "macro"),
-        "over_queries": _each(measured, "over_queries"),
-        "over_classes": _each(measured, "over_classes"),
-        "frozen": None if baseline is None else _micro(baseline),
-        "frozen_over_queries": None if baseline is None else _each(baseline, "over_queries"),
-        "chance": measured.chance,
-        "queries": measured.queries,
-        "gallery": measured.gallery,
-        "without_relevant": measured.without_relevant,
-        "per_class": {name: value for name, value in zip(split.unseen, measured.per_class.tolist(), strict=False)},
-        "split": {"name": split.name, "sha256": split.sha256, "unseen": split.unseen},
-        "data": test.manifest.name,
-        "manifest_sha256": test.manifest.sha256,
-        "left_out": len(test.pack.broken),
-        "centre": centre,
-        "size": encoder.preprocess.size,
-        "width": encoder.width,
-        "weights_sha256": weights_sha256(encoder),
-        "definitions": {p.name: {"definition": p.definition(), "source": p.source} for p in protocols(measured.numbers)},
+        "split": {
+            "name": split.name,
+            "sha256": split.sha256,
+            "seen": len(split.seen),
+            "unseen": list(split.unseen),
+        },
+        "data": {"name": manifest.name, "queries_sha256": keys[0], "gallery_sha256": keys[1]},
+        "manifest_sha256": manifest.sha256,
+        "encoder": {"width": subject.encoder.width, "weights_sha256": weights_sha256(subject.encoder)},
+        "unreadable": int((~subject.pack.ok).sum()),
+        "size": subject.pack.size,
+        "centre": subject.centre,
+        "seed": seed,
     }
 
 
-def _micro(measured: Measured) -> dict[str, dict[str, float]]:
-    return {name: {m: n.micro for m, n in metrics.items()} for name, metrics in measured.numbers.items()}
-
-
-def _each(measured: Measured, part: str) -> dict[str, dict[str, Any]]:
-    return {name: {m: getattr(n, part) for m, n in metrics.items()} for name, metrics in measured.numbers.items()}
-
-
-def _warnings(split: Split, measured: Measured, trained_classes: Collection[str]) -> list[str]:
-    lines = []
-    leaked = sorted(set(split.unseen) & set(trained_classes))
-    if leaked:
-        names = ", ".join(leaked[:5]) + (" …" if len(leaked) > 5 else "")
-        lines.append(f"NOT ZERO-SHOT: trained on images of {len(leaked)} classes that count as unseen here ({names})")
-    if measured.without_relevant:
-        lines.append(f"{measured.without_relevant} queries have no photo of their class and take no part")
-    return lines
+def _refuse_empty(queries: Rows, gallery: Rows, split: Split) -> None:
+    for rows, what in ((queries, "sketches"), (gallery, "photos")):
+        if not len(rows):
+            raise EvaluationError(
+                f"the data holds no readable {what} of the unseen classes of {split.name}",
+                "ssl-sbir data list shows what there is.",
+            )

@@ -8,6 +8,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
 from ssl_sbir.errors import EvaluationError
 from ssl_sbir.evaluation.measures import (
     AveragePrecision,
@@ -60,6 +64,17 @@ class Protocol:
             found["P@100"] = Precision(100, self.precision_over, self.ties)
             found["P@200"] = Precision(200, self.precision_over, self.ties)
         return found
+
+    def sizes(
+        self, query_labels: Int[Tensor, " q"], gallery_labels: Int[Tensor, " n"], strides: tuple[int, int]
+    ) -> tuple[int, int]:
+        """How many queries and gallery items it looks at."""
+        queries, items = len(query_labels), len(gallery_labels)
+        if self.gallery == "strided":
+            return -(-queries // strides[0]), -(-items // strides[1])
+        if self.gallery == "one photo per query":
+            return queries, int(torch.isin(query_labels, gallery_labels).sum())
+        return queries, items
 
     def with_ties(self, ties: Ties) -> "Protocol":
         """The same definition under another tie rule; an envelope has no closed expectation and stays stable."""

@@ -1,6 +1,7 @@
 """What is evaluated: a run or a named encoder, on which data and split, and where the result goes."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
@@ -9,35 +10,59 @@ from ssl_sbir.data.readers import open_data
 from ssl_sbir.data.splits import Split
 from ssl_sbir.encoders import Encoder, load_encoder
 from ssl_sbir.errors import EncoderError, EvaluationError
-from ssl_sbir.evaluation.evaluate import Centre, Evaluation, evaluate
+from ssl_sbir.evaluation.embeddings import Missing
+from ssl_sbir.evaluation.evaluate import Evaluated, evaluate
+from ssl_sbir.evaluation.measures import Ties
 from ssl_sbir.evaluation.report import save_evaluation
+from ssl_sbir.evaluation.split_features import Centre
 from ssl_sbir.run import PROVENANCE, RunFolder
+
+
+@dataclass(frozen=True)
+class How:
+    """How to evaluate; see `evaluate` for each.
+
+    Attributes:
+        protocols: preset names; None for all.
+        ties: a tie rule in the place of each protocol's own.
+        centre: `none` or `train`.
+        gzs: generalised protocols.
+        bits: lengths of binary codes.
+        missing: `exclude` or `error`.
+        seed: of everything that is drawn.
+        device: where to embed.
+        cache: whether embeddings may be kept and reused.
+    """
+
+    protocols: Sequence[str] | None = None
+    ties: Ties | None = None
+    centre: str = "none"
+    gzs: Sequence[str] = ()
+    bits: Sequence[int] = ()
+    missing: Missing = "exclude"
+    seed: int = 0
+    device: str = "cpu"
+    cache: bool = True
 
 
 def evaluated(
     name: str,
     data: str,
     split: str | None = None,
-    protocol: Sequence[str] | None = None,
-    centre: str = "none",
+    how: How | None = None,
     *,
     size: int | None = None,
     out: Path | None = None,
-    device: str = "cpu",
-    cache: bool = True,
-) -> tuple[Evaluation, Path]:
+) -> tuple[Evaluated, Path]:
     """Evaluates a run or a named encoder and writes the result.
 
     Args:
         name: a run folder, or a name of `ssl-sbir encoders`.
         data: data spec.
         split: a published split or JSON file; by default the run's own, or a hashed one.
-        protocol: preset names; None for all.
-        centre: `none` or `train`.
+        how: what to compute.
         size: image side of a named encoder.
         out: folder to write.
-        device: where to embed.
-        cache: whether embeddings may be kept and reused.
 
     Returns:
         The evaluation and the path of its page.
@@ -45,28 +70,25 @@ def evaluated(
     Raises:
         SslSbirError: run, data, split or protocol are wrong, or there is nothing to test on.
     """
-    if centre not in get_args(Centre):
-        raise EvaluationError(f"unknown centre '{centre}'", "Choose none or train.")
+    how = how or How()
+    if how.centre not in get_args(Centre):
+        raise EvaluationError(f"unknown centre '{how.centre}'", "Choose none or train.")
     folder = Path(name)
     run = RunFolder.open(folder) if (folder / PROVENANCE).is_file() else None
     manifest = open_data(data)
     facts = run.provenance if run else {}
     chosen = _split(split, facts, manifest)
-    encoder = run.encoder() if run else load_encoder(name, size=size)
     result = evaluate(
-        encoder,
+        run.encoder() if run else load_encoder(name, size=size),
         manifest,
         chosen,
         frozen=_frozen(facts) if run else None,
-        protocol=protocol,
-        centre=centre,
-        trained_classes=facts.get("trained_classes", ()),
-        device=device,
-        cache=cache,
+        trained_classes=facts.get("trained_classes") or (),
+        name=name,
+        **vars(how),
     )
-    result.facts["subject"] = name
-    place = out or (folder if run else Path("evaluations") / name.replace("/", "_")) / "evaluate" / chosen.name
-    return result, save_evaluation(result, place, name)
+    place = out or (folder if run else Path("evaluations") / _safe(name)) / "evaluate" / _safe(chosen.name)
+    return result, save_evaluation(result, place)
 
 
 def _split(name: str | None, facts: dict[str, Any], manifest: Manifest) -> Split:
@@ -80,8 +102,12 @@ def _split(name: str | None, facts: dict[str, Any], manifest: Manifest) -> Split
 
 def _frozen(facts: dict[str, Any]) -> Encoder | None:
     """The untrained encoder at the root of a run; None where its weights can't be had any more."""
-    start = facts["start"]
+    start = facts.get("start")
     try:
-        return load_encoder(start["name"], size=start["size"]) if start["pretrained"] else None
+        return load_encoder(start["name"], size=start["size"]) if start and start["pretrained"] else None
     except EncoderError:
         return None
+
+
+def _safe(name: str) -> str:
+    return "".join(sign if sign.isalnum() or sign in "-_.+" else "_" for sign in name).strip(".") or "evaluation"

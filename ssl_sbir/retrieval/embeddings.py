@@ -60,9 +60,7 @@ def weights_sha256(encoder: Encoder) -> str:
     return sha256_of(*parts)
 
 
-def embeddings_key(
-    encoder: Encoder, pack: Pack, manifest: Manifest, rows: npt.NDArray[np.int64]
-) -> str:
+def embeddings_key(encoder: Encoder, pack: Pack, manifest: Manifest, rows: npt.NDArray[np.int64]) -> str:
     """The hash that embeddings are filed under: weights, pixels, domains and rows."""
     domains = manifest.domain[rows].tobytes()
     return sha256_of(weights_sha256(encoder), pack.key, np.ascontiguousarray(rows).tobytes(), domains)
@@ -70,7 +68,12 @@ def embeddings_key(
 
 @torch.no_grad()
 def _computed(
-    encoder: Encoder, pack: Pack, manifest: Manifest, rows: npt.NDArray[np.int64], batch_size: int, device: str
+    encoder: Encoder,
+    pack: Pack,
+    manifest: Manifest,
+    rows: npt.NDArray[np.int64],
+    batch_size: int,
+    device: str,
 ) -> Float[Tensor, "n width"]:
     encoder = encoder.to(device, memory_format=torch.channels_last).eval()
     features = torch.empty(len(rows), encoder.width)

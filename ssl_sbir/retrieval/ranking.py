@@ -1,42 +1,75 @@
-"""The value that metrics, audits, pictures and explanations read: who came back for whom, best first."""
+"""The first k results of each query, exact."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from jaxtyping import Bool, Float, Int
+from safetensors.torch import save
 from torch import Tensor
 
+from ssl_sbir.files import write_atomic
+from ssl_sbir.progress import progress
 from ssl_sbir.retrieval.order import top
-from ssl_sbir.retrieval.scores import cosine
+from ssl_sbir.retrieval.scores import Scores, cosine
+
+TIES = "equal scores stay in gallery order"
 
 
 @dataclass(frozen=True)
 class Ranking:
-    """The first k gallery items of each query; ties stand in gallery order.
+    """What came back for some queries, best first.
 
     Attributes:
-        items: [q, k] places in the gallery, best first.
-        scores: [q, k] cosines, falling.
-        relevant: [q, k] whether an item has its query's class.
+        ids: [q, k] gallery items.
+        scores: [q, k] their similarities.
+        relevant: [q, k] whether they are of the query's class; None where nobody knows.
+        ties: the rule that decided between equal scores.
     """
 
-    items: Int[Tensor, "q k"]
+    ids: Int[Tensor, "q k"]
     scores: Float[Tensor, "q k"]
-    relevant: Bool[Tensor, "q k"]
+    relevant: Bool[Tensor, "q k"] | None = None
+    ties: str = TIES
+
+    def save(self, path: Path, **more: Tensor) -> None:
+        """Writes all columns, and others beside them, as safetensors."""
+        columns = {"ids": self.ids.int(), "scores": self.scores.float(), **more}
+        if self.relevant is not None:
+            columns["relevant"] = self.relevant
+        whole = {name: column.contiguous().cpu() for name, column in columns.items()}
+        write_atomic(path, save(whole, metadata={"ties": self.ties}))
 
 
 def rank(
     query: Float[Tensor, "q d"],
-    query_labels: Int[Tensor, " q"],
     gallery: Float[Tensor, "n d"],
-    gallery_labels: Int[Tensor, " n"],
     k: int,
+    *,
+    query_labels: Int[Tensor, " q"] | None = None,
+    gallery_labels: Int[Tensor, " n"] | None = None,
+    scores: Scores | None = None,
 ) -> Ranking:
-    """The exact ranking by cosine, its first k (at most n) places; computed in tiles of queries."""
-    scores = cosine(query, gallery)
-    buffer = scores.buffer()
-    tiles = [top(scores.tile(index, buffer), min(k, len(gallery))) for index in range(len(scores))]
-    items = torch.cat([items for _, items in tiles])
-    return Ranking(
-        items, torch.cat([values for values, _ in tiles]), gallery_labels[items] == query_labels[:, None]
-    )
+    """The k most similar gallery items of each query, the same bits however they are computed.
+
+    Args:
+        query: [q, d].
+        gallery: [n, d].
+        k: how many; all where the gallery is smaller.
+        query_labels: [q], to say which results are relevant.
+        gallery_labels: [n].
+        scores: another similarity than the cosine.
+    """
+    scores = scores or cosine(query, gallery)
+    buffer, found = scores.buffer(), []
+    step = max(1, (1 << 22) // scores.items)
+    with progress(len(query), "ranking", "query") as counter:
+        for index in range(len(scores)):
+            for part in scores.tile(index, buffer).split(step):
+                found.append(top(part, k))
+                counter.advance(len(part))
+    ids = torch.cat([places for _, places in found])
+    values = torch.cat([value for value, _ in found])
+    known = query_labels is not None and gallery_labels is not None
+    relevant = gallery_labels[ids] == query_labels[:, None] if known else None  # type: ignore[index]
+    return Ranking(ids, values, relevant)

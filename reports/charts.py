@@ -1,0 +1,114 @@
+"""Charts as inline SVG that takes its colours from the page: strips on a common scale, a heat map, a scatter plot.
+
+Strips stretch with their column and never shrink a letter: labels and figures stay text of the page around them.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from markupsafe import Markup
+
+CELL = 20  # pixels of a heat map's cell
+LABEL = 128  # pixels kept for its row labels
+TOP = 96  # pixels kept for its column labels
+
+
+@dataclass(frozen=True)
+class Strip:
+    """One value on a scale from 0 to `most`.
+
+    Attributes:
+        value: where the bar ends.
+        most: where the scale ends.
+        low: start of an interval around the value.
+        high: its end.
+        before: an earlier value to compare with, marked by a ring.
+        chance: what chance reaches, marked by a line.
+    """
+
+    value: float
+    most: float = 1.0
+    low: float | None = None
+    high: float | None = None
+    before: float | None = None
+    chance: float | None = None
+
+
+@dataclass(frozen=True)
+class Point:
+    """A point of a scatter plot: its place (0..1 each, from the upper left), kind (a CSS class) and number."""
+
+    x: float
+    y: float
+    kind: str
+    number: int
+
+
+def strip(one: Strip) -> Markup:
+    """A bar with its interval, ring and chance line, as wide as its place."""
+    parts = [f'<rect class="bar" x="0" y="5" width="{_share(one.value, one)}" height="8" rx="2"/>']
+    if one.low is not None and one.high is not None:
+        low, high = _share(one.low, one), _share(one.high, one)
+        parts.append(f'<line class="whisker" x1="{low}" x2="{high}" y1="9" y2="9"/>')
+        parts += [f'<line class="whisker" x1="{x}" x2="{x}" y1="5.5" y2="12.5"/>' for x in (low, high)]
+    if one.chance is not None:
+        x = _share(one.chance, one)
+        parts.append(f'<line class="chance" x1="{x}" x2="{x}" y1="1" y2="17"/>')
+    if one.before is not None:
+        parts.append(f'<circle class="before" cx="{_share(one.before, one)}" cy="9" r="4"/>')
+    return _svg('class="strip" width="100%" height="18"', parts)
+
+
+def scale(most: float, steps: int = 4) -> Markup:
+    """The scale under strips: a number every `steps`-th part of `most`."""
+    parts = []
+    for step in range(steps + 1):
+        anchor = "start" if step == 0 else "end" if step == steps else "middle"
+        label = f"{most * step / steps:.2g}"
+        parts.append(f'<text x="{100 * step / steps:g}%" y="12" text-anchor="{anchor}">{label}</text>')
+    return _svg('class="strip scale" width="100%" height="16"', parts)
+
+
+def heat(table: Sequence[Sequence[float]], labels: Sequence[str]) -> Markup:
+    """A square table of shares (0..1): the darker, the more; each cell says its names and share when pointed at."""
+    n = len(labels)
+    parts = []
+    for row, name in enumerate(labels):
+        y = TOP + row * CELL
+        parts.append(Markup('<text x="{}" y="{}" text-anchor="end">{}</text>').format(LABEL - 6, y + 14, name))
+        parts.append(
+            Markup('<text transform="translate({} {}) rotate(-60)">{}</text>').format(
+                LABEL + row * CELL + 14, TOP - 6, name
+            )
+        )
+        parts += [_cell(table[row][column], row, column, name, labels[column]) for column in range(n)]
+    size = f'width="{LABEL + n * CELL + 50}" height="{TOP + n * CELL + 4}"'
+    return _svg(f'class="heat-table" {size}', parts)
+
+
+def scatter(points: Sequence[Point]) -> Markup:
+    """Points on a square; each carries its number, for a script to find."""
+    marks = []
+    for point in points:
+        x, y = f"{point.x * 1000:.0f}", f"{point.y * 1000:.0f}"
+        data = f'class="{point.kind}" data-n="{point.number}"'
+        if point.kind == "sketch":
+            marks.append(f'<circle {data} cx="{x}" cy="{y}" r="7"/>')
+        else:
+            marks.append(f'<rect {data} x="{float(x) - 6:.0f}" y="{float(y) - 6:.0f}" width="12" height="12"/>')
+    return _svg('class="scatter" viewBox="-15 -15 1030 1030" preserveAspectRatio="none"', marks)
+
+
+def _cell(value: float, row: int, column: int, one: str, other: str) -> Markup:
+    kind = "same" if row == column else "other"
+    told = Markup("<title>{} → {}: {:.0%}</title>").format(one, other, value)
+    place = f'x="{LABEL + column * CELL}" y="{TOP + row * CELL}" width="{CELL - 1}" height="{CELL - 1}"'
+    return Markup(f'<rect class="{kind}" {place} style="--share:{value:.3f}">') + told + Markup("</rect>")
+
+
+def _share(value: float, one: Strip) -> str:
+    return f"{100 * min(max(value / one.most if one.most else 0.0, 0.0), 1.0):.2f}%"
+
+
+def _svg(attributes: str, parts: Sequence[str]) -> Markup:
+    return Markup(f'<svg aria-hidden="true" focusable="false" {attributes}>{"".join(parts)}</svg>')  # parts are escaped

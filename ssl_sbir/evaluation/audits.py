@@ -1,0 +1,129 @@
+"""Checks that say whether the figures can be believed, and how varied the answers are."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from ssl_sbir.data.manifest import Manifest
+from ssl_sbir.data.strings import Strings
+from ssl_sbir.retrieval.ranking import rank
+from ssl_sbir.retrieval.scores import distinct
+
+Audit = dict[str, Any]
+Embed = Callable[[Manifest, npt.NDArray[np.int64]], Float[Tensor, "n d"]]
+PER_CLASS = 20  # queries of a class whose answers are compared
+SAME = 1e-3  # share of a feature's variance inside classes below which it names the class
+
+
+def diversity(
+    query: Float[Tensor, "q d"],
+    labels: Int[Tensor, " q"],
+    gallery: Float[Tensor, "n d"],
+    k: int = 100,
+) -> Audit:
+    """Whether different sketches of a class bring different photos.
+
+    `shared`: mean share of their first k that two queries of a class have in common; `jaccard`: of the union;
+    `covered`: share of the gallery in any of the lists; `spread`: mean cosine distance between photos of a list.
+    """
+    chosen = _spread_out(labels, PER_CLASS)
+    k = min(k, len(gallery))
+    ids = rank(query[chosen], gallery, k).ids
+    lists = torch.zeros(len(chosen), len(gallery), device=gallery.device).scatter_(1, ids, 1)
+    common = lists @ lists.T
+    pair = (labels[chosen][:, None] == labels[chosen]).triu(1)
+    shared = float((common[pair] / k).mean()) if pair.any() else None
+    jaccard = float((common[pair] / (2 * k - common[pair])).mean()) if pair.any() else None
+    sums = lists @ torch.nn.functional.normalize(gallery.float(), dim=1)
+    inside = (sums.square().sum(1) - k) / max(1, k * (k - 1))
+    told = (
+        "no class has two queries"
+        if shared is None
+        else f"sketches of a class share {shared:.0%} of their top {k}"
+    )
+    return {
+        "ok": None,
+        "summary": told,
+        "k": k,
+        "queries": len(chosen),
+        "shared": shared,
+        "jaccard": jaccard,
+        "covered": float((lists.sum(0) > 0).float().mean()),
+        "spread": float((1 - inside).mean()),
+    }
+
+
+def label_in_features(gallery: Float[Tensor, "n d"], labels: Int[Tensor, " n"]) -> Audit:
+    """Whether some feature of the gallery is (nearly) the same throughout each class, as an appended label is."""
+    values, counts = gallery.double(), torch.bincount(labels)
+    if (counts > 0).sum() < 2 or len(labels) < 3 * (counts > 0).sum():
+        return {"ok": None, "summary": "too few photos a class to look for labels in the features"}
+    sums = values.new_zeros(len(counts), values.shape[1]).index_add_(0, labels, values)
+    within = (values - (sums / counts.clamp(min=1)[:, None])[labels]).square().sum(0)
+    total = (values - values.mean(0)).square().sum(0)
+    suspect = ((within < SAME * total) & (total > 1e-9 * values.square().sum())).nonzero().squeeze(1).tolist()
+    if not suspect:
+        return {"ok": True, "summary": "no leak", "features": []}
+    return {
+        "ok": False,
+        "summary": f"LEAK: {len(suspect)} gallery feature(s) name the class (first: number {suspect[0]})",
+        "features": suspect,
+    }
+
+
+def label_leak(embed: Embed, manifest: Manifest, rows: npt.NDArray[np.int64], seed: int = 0) -> Audit:
+    """Whether gallery vectors move when labels, instances and texts of the gallery are permuted: they must not."""
+    told, blind = embed(manifest, rows), embed(_permuted(manifest, rows, seed), rows)
+    moved = int(((told - blind).abs().amax(1) > 1e-4 * told.abs().amax()).sum())
+    if moved:
+        summary = f"LEAK: {moved} of {len(rows)} gallery vectors moved when the labels were permuted"
+    else:
+        summary = "no leak"
+    return {"ok": moved == 0, "summary": summary, "photos": len(rows), "moved": moved}
+
+
+def copies(items: Tensor, what: str) -> Audit:
+    """How many of some vectors are exact copies of an earlier one."""
+    kinds, _ = distinct(items)
+    count = len(items) - len(kinds)
+    summary = f"{count:,} of {len(items):,} {what} are exact copies" if count else f"no copies among {what}"
+    return {"ok": count == 0, "summary": summary, "copies": count}
+
+
+def verdict(audits: dict[str, Audit]) -> str:
+    """One sentence: what failed, or that nothing did."""
+    failed = [audit["summary"] for audit in audits.values() if audit["ok"] is False]
+    if failed:
+        return f"INTEGRITY AUDIT FAILED: {'; '.join(failed)}"
+    checked = [name for name, audit in audits.items() if audit["ok"]]
+    return f"integrity audit passed: {', '.join(checked)}" if checked else "integrity was not audited"
+
+
+def _spread_out(labels: Int[Tensor, " q"], most: int) -> Int[Tensor, " s"]:
+    """Up to `most` queries of each class, evenly spread over it."""
+    order = torch.argsort(labels, stable=True)
+    _, count = labels[order].unique_consecutive(return_counts=True)
+    place = torch.arange(len(order), device=labels.device) - (count.cumsum(0) - count).repeat_interleave(
+        count
+    )
+    size = count.repeat_interleave(count)
+    taken = size.clamp(max=most)
+    return order[(place * taken) // size != ((place - 1) * taken) // size]
+
+
+def _permuted(manifest: Manifest, rows: npt.NDArray[np.int64], seed: int) -> Manifest:
+    order = np.random.default_rng(seed).permutation(len(rows))
+    # the classes in use are shifted as well, so that a single class can't hide behind a permutation
+    columns = {name: np.array(getattr(manifest, name)) for name in ("label", "instance", "text")}
+    for values in columns.values():
+        values[rows] = values[rows][order]
+    kinds = max(1, len(manifest.classes))
+    columns["label"][rows] = (columns["label"][rows] + 1) % kinds
+    texts = Strings.of(f"wrong {number}" for number in range(len(manifest.texts)))
+    return replace(manifest, texts=texts, **columns)

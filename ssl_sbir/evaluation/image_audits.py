@@ -1,0 +1,86 @@
+"""The audits of an evaluation on images: copies by pixel, names on both sides, labels that leak."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+from jaxtyping import Float
+from torch import Tensor
+
+from ssl_sbir.data.loading import Pack
+from ssl_sbir.data.manifest import Domain, Manifest
+from ssl_sbir.data.names import normalise
+from ssl_sbir.data.splits import Split
+from ssl_sbir.evaluation.audits import Audit, diversity, label_in_features, label_leak
+from ssl_sbir.evaluation.check import Features
+from ssl_sbir.evaluation.pixels import pixel_hashes
+
+Rows = npt.NDArray[np.int64]
+LEAK_SAMPLE = 64
+
+
+def image_audits(
+    features: Features,
+    manifest: Manifest,
+    pack: Pack,
+    split: Split,
+    queries: Rows,
+    gallery: Rows,
+    embed: Callable[[Manifest, Rows], Float[Tensor, "n d"]],
+    trained_classes: Sequence[str],
+) -> dict[str, Audit]:
+    """All audits, by name.
+
+    Args:
+        features: what was compared.
+        manifest: the images.
+        pack: their pixels.
+        split: seen and unseen classes.
+        queries: rows of the sketches.
+        gallery: rows of the photos.
+        embed: features of rows, computed anew; called with true and with permuted labels.
+        trained_classes: names that training used.
+    """
+    sample = gallery[:: max(1, len(gallery) // LEAK_SAMPLE)][:LEAK_SAMPLE]
+    seen = {domain: manifest.rows(domain, split.seen) for domain in Domain}
+    return {
+        "gallery copies": _copies(pack, gallery, seen[Domain.PHOTO], "photos"),
+        "query copies": _copies(pack, queries, seen[Domain.SKETCH], "sketches"),
+        "class overlap": _overlap(split),
+        "unseen names in training": _trained(split, trained_classes),
+        "label leak": label_leak(embed, manifest, sample),
+        "label in features": label_in_features(features.gallery, features.gallery_labels),
+        "diversity": diversity(features.query, features.query_labels, features.gallery),
+    }
+
+
+def _copies(pack: Pack, rows: Rows, seen: Rows, what: str) -> Audit:
+    """Images that occur twice in the test set, or in both the test set and the seen classes."""
+    hashes, known = pixel_hashes(pack, rows), pixel_hashes(pack, seen[pack.ok[seen]])
+    twice = len(hashes) - len(np.unique(hashes))
+    crossing = int(np.isin(np.unique(hashes), known).sum())
+    told = [f"{twice:,} of {len(rows):,} unseen {what} are copies of another"] if twice else []
+    told += [f"{crossing:,} unseen {what} are among the seen classes too"] if crossing else []
+    return {
+        "ok": not told,
+        "summary": "; ".join(told) or f"no copies among {what}",
+        "copies": twice,
+        "in_seen_classes": crossing,
+    }
+
+
+def _overlap(split: Split) -> Audit:
+    both = sorted(set(split.seen) & set(split.unseen))
+    return {"ok": not both, "summary": f"seen and unseen: {', '.join(both)}" if both else "no class overlap"}
+
+
+def _trained(split: Split, trained: Sequence[str]) -> Audit:
+    if not trained:
+        return {"ok": None, "summary": "the classes used in training are not recorded"}
+    both = sorted({normalise(name) for name in trained} & set(split.unseen))
+    told = (
+        f"training used {len(both)} unseen class(es): {', '.join(both[:8])}"
+        if both
+        else "no unseen name in training"
+    )
+    return {"ok": not both, "summary": told, "classes": both}

@@ -1,0 +1,160 @@
+"""From values of queries to the figures of protocols and classes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from ssl_sbir.evaluation import expected
+from ssl_sbir.evaluation.check import Features
+from ssl_sbir.evaluation.engine import per_query
+from ssl_sbir.evaluation.imagenet import imagenet_classes
+from ssl_sbir.evaluation.protocols import Protocol
+from ssl_sbir.evaluation.result import ClassResult, Metrics, ProtocolResult, Values
+from ssl_sbir.evaluation.uncertainty import DRAWS, Interval, class_means, intervals, resampled_means
+from ssl_sbir.retrieval.scores import Scores
+
+DENOMINATORS = [
+    Protocol(f"÷ {over}", "", envelope=None, average_over=over, precision_over=None)
+    for over in ("hits", "min(k,R)", "R", "k")
+]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to measure.
+
+    Attributes:
+        protocols: which.
+        strides: of queries and photos under the gallery rule `strided`.
+        seed: of the gallery that is drawn, and of the bootstrap.
+        draws: of the bootstrap.
+        block: how many queries are ranked at once.
+    """
+
+    protocols: Sequence[Protocol]
+    strides: tuple[int, int] = (20, 10)
+    seed: int = 0
+    draws: int = DRAWS
+    block: int | None = None
+
+
+def values_of(features: Features, settings: Settings, scores: Scores | None = None) -> Values:
+    """For each protocol and metric the value of each query."""
+    return per_query(
+        features.query,
+        features.query_labels,
+        features.gallery,
+        features.gallery_labels,
+        settings.protocols,
+        strides=settings.strides,
+        seed=settings.seed,
+        block=settings.block,
+        scores=scores,
+    )
+
+
+def means(values: Values) -> dict[str, Metrics]:
+    """Micro means by protocol and metric; a metric that no query has a value of is absent."""
+    found = {}
+    for name, columns in values.items():
+        finite = {metric: column[column.isfinite()] for metric, column in columns.items()}
+        found[name] = {metric: float(column.mean()) for metric, column in finite.items() if len(column)}
+    return {name: metrics for name, metrics in found.items() if metrics}
+
+
+def results(
+    features: Features, values: Values, settings: Settings
+) -> tuple[dict[str, ProtocolResult], dict[str, str]]:
+    """The figures of each protocol, and the protocols that don't apply with the reason."""
+    found, skipped = {}, {}
+    resampled = _Resampled(settings.draws, settings.seed)
+    for protocol in settings.protocols:
+        queries, items = protocol.sizes(features.query_labels, features.gallery_labels, settings.strides)
+        metrics = {m: c.cpu() for m, c in values[protocol.name].items() if c.isfinite().any()}
+        if items < 2 or not metrics:
+            skipped[protocol.name] = (
+                f"its gallery has {items} item"
+                if items < 2
+                else "no query has a relevant item in its gallery"
+            )
+            continue
+        table = torch.stack(list(metrics.values()), 1)
+        rows = table.isfinite().all(1).nonzero().squeeze(1)
+        labels = features.query_labels.cpu()[rows]
+        _, by_class = class_means(table[rows], labels)
+        names = list(metrics)
+        found[protocol.name] = ProtocolResult(
+            micro=dict(zip(names, table[rows].mean(0).tolist(), strict=True)),
+            macro=dict(zip(names, by_class.mean(0).tolist(), strict=True)),
+            interval_queries=dict(zip(names, resampled.intervals(table[rows]), strict=True)),
+            interval_classes=dict(zip(names, resampled.intervals(by_class), strict=True)),
+            queries=len(rows),
+            gallery=items,
+            without_relevant=queries - len(rows),
+            definition=protocol.definition(),
+            source=protocol.source,
+        )
+    return found, skipped
+
+
+def chance(features: Features) -> Metrics:
+    """What an order drawn at random scores: precision at any k, and mean average precision."""
+    counts = torch.bincount(features.gallery_labels, minlength=len(features.classes))[features.query_labels]
+    counts = counts[counts > 0]
+    items = len(features.gallery_labels)
+    if not len(counts):
+        return {}
+    return {
+        "precision": float((counts.double() / items).mean()),
+        "mAP@all": float(expected.chance(counts, items).mean()),
+    }
+
+
+def class_results(features: Features, values: Values) -> list[ClassResult]:
+    """One entry for each class that is asked for: means of its queries under `<protocol> <metric>`."""
+    names = features.classes
+    columns = {(p, m): c for p, metrics in values.items() for m, c in metrics.items()}
+    queries = torch.bincount(features.query_labels, minlength=len(names))
+    photos = torch.bincount(features.gallery_labels, minlength=len(names))
+    cover = imagenet_classes(names)
+    found = []
+    for label in queries.nonzero().squeeze(1).tolist():
+        mine = features.query_labels == label
+        metrics = {f"{p} {m}": _mean(c[mine]) for (p, m), c in columns.items()}
+        kept = {metric: value for metric, value in metrics.items() if value is not None}
+        name = names[label]
+        found.append(ClassResult(name, int(queries[label]), int(photos[label]), kept, cover[name]))
+    return found
+
+
+def split_means(features: Features, values: Values, covered: set[str]) -> dict[str, dict[str, Metrics]]:
+    """Micro means over the queries of covered classes (`in_imagenet`) and of the others (`without_imagenet`)."""
+    labels = [label for label, name in enumerate(features.classes) if name in covered]
+    inside = torch.isin(features.query_labels, torch.tensor(labels, device=features.query_labels.device))
+    return {
+        side: means({p: {m: c[mask] for m, c in metrics.items()} for p, metrics in values.items()})
+        for side, mask in (("in_imagenet", inside), ("without_imagenet", ~inside))
+    }
+
+
+class _Resampled:
+    """Intervals from one set of draws for all tables of the same length."""
+
+    def __init__(self, draws: int, seed: int) -> None:
+        self.draws, self.seed = draws, seed
+
+    def intervals(self, table: Float[Tensor, "q m"]) -> list[Interval]:
+        return intervals(resampled_means(table, self.draws, self.seed))
+
+
+def _mean(column: Float[Tensor, " q"]) -> float | None:
+    finite = column[column.isfinite()]
+    return float(finite.mean()) if len(finite) else None
+
+
+def lacking_queries(features: Features) -> Int[Tensor, " m"]:
+    """The queries whose class no gallery item has."""
+    return (~torch.isin(features.query_labels, features.gallery_labels)).nonzero().squeeze(1)
