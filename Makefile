@@ -10,7 +10,7 @@ demo: $(INSTALLED)
 	$(BIN)/ssl-sbir quickstart --out runs/quickstart --overwrite
 
 test: $(INSTALLED)
-	$(BIN)/pytest
+	$(BIN)/pytest -n auto
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

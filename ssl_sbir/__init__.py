@@ -1,7 +1,9 @@
-"""Zero-shot sketch-based image retrieval: pretrain without labels, search by drawing and text, explain results."""
+"""Zero-shot sketch-based image retrieval: pretrain without labels, search by drawing, explain every result."""
 
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 _root = Path(__file__).parents[1]
 if (_root / "pyproject.toml").is_file():  # a checkout: explain/, recipes/ and reports/ lie beside this folder
@@ -11,3 +13,37 @@ try:
     __version__ = version("ssl-sbir")
 except PackageNotFoundError:  # a bare checkout that nobody installed
     __version__ = "0+checkout"
+
+if TYPE_CHECKING:
+    from ssl_sbir.data.manifest import Domain as Domain
+    from ssl_sbir.data.manifest import Manifest as Manifest
+    from ssl_sbir.data.readers import open_data as open_data
+    from ssl_sbir.data.splits import Split as Split
+    from ssl_sbir.encoders import Encoder as Encoder
+    from ssl_sbir.encoders import load_encoder as load_encoder
+    from ssl_sbir.errors import SslSbirError as SslSbirError
+    from ssl_sbir.evaluation import evaluate_embeddings as evaluate_embeddings
+    from ssl_sbir.run import RunFolder as RunFolder
+
+_ROOMS = {
+    "Domain": "data.manifest",
+    "Manifest": "data.manifest",
+    "open_data": "data.readers",
+    "Split": "data.splits",
+    "Encoder": "encoders",
+    "load_encoder": "encoders",
+    "SslSbirError": "errors",
+    "evaluate_embeddings": "evaluation",
+    "RunFolder": "run",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """A public name, imported when it is first asked for: torch and its kin take seconds to load."""
+    if name not in _ROOMS:
+        raise AttributeError(f"module 'ssl_sbir' has no attribute '{name}'")
+    return getattr(import_module(f"ssl_sbir.{_ROOMS[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_ROOMS])

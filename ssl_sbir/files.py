@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import platformdirs
+from safetensors import SafetensorError
 
 from ssl_sbir.errors import SslSbirError
 
@@ -53,7 +54,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         yield temporary
         os.chmod(temporary, 0o755)
         _replace_folder(temporary, path)
-    except OSError as error:
+    except (OSError, SafetensorError) as error:
         raise cannot_write(path, error) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -68,10 +69,10 @@ def _replace_folder(new: Path, place: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def cannot_write(path: Path, error: OSError) -> SslSbirError:
+def cannot_write(path: Path, error: OSError | SafetensorError) -> SslSbirError:
     """Says why a path can't be written, and what to do about it."""
     return SslSbirError(
-        f"cannot write {path}: {error.strerror or error}",
+        f"cannot write {path}: {getattr(error, 'strerror', None) or error}",
         "Free some space or choose another folder (--out, or SSL_SBIR_CACHE for caches).",
     )
 

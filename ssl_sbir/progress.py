@@ -16,7 +16,7 @@ LINE_SECONDS = 10.0
 class _Rate(ProgressColumn):
     def render(self, task: Task) -> Text:
         speed = task.finished_speed or task.speed
-        return Text(f"{speed:,.0f} {task.fields['unit']}/s" if speed else "")
+        return Text(f"{_speed(speed)} {task.fields['unit']}/s" if speed else "")
 
 
 class Counter:
@@ -68,11 +68,15 @@ class Counter:
         share = f" {self.done / self.total:.0%}" if self.total else f" {self.done:,}"
         left = f"  eta {_clock((self.total - self.done) / rate)}" if self.total and rate else ""
         extra = f"  {self._fields}" if self._fields else ""
-        print(f"{self.what}{share}{extra}  {rate:,.0f} {self.unit}/s{left}", file=sys.stderr, flush=True)
+        print(f"{self.what}{share}{extra}  {_speed(rate)} {self.unit}/s{left}", file=sys.stderr, flush=True)
 
 
 def _short(value: float | str) -> str:
     return value if isinstance(value, str) else f"{value:.3g}"
+
+
+def _speed(rate: float) -> str:
+    return f"{rate:,.0f}" if rate >= 10 else f"{rate:.2g}"
 
 
 def _clock(seconds: float) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ssl_sbir import __version__, recipes
+from ssl_sbir.card import write_card
 from ssl_sbir.config import Layer, parse_assignments, read_yaml, resolve, to_yaml
 from ssl_sbir.data.loading import Pack, prepare
 from ssl_sbir.data.manifest import Manifest
@@ -105,7 +106,7 @@ def train(order: Order, stage: Stage, say: Any = print) -> RunFolder:
     facts = _provenance(order, recipe, manifest, split, data)
     run = _resumed(order, recipe, facts) if order.resume else None
     run = run or RunFolder.create(order.out, to_yaml(recipe.config), facts, overwrite=order.overwrite)
-    fit(recipe, encoder, data, run, order.where)
+    write_card(run, fit(recipe, encoder, data, run, order.where))
     return run
 
 

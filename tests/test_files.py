@@ -1,6 +1,7 @@
 import errno
 
 import pytest
+from safetensors import SafetensorError
 
 from ssl_sbir import files
 from ssl_sbir.errors import SslSbirError
@@ -24,6 +25,16 @@ def test_a_folder_whose_writing_fails_never_appears(tmp_path):
     with pytest.raises(RuntimeError), atomic_folder(tmp_path / "d") as place:
         (place / "half").write_text("x")
         raise RuntimeError
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "No space left"), SafetensorError("No space left")])
+def test_a_full_disk_is_named_with_the_folder(tmp_path, error):
+    with (
+        pytest.raises(SslSbirError, match=r"cannot write .*/d: No space left"),
+        atomic_folder(tmp_path / "d"),
+    ):
+        raise error
     assert not list(tmp_path.iterdir())
 
 

@@ -18,7 +18,7 @@ def test_nothing_is_printed_below_two_seconds(monkeypatch, capsys):
 def test_plain_lines_with_rate_and_eta_when_not_a_terminal(monkeypatch, capsys):
     printed = run(monkeypatch, capsys, 20.0)
     assert printed.out == ""
-    assert printed.err.splitlines()[0] == "counting 25%  loss 0  0 apple/s  eta 1:00"
+    assert printed.err.splitlines()[0] == "counting 25%  loss 0  0.05 apple/s  eta 1:00"
     assert len(printed.err.splitlines()) == 4
 
 

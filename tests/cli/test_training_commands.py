@@ -61,6 +61,9 @@ def test_a_run_folder_tells_what_it_is(shapes, tmp_path):
     assert facts["labels_used"] is False
     assert facts["images"] == {"sketch": 72, "photo": 72}
     assert yaml.safe_load((tmp_path / "run/config.yaml").read_text())["encoder"]["size"] == 32
+    card = (tmp_path / "run/model/README.md").read_text()
+    assert "no label was read" in card
+    assert facts["manifest_sha256"] in card
     assert {p.name for p in (tmp_path / "run").iterdir()} >= {"provenance.json", "metrics.jsonl", "model"}
 
 
