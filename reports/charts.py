@@ -11,6 +11,7 @@ from markupsafe import Markup
 CELL = 20  # pixels of a heat map's cell
 LABEL = 128  # pixels kept for its row labels
 TOP = 96  # pixels kept for its column labels
+WIDE, HIGH, EDGE = 1500, 1000, 20  # units of a scatter plot, and of the margin around it
 
 
 @dataclass(frozen=True)
@@ -59,13 +60,19 @@ def strip(one: Strip) -> Markup:
     return _svg('class="strip" width="100%" height="18"', parts)
 
 
+def top_of_scale(values: Sequence[float]) -> float:
+    """A round number in 0..1 that no value exceeds, for the end of a scale."""
+    return next((most for most in (0.1, 0.2, 0.4, 0.6, 0.8) if max(values, default=1.0) <= most), 1.0)
+
+
 def scale(most: float, steps: int = 4) -> Markup:
     """The scale under strips: a number every `steps`-th part of `most`."""
     parts = []
     for step in range(steps + 1):
         anchor = "start" if step == 0 else "end" if step == steps else "middle"
         label = f"{most * step / steps:.2g}"
-        parts.append(f'<text x="{100 * step / steps:g}%" y="12" text-anchor="{anchor}">{label}</text>')
+        kind = ' class="minor"' if step % 2 else ""
+        parts.append(f'<text{kind} x="{100 * step / steps:g}%" y="12" text-anchor="{anchor}">{label}</text>')
     return _svg('class="strip scale" width="100%" height="16"', parts)
 
 
@@ -90,13 +97,13 @@ def scatter(points: Sequence[Point]) -> Markup:
     """Points on a square; each carries its number, for a script to find."""
     marks = []
     for point in points:
-        x, y = f"{point.x * 1000:.0f}", f"{point.y * 1000:.0f}"
+        x, y = f"{point.x * WIDE:.0f}", f"{point.y * HIGH:.0f}"
         data = f'class="{point.kind}" data-n="{point.number}"'
         if point.kind == "sketch":
             marks.append(f'<circle {data} cx="{x}" cy="{y}" r="7"/>')
         else:
             marks.append(f'<rect {data} x="{float(x) - 6:.0f}" y="{float(y) - 6:.0f}" width="12" height="12"/>')
-    return _svg('class="scatter" viewBox="-15 -15 1030 1030" preserveAspectRatio="none"', marks)
+    return _svg(f'class="scatter" viewBox="{-EDGE} {-EDGE} {WIDE + 2 * EDGE} {HIGH + 2 * EDGE}"', marks)
 
 
 def _cell(value: float, row: int, column: int, one: str, other: str) -> Markup:

@@ -187,7 +187,7 @@ def _generalised(subject: SplitFeatures, names: Sequence[str], settings: Setting
             rows.gallery[subject.pack.ok[rows.gallery]],
         )
         values = values_of(subject.compared(queries, gallery), Settings(whole, seed=settings.seed))
-        sizes = {"queries": len(queries), "gallery": len(gallery), "added": rows.added}
+        sizes = {"queries": len(queries), "gallery": len(gallery), "added": rows.added, "classes": list(rows.classes)}
         found[name] = {**sizes, "protocols": means(values)}
     return found
 

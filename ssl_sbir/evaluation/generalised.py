@@ -16,11 +16,12 @@ Rows = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Gzs:
-    """One meaning of "generalised": the queries, the gallery, and what was added, in words."""
+    """One meaning of "generalised": the queries, the gallery, what was added in words, and added whole classes."""
 
     queries: Rows
     gallery: Rows
     added: str
+    classes: tuple[str, ...] = ()
 
 
 def generalised(name: str, manifest: Manifest, split: Split, seed: int = 0) -> Gzs:
@@ -60,7 +61,8 @@ def _whole_classes(side: str) -> Callable[[Manifest, Split, np.random.Generator]
         count = min(round(0.2 * len(getattr(split, side))), len(split.seen))
         chosen = sorted(draw.choice(split.seen, count, replace=False).tolist())
         photos = manifest.rows(Domain.PHOTO, (*chosen, *split.unseen))
-        return Gzs(manifest.rows(Domain.SKETCH, split.unseen), photos, f"photos of seen {', '.join(chosen)}")
+        added = f"photos of {count} whole seen classes, drawn by the seed"
+        return Gzs(manifest.rows(Domain.SKETCH, split.unseen), photos, added, tuple(chosen))
 
     return meaning
 

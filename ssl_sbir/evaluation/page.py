@@ -12,7 +12,7 @@ from ssl_sbir.evaluation.confusion import Confusion, confusion
 from ssl_sbir.evaluation.embedding_map import EmbeddingMap, embedding_map
 from ssl_sbir.evaluation.evaluate import Evaluated
 from ssl_sbir.evaluation.sheets import COLUMNS, SHEET, SIDE, Sheets, sheets
-from ssl_sbir.reports.charts import Point, Strip, heat, scale, scatter, strip
+from ssl_sbir.reports.charts import Point, Strip, heat, scale, scatter, strip, top_of_scale
 from ssl_sbir.reports.render import render
 
 PAGE_BYTES = 16_000_000  # thumbnails beyond this go into files beside the page
@@ -49,11 +49,12 @@ def browsed_queries(evaluated: Evaluated) -> Rows:
 def page_facts(evaluated: Evaluated, browsed: Rows, flat: EmbeddingMap, pictures: Sheets) -> dict[str, Any]:
     """What the template draws, but for the sheets."""
     facts, mixed = evaluated.facts, confusion(evaluated.features, evaluated.ranking)
+    most = top_of_scale(_drawn_values(facts))
     return {
         "facts": facts,
-        "bars": _protocol_strips(facts),
-        "scale": scale(1.0),
-        "classes": _class_rows(facts),
+        "bars": _protocol_strips(facts, most),
+        "scale": scale(most),
+        "classes": _class_rows(facts, most),
         "confusion": mixed,
         "heat": heat(mixed.table.tolist(), [_spoken(n) for n in mixed.names]) if _drawn(mixed) else None,
         "maps": {name: scatter(_points(flat, name)) for name in flat.places},
@@ -71,26 +72,33 @@ def _headline(evaluated: Evaluated) -> npt.NDArray[np.float64]:
     return next(iter(columns.values())).cpu().numpy()
 
 
-def _protocol_strips(facts: dict[str, Any]) -> list[dict[str, Any]]:
+def _drawn_values(facts: dict[str, Any]) -> list[float]:
+    """All values that strips may have to show."""
+    rows = [one["metrics"].get("standard mAP@all", 0.0) for one in facts["classes"]]
+    rows += [interval["high"] for one in facts["protocols"].values() for interval in one["interval_queries"].values()]
+    return rows + [value for one in (facts["frozen"] or {}).values() for value in one.values()]
+
+
+def _protocol_strips(facts: dict[str, Any], most: float) -> list[dict[str, Any]]:
     rows = []
     for name, one in facts["protocols"].items():
         metric = next(m for m in ("mAP@all", "mAP@200", "P@100", *one) if m in one)
         frozen = (facts["frozen"] or {}).get(name, {}).get(metric)
         interval = one["interval_queries"][metric]
         chance = facts["chance"].get("mAP@all") if metric == "mAP@all" and name == "standard" else None
-        bar = strip(Strip(one[metric], 1.0, interval["low"], interval["high"], frozen, chance))
+        bar = strip(Strip(one[metric], most, interval["low"], interval["high"], frozen, chance))
         rows.append({"name": name, "metric": metric, "value": one[metric], "frozen": frozen, "bar": bar})
     return rows
 
 
-def _class_rows(facts: dict[str, Any]) -> list[dict[str, Any]]:
+def _class_rows(facts: dict[str, Any], most: float) -> list[dict[str, Any]]:
     rows = []
     for one in facts["classes"]:
         metrics = one["metrics"]
         first = next((m for m in ("standard mAP@all", *metrics) if m in metrics), None)
         value = metrics[first] if first else None
         chance = one["photos"] / facts["counts"]["gallery"]
-        bar = strip(Strip(value, 1.0, chance=chance)) if value is not None else ""
+        bar = strip(Strip(value, most, chance=chance)) if value is not None else ""
         rows.append({**one, "value": value, "bar": bar})
     return sorted(rows, key=lambda row: -1.0 if row["value"] is None else row["value"])
 
