@@ -82,10 +82,14 @@ def quickstart(out: Path, say: Say, *, overwrite: bool = False, tiny: bool = Fal
     _write_split(Split.hashed(manifest.classes), split)
     settings = TINY if tiny else ()
     say("1/4 pretraining without labels")
-    _trained(Order("simclr", DATA, out / "pretrained", str(split), None, "quickstart-simclr", None, settings), say)
+    _trained(
+        Order("simclr", DATA, out / "pretrained", str(split), None, "quickstart-simclr", None, settings), say
+    )
     say("2/4 fine-tuning on the seen classes")
     start = out / "pretrained"
-    _trained(Order("sake", DATA, out / "finetuned", str(split), start, "quickstart-sake", None, settings), say)
+    _trained(
+        Order("sake", DATA, out / "finetuned", str(split), start, "quickstart-sake", None, settings), say
+    )
     say("3/4 evaluating on the unseen classes")
     stages = [
         _stage("frozen", "ImageNet's, in the encoder", ENCODER, split, out / "frozen"),
@@ -99,7 +103,9 @@ def quickstart(out: Path, say: Say, *, overwrite: bool = False, tiny: bool = Fal
 
 def _make_room(out: Path, overwrite: bool) -> None:
     if out.exists() and any(out.iterdir()) and not (out / MARKER).is_file():
-        raise RunError(f"{out} already holds something that is not a quickstart", "Choose another folder with --out.")
+        raise RunError(
+            f"{out} already holds something that is not a quickstart", "Choose another folder with --out."
+        )
     if overwrite and out.exists():
         shutil.rmtree(out)
 
@@ -115,7 +121,9 @@ def _trained(order: Order, say: Say) -> None:
         say(f"{order.out} is there already")
         return
     train(
-        Order(**{**vars(order), "resume": begun}), "pretraining" if order.recipe == "simclr" else "finetuning", say
+        Order(**{**vars(order), "resume": begun}),
+        "pretraining" if order.recipe == "simclr" else "finetuning",
+        say,
     )
 
 
@@ -148,5 +156,7 @@ def _overview(out: Path, stages: list[Stage], explained: list[dict[str, str]]) -
     shared = {"split": facts["split"], "manifest_sha256": facts["manifest_sha256"], **facts["counts"]}
     shared["chance"] = facts["chance"]["mAP@all"]
     overview = {"stages": rows, "explained": explained, **shared}
-    html = render("quickstart.html.j2", {"facts": overview, "link": lambda path: Path(path).relative_to(out)})
+    for item in (*rows, *explained):
+        item["href"] = Path(item["page"]).relative_to(out).as_posix()
+    html = render("quickstart.html.j2", {"facts": overview})
     return {**overview, "page": str(page(out / "index.html", html))}

@@ -110,8 +110,8 @@ def test_training_beats_the_frozen_encoder_on_unseen_classes(sketchy_mini, tmp_p
     )
     assert run.metrics()[-1]["seen_classes"] < 0.75 * math.log(10)
     manifest = open_data(data)
-    frozen = load_encoder("efficientnet_lite0", size=48)
-    result = evaluate(run.encoder(), manifest, few, frozen=frozen, protocol=["standard"])
-    trained, before = (result.facts[key]["standard"]["mAP@all"] for key in ("protocols", "frozen"))
+    encoders = run.encoder(), load_encoder("efficientnet_lite0", size=48)
+    results = [evaluate(encoder, manifest, few, protocols=["standard"], draws=10) for encoder in encoders]
+    trained, before = (result.facts["protocols"]["standard"]["mAP@all"] for result in results)
     assert trained > before + 0.02
     assert isinstance(run.encoder(), Projected)
