@@ -83,8 +83,8 @@ def _card(result: Result, drawing: Image.Image, photo: Image.Image | None) -> di
     return {
         "result": result,
         "missing": photo is None,
-        "sketch": _frame(drawing, maps and maps.sketch, "The drawing"),
-        "photo": _frame(shown, maps and maps.photo, f"Result {result.rank}"),
+        "sketch": _frame(drawing, maps.sketch if maps else None, "The drawing"),
+        "photo": _frame(shown, maps.photo if maps else None, f"Result {result.rank}"),
         "links": _links(known, drawing.size, shown.size),
     }
 

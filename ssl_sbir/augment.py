@@ -1,5 +1,7 @@
 """Random views of a batch, made on its device by kornia: photos as photos, sketches as ink on white paper."""
 
+from typing import Any
+
 import kornia.augmentation as K
 import torch
 import torch.nn.functional as F
@@ -63,11 +65,11 @@ class Augment:
         return sequence(image).clamp(0, 1) if sequence is not None else image
 
 
-def _sequence(steps: list[torch.nn.Module]) -> K.AugmentationSequential | None:
+def _sequence(steps: list[Any]) -> K.AugmentationSequential | None:
     return K.AugmentationSequential(*steps, data_keys=["input"]) if steps else None
 
 
-def _geometry(config: AugmentConfig, padding: str) -> list[torch.nn.Module]:
+def _geometry(config: AugmentConfig, padding: str) -> list[Any]:
     affine = K.RandomAffine(
         config.rotation,
         translate=(config.shift, config.shift),
@@ -79,11 +81,11 @@ def _geometry(config: AugmentConfig, padding: str) -> list[torch.nn.Module]:
     return [K.RandomHorizontalFlip(p=config.flip)] * (config.flip > 0) + [affine] * moves
 
 
-def _perspective(config: AugmentConfig) -> list[torch.nn.Module]:
+def _perspective(config: AugmentConfig) -> list[Any]:
     return [K.RandomPerspective(config.perspective, p=0.5)] * (config.perspective > 0)
 
 
-def _appearance(config: AugmentConfig) -> list[torch.nn.Module]:
+def _appearance(config: AugmentConfig) -> list[Any]:
     c = config.colour
     jitter = K.ColorJitter(0.4 * c, 0.4 * c, 0.4 * c, 0.1 * c, p=0.8)
     blur = K.RandomGaussianBlur((5, 5), (0.1, 1.5), p=config.blur)
@@ -94,7 +96,7 @@ def _appearance(config: AugmentConfig) -> list[torch.nn.Module]:
     )
 
 
-def _erasing(config: AugmentConfig) -> list[torch.nn.Module]:
+def _erasing(config: AugmentConfig) -> list[Any]:
     return [K.RandomErasing((0.02, 0.15), p=config.erase)] * (config.erase > 0)
 
 

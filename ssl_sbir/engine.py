@@ -130,7 +130,8 @@ class _State:
             save_checkpoint(run.path / "checkpoints", self.step, self.modules, self.optimizer.optimizer)
 
     def exportable(self) -> Encoder:
-        return (self.average.module if self.average else self.model.encoder).eval()
+        trained: Encoder = self.average.module if self.average else self.model.encoder  # type: ignore[assignment]
+        return trained.eval()
 
 
 def _train(state: _State, schedule: Schedule, data: TrainingSet, run: RunFolder) -> None:

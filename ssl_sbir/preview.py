@@ -34,10 +34,8 @@ def contact_sheet(
         DataError: there is no readable image.
     """
     seed_everything(seed)
-    blocks = [
-        _rows(manifest, pack, config, domain, images, views) for domain in (Domain.PHOTO, Domain.SKETCH)
-    ]
-    blocks = [block for block in blocks if block is not None]
+    drawn = (_rows(manifest, pack, config, domain, images, views) for domain in (Domain.PHOTO, Domain.SKETCH))
+    blocks = [block for block in drawn if block is not None]
     if not blocks:
         raise DataError(f"{manifest.name} has no readable image to show", "ssl-sbir data verify says why.")
     width = max(block.shape[1] for block in blocks)

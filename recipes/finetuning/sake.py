@@ -71,9 +71,9 @@ class Sake(Recipe[SakeConfig]):
         code, recall = factorised(classifier_of(self.teacher, self.config.teacher), self.config.code)
         return _Sake(coded(encoder, code), recall, len(classes))
 
-    def prepare(self, model: nn.Module, data: TrainingSet) -> None:  # noqa: ARG002 - the teacher is our own
+    def prepare(self, model: Any, data: TrainingSet) -> None:
         """Asks the teacher once about every photo of the run."""
-        self.answers = Answers.of(self.teacher, data)
+        self.answers = Answers.of(self.teacher.to(model.recall.weight.device), data)
         self.class_answers = self.answers.class_means(data)
 
     def loss(self, model: Any, batch: Batch) -> Mapping[str, Tensor]:

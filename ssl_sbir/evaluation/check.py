@@ -63,9 +63,9 @@ def checked(
             f"gallery holds {len(g)} item: there is nothing to rank", "A gallery needs two items or more."
         )
     ql, gl = _labels(query_labels, len(q), "query"), _labels(gallery_labels, len(g), "gallery")
-    values, compact = np.unique(np.concatenate([ql, gl]), return_inverse=True)
+    values, places = np.unique(np.concatenate([ql, gl]), return_inverse=True)
     names = tuple(_name(value, classes) for value in values)
-    compact = torch.from_numpy(compact.reshape(-1).astype(np.int64)).to(q.device)
+    compact = torch.from_numpy(places.reshape(-1).astype(np.int64)).to(q.device)
     return Features(q, compact[: len(q)], g.to(q.device), compact[len(q) :], names)
 
 
@@ -117,5 +117,7 @@ def _name(value: Any, classes: Sequence[str] | None) -> str:
     if classes is None or isinstance(value, str):
         return str(value)
     if not 0 <= int(value) < len(classes):
-        raise EvaluationError(f"label {value} has no name: there are {len(classes)} classes")
+        raise EvaluationError(
+            f"label {value} has no name: there are {len(classes)} classes", "Labels count from 0; name every class."
+        )
     return classes[int(value)]

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from functools import cache
 from importlib.resources import files
 
-from timm.data import ImageNetInfo
+from timm.data.imagenet_info import ImageNetInfo
 
 from ssl_sbir.data.names import normalise
 
@@ -28,7 +28,8 @@ def _table() -> dict[str, list[str]]:
 
 @cache
 def _labels() -> dict[str, list[str]]:
-    info, found = ImageNetInfo(), {}
+    info = ImageNetInfo()
+    found: dict[str, list[str]] = {}
     for index, wordnet in enumerate(info.label_names()):
         words = [word.strip() for word in info.index_to_description(index).split(",")]
         for word in words:

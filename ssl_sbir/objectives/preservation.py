@@ -97,12 +97,13 @@ class Answers:
         rows = data.rows[Domain.PHOTO]
         place = torch.full((len(data.manifest),), -1, dtype=torch.int64)
         place[torch.from_numpy(rows)] = torch.arange(len(rows))
-        head = classifier_of(teacher, "teacher")
+        device = teacher.mean.device
+        head = classifier_of(teacher, "teacher").to(device)
         logits = torch.empty(len(rows), head.out_features)
         teacher.eval()
         with progress(len(rows), "asking the teacher") as counter:
             for start in range(0, len(rows), batch_size):
-                batch = data.batch(rows[start : start + batch_size]).to(head.weight.device)
+                batch = data.batch(rows[start : start + batch_size]).to(device)
                 logits[start : start + batch_size] = head(teacher(batch.image, batch.domain)).cpu()
                 counter.advance(len(batch.row))
         return cls(logits, place)

@@ -75,7 +75,7 @@ def _computed(
     batch_size: int,
     device: str,
 ) -> Float[Tensor, "n width"]:
-    encoder = encoder.to(device, memory_format=torch.channels_last).eval()
+    encoder = encoder.to(device).to(memory_format=torch.channels_last).eval()
     features = torch.empty(len(rows), encoder.width)
     with progress(len(rows), "embedding") as counter:
         for start in range(0, len(rows), batch_size):

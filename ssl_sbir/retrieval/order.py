@@ -37,7 +37,8 @@ class Order:
 
     def scores_at(self, flat: Any) -> Any:
         """Numbers that rise as the score falls, at some places of the flattened rankings."""
-        found = self.keys.reshape(-1)[flat]
+        keys = self.keys.reshape(-1)
+        found = keys.take(flat) if isinstance(keys, np.ndarray) else keys[flat]
         return found >> self.shift if self.shift else found
 
 
@@ -49,8 +50,8 @@ def best_first(scores: Float[Tensor, "t n"]) -> Order:
     if scores.dtype == torch.float32 and sys.byteorder == "little":
         return _packed(scores.numpy())
     values = -scores.double().numpy()
-    items = np.argsort(values, axis=1, kind="stable")
-    return Order(items, np.take_along_axis(values, items, 1))
+    places = np.argsort(values, axis=1, kind="stable")
+    return Order(places, np.take_along_axis(values, places, 1))
 
 
 def top(scores: Float[Tensor, "t n"], k: int) -> tuple[Float[Tensor, "t k"], Int[Tensor, "t k"]]:

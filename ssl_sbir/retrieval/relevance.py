@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -17,23 +16,19 @@ ABSENT = 2**31 - 1  # the rank of padding: behind every item of every gallery
 
 @dataclass(frozen=True)
 class Standing:
-    """Relevant items, query by query and best first.
+    """Relevant items, query by query and best first; an item counts as often as it is in the gallery.
 
     Attributes:
-        queries: how many queries there are.
-        row: [m] the query.
-        rank: [m] the last place that the item takes, from 1; ties in gallery order.
-        weight: [m] how many places it takes (its multiplicity in the gallery).
-        above: [m] how many places go to items with a strictly higher score.
-        equal: [m] how many places go to items with its very score.
+        count: [t] how many each query has.
+        rank: [m] the place of each, from 1; ties in gallery order.
+        above: [m] how many places go to items with a strictly higher score; None where nobody asked for ties.
+        equal: [m] how many places go to items with its very score; likewise.
     """
 
-    queries: int
-    row: Int[Tensor, " m"]
+    count: Int[Tensor, " t"]
     rank: Int[Tensor, " m"]
-    weight: Int[Tensor, " m"]
-    above: Int[Tensor, " m"]
-    equal: Int[Tensor, " m"]
+    above: Int[Tensor, " m"] | None = None
+    equal: Int[Tensor, " m"] | None = None
 
 
 @dataclass(frozen=True)
@@ -108,91 +103,75 @@ def standing(order: Order, found: Any, weights: Any = None, ties: bool = False) 
         order: rankings of t queries over n items.
         found: places in the flattened rankings, ascending.
         weights: [n] how often each item is in the gallery; once where None. Those that aren't are left out.
-        ties: whether to look for equal scores; `above` and `equal` say "none" otherwise.
+        ties: whether to look for equal scores.
     """
     n = order.items.shape[1]
-    if weights is None:
-        place = found % n
-        start, stop = _groups(order, found, place) if ties else (place, place + 1)
-        return _standing(order, found, place + 1, 1 + 0 * place, start, stop)
-    drawn = _looked_up(weights, order.items)
-    weight = drawn.reshape(-1)[found]
-    found, weight = found[weight > 0], weight[weight > 0]
-    through = torch.as_tensor(drawn).cumsum(1, dtype=torch.int32).reshape(-1)
-    rank = through[torch.as_tensor(found)]
+    if weights is not None:
+        return _weighted(order, found, _looked_up(weights, order.items), ties)
+    row, place = found // n, found % n
+    count, rank = _counts(row, len(order.items)), torch.as_tensor(place + 1)
     if not ties:
-        return _standing(order, found, rank, weight, rank - torch.as_tensor(weight), rank)
+        return Standing(count, rank)
+    start, stop = (torch.as_tensor(edge) for edge in _groups(order, found, place))
+    return Standing(count, rank, start, stop - start)
+
+
+def relevant(parts: list[Standing], items: int) -> Relevant:
+    """The table of some standings that follow each other, in a gallery of that size, multiplicities counted."""
+    count, rank = torch.cat([part.count for part in parts]), torch.cat([part.rank for part in parts])
+    width = max(1, int(count.max()))
+    table = torch.full((len(count), width), ABSENT, dtype=torch.int32, device=count.device)
+    table.masked_scatter_(torch.arange(width, device=count.device) < count[:, None], rank.int())
+    return Relevant(table, count, items, _tied(parts, count))
+
+
+def _weighted(order: Order, found: Any, drawn: Any, ties: bool) -> Standing:
+    n, weight = order.items.shape[1], drawn.reshape(-1)[found]
+    found = found[weight > 0]
+    times = torch.as_tensor(weight[weight > 0])
+    through = torch.as_tensor(drawn).cumsum(1, dtype=torch.int32).reshape(-1)
+    copy = torch.arange(len(times), device=times.device).repeat_interleave(times)
+    nth = torch.arange(1, len(copy) + 1, device=times.device) - (times.cumsum(0) - times)[copy]
+    rank = (through[torch.as_tensor(found)] - times)[copy] + nth
+    count = _counts(torch.as_tensor(found // n)[copy], len(order.items))
+    if not ties:
+        return Standing(count, rank)
     start, stop = _groups(order, found, found % n)
     row = found - found % n
     above = through[torch.as_tensor(row + start)] - torch.as_tensor(drawn.reshape(-1)[row + start])
-    return _standing(order, found, rank, weight, above, through[torch.as_tensor(row + stop - 1)])
+    return Standing(count, rank, above[copy], (through[torch.as_tensor(row + stop - 1)] - above)[copy])
 
 
-def _standing(order: Order, found: Any, rank: Any, weight: Any, above: Any, upto: Any) -> Standing:
-    queries, n = order.items.shape
-    parts = (torch.as_tensor(part).long() for part in (found // n, rank, weight, above, upto))
-    row, rank, weight, above, upto = parts
-    return Standing(queries, row, rank, weight, above, upto - above)
+def _counts(row: Any, queries: int) -> Int[Tensor, " t"]:
+    return torch.bincount(torch.as_tensor(row), minlength=queries)
 
 
-def relevant(parts: list[Standing], queries: int, items: int, ties: bool) -> Relevant:
-    """The table of some standings that follow each other.
-
-    Args:
-        parts: standings of consecutive queries.
-        queries: how many queries that is together (t).
-        items: size of the gallery, multiplicities counted.
-        ties: whether equal scores matter.
-    """
-    found = _copies(_joined(parts))
-    count = torch.bincount(found.row, minlength=queries)
-    place = torch.arange(len(found.row), device=count.device) - (count.cumsum(0) - count)[found.row]
-    table = torch.full((queries, max(1, int(count.max()))), ABSENT, dtype=torch.int32, device=count.device)
-    table[found.row, place] = found.rank.int()
-    return Relevant(table, count, items, _tied(found, place) if ties else None)
-
-
-def _joined(parts: list[Standing]) -> Standing:
-    starts = list(accumulate((part.queries for part in parts), initial=0))
-    row = torch.cat([part.row + start for part, start in zip(parts, starts[:-1], strict=True)])
-    rest = [
-        torch.cat([getattr(part, name) for part in parts]) for name in ("rank", "weight", "above", "equal")
-    ]
-    return Standing(starts[-1], row, *rest)
-
-
-def _copies(once: Standing) -> Standing:
-    """Each item as often as it is in the gallery, its copies one behind the other."""
-    weight = once.weight
-    if bool((weight == 1).all()):
-        return once
-    copy = torch.arange(len(weight), device=weight.device).repeat_interleave(weight)
-    nth = torch.arange(len(copy), device=weight.device) - (weight.cumsum(0) - weight)[copy]
-    rank = (once.rank - weight + 1)[copy] + nth
-    return Standing(
-        once.queries, once.row[copy], rank, torch.ones_like(copy), once.above[copy], once.equal[copy]
-    )
-
-
-def _tied(found: Standing, place: Tensor) -> Tied | None:
-    some = (found.equal > 1).nonzero().squeeze(1)
+def _tied(parts: list[Standing], count: Tensor) -> Tied | None:
+    """The entries of all parts that share their score with another item."""
+    if any(part.above is None or part.equal is None for part in parts):
+        return None
+    equal = torch.cat([part.equal for part in parts if part.equal is not None])
+    some = (equal > 1).nonzero().squeeze(1)
     if len(some) == 0:
         return None
-    row, place, above, equal = (part[some] for part in (found.row, place, found.above, found.equal))
+    above = torch.cat([part.above for part in parts if part.above is not None])[some].long()
+    ends = count.cumsum(0)
+    row = torch.searchsorted(ends, some, right=True)
+    place = some - (ends - count)[row]
     _, group, sizes = torch.unique_consecutive(
         torch.stack([row, above]), dim=1, return_inverse=True, return_counts=True
     )
     first = (sizes.cumsum(0) - sizes)[group]
-    return Tied(row, place, above, equal, place[first], sizes[group])
+    return Tied(row, place, above, equal[some].long(), place[first], sizes[group])
 
 
 def _groups(order: Order, found: Any, place: Any) -> tuple[Any, Any]:
     """Where in its row the group of equal scores around each entry starts and stops."""
     n, score = order.items.shape[1], order.scores_at(found)
     last = order.items.shape[0] * n - 1
-    before = (place > 0) & (order.scores_at((found - 1).clip(0)) == score)
-    after = (place < n - 1) & (order.scores_at((found + 1).clip(None, last)) == score)
-    some = _nonzero(before | after)
+    before = order.scores_at((found - 1).clip(0)) == score
+    after = order.scores_at((found + 1).clip(None, last)) == score
+    some = _nonzero((before & (place > 0)) | (after & (place < n - 1)))
     start, stop = place + 0, place + 1
     row = (found - place)[some]
     start[some] = _bisected(order, row, score[some], through=False)
