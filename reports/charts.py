@@ -82,7 +82,9 @@ def heat(table: Sequence[Sequence[float]], labels: Sequence[str]) -> Markup:
     parts = []
     for row, name in enumerate(labels):
         y = TOP + row * CELL
-        parts.append(Markup('<text x="{}" y="{}" text-anchor="end">{}</text>').format(LABEL - 6, y + 14, name))
+        parts.append(
+            Markup('<text x="{}" y="{}" text-anchor="end">{}</text>').format(LABEL - 6, y + 14, name)
+        )
         parts.append(
             Markup('<text transform="translate({} {}) rotate(-60)">{}</text>').format(
                 LABEL + row * CELL + 14, TOP - 6, name
@@ -102,7 +104,9 @@ def scatter(points: Sequence[Point]) -> Markup:
         if point.kind == "sketch":
             marks.append(f'<circle {data} cx="{x}" cy="{y}" r="7"/>')
         else:
-            marks.append(f'<rect {data} x="{float(x) - 6:.0f}" y="{float(y) - 6:.0f}" width="12" height="12"/>')
+            marks.append(
+                f'<rect {data} x="{float(x) - 6:.0f}" y="{float(y) - 6:.0f}" width="12" height="12"/>'
+            )
     return _svg(f'class="scatter" viewBox="{-EDGE} {-EDGE} {WIDE + 2 * EDGE} {HIGH + 2 * EDGE}"', marks)
 
 
@@ -118,4 +122,6 @@ def _share(value: float, one: Strip) -> str:
 
 
 def _svg(attributes: str, parts: Sequence[str]) -> Markup:
-    return Markup(f'<svg aria-hidden="true" focusable="false" {attributes}>{"".join(parts)}</svg>')  # parts are escaped
+    return Markup(
+        f'<svg aria-hidden="true" focusable="false" {attributes}>{"".join(parts)}</svg>'
+    )  # parts are escaped

@@ -8,7 +8,9 @@ import typer
 
 from ssl_sbir.cli._app import app, emit, out, say
 
-Runs = Annotated[list[Path], typer.Argument(help="Two or more run folders that were evaluated, or such evaluations.")]
+Runs = Annotated[
+    list[Path], typer.Argument(help="Two or more run folders that were evaluated, or such evaluations.")
+]
 Metrics = Annotated[
     list[str] | None,
     typer.Option("--metric", help="Such as 'standard mAP@all' (the default); may be repeated."),
@@ -19,9 +21,12 @@ Metrics = Annotated[
 def compare(
     runs: Runs,
     metric: Metrics = None,
-    split: Annotated[str | None, typer.Option(help="Name of the evaluation, where runs have several.")] = None,
+    split: Annotated[
+        str | None, typer.Option(help="Name of the evaluation, where runs have several.")
+    ] = None,
     out_file: Annotated[
-        list[Path] | None, typer.Option("--out", help="Table to write: .html, .md, .tex or .csv; may be repeated.")
+        list[Path] | None,
+        typer.Option("--out", help="Table to write: .html, .md, .tex or .csv; may be repeated."),
     ] = None,
     seed: Annotated[int, typer.Option(help="Of the bootstrap and the permutations.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,

@@ -10,31 +10,39 @@ from ssl_sbir.cli._app import app, emit, out
 Run = Annotated[
     str | None, typer.Argument(help="A run folder, or the name of an encoder (ssl-sbir encoders).")
 ]
-Data = Annotated[str | None, typer.Option(help="What to evaluate on, such as folder:pets/ (ssl-sbir data list).")]
+Data = Annotated[
+    str | None, typer.Option(help="What to evaluate on, such as folder:pets/ (ssl-sbir data list).")
+]
 Embeddings = Annotated[
     Path | None,
-    typer.Option(help="Features made elsewhere (.npz or .safetensors: query, query_labels, gallery, gallery_labels)."),
+    typer.Option(
+        help="Features made elsewhere (.npz or .safetensors: query, query_labels, gallery, gallery_labels)."
+    ),
 ]
 SplitName = Annotated[
     str | None, typer.Option("--split", help="Published split or JSON file; the run's own by default.")
 ]
 Protocols = Annotated[
-    list[str] | None, typer.Option("--protocol", help="A published definition; may be repeated; all by default.")
+    list[str] | None,
+    typer.Option("--protocol", help="A published definition; may be repeated; all by default."),
 ]
 TieRule = Annotated[
-    str | None, typer.Option("--ties", help="stable, grouped or expected, in the place of each protocol's own.")
+    str | None,
+    typer.Option("--ties", help="stable, grouped or expected, in the place of each protocol's own."),
 ]
 Centre = Annotated[
     str, typer.Option(help="none, or train: subtract each domain's mean over the seen classes' images.")
 ]
 Gzs = Annotated[
-    list[str] | None, typer.Option(help="Generalised too: all-seen, sempcyc, ocean or drclip; may be repeated.")
+    list[str] | None,
+    typer.Option(help="Generalised too: all-seen, sempcyc, ocean or drclip; may be repeated."),
 ]
 Bits = Annotated[
     list[int] | None, typer.Option(help="Binary codes of that many bits too, 16 to 512; may be repeated.")
 ]
 ExcludeMissing = Annotated[
-    bool, typer.Option("--exclude-missing", help="Leave out queries whose class the gallery lacks, and say so.")
+    bool,
+    typer.Option("--exclude-missing", help="Leave out queries whose class the gallery lacks, and say so."),
 ]
 
 
@@ -51,7 +59,9 @@ def evaluate(
     bits: Bits = None,
     exclude_missing: ExcludeMissing = False,
     size: Annotated[int | None, typer.Option(help="Image side, for a named encoder only.")] = None,
-    out_folder: Annotated[Path | None, typer.Option("--out", help="Folder to write; RUN/evaluate/SPLIT.")] = None,
+    out_folder: Annotated[
+        Path | None, typer.Option("--out", help="Folder to write; RUN/evaluate/SPLIT.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Of drawn galleries, bootstrap and codes.")] = 0,
     no_cache: Annotated[bool, typer.Option("--no-cache", help="Embed anew and keep nothing.")] = False,
     device: Annotated[str, typer.Option(help="cpu, cuda or mps.")] = "cpu",
@@ -63,7 +73,7 @@ def evaluate(
 
     how = How(
         protocols=protocol,
-        ties=ties,  # type: ignore[arg-type]  # checked where it is used
+        ties=ties,
         centre=centre,
         gzs=gzs or (),
         bits=bits or (),

@@ -118,6 +118,7 @@ def _name(value: Any, classes: Sequence[str] | None) -> str:
         return str(value)
     if not 0 <= int(value) < len(classes):
         raise EvaluationError(
-            f"label {value} has no name: there are {len(classes)} classes", "Labels count from 0; name every class."
+            f"label {value} has no name: there are {len(classes)} classes",
+            "Labels count from 0; name every class.",
         )
     return classes[int(value)]

@@ -83,7 +83,9 @@ def scored(path: Path, split: str | None = None) -> Scored:
     try:
         facts = json.loads((folder / "results.json").read_text("utf-8"))
         columns = load_file(folder / "ranking.safetensors")
-        values = {name.removeprefix(VALUE): column for name, column in columns.items() if name.startswith(VALUE)}
+        values = {
+            name.removeprefix(VALUE): column for name, column in columns.items() if name.startswith(VALUE)
+        }
         return Scored(str(path), facts, values, columns["query_labels"])
     except (OSError, ValueError, KeyError, SafetensorError) as error:
         raise EvaluationError(
@@ -102,7 +104,9 @@ def compare(runs: Sequence[Scored], metrics: Sequence[str], seed: int = 0) -> li
     for run in runs[1:]:
         _refuse_others(runs[0], run)
     found = [
-        _difference(one, other, metric, seed) for one, other in itertools.combinations(runs, 2) for metric in metrics
+        _difference(one, other, metric, seed)
+        for one, other in itertools.combinations(runs, 2)
+        for metric in metrics
     ]
     adjusted = holm([one.p for one in found])
     return [Difference(**{**vars(one), "p_holm": p}) for one, p in zip(found, adjusted, strict=True)]
@@ -176,7 +180,9 @@ def _refuse_others(one: Scored, other: Scored) -> None:
 def _folder(path: Path, split: str | None) -> Path:
     if (path / "results.json").is_file():
         return path
-    found = sorted(file.parent for file in path.glob("evaluate/*/results.json") if split in (None, file.parent.name))
+    found = sorted(
+        file.parent for file in path.glob("evaluate/*/results.json") if split in (None, file.parent.name)
+    )
     if len(found) == 1:
         return found[0]
     if not found:

@@ -9,8 +9,21 @@ from ssl_sbir.errors import EvaluationError
 from ssl_sbir.evaluation.compare import Difference
 from ssl_sbir.reports.render import render
 
-HEAD = ("metric", "first", "second", "mean", "mean", "difference", "95 % interval", "p", "p (Holm)", "p (classes)", "d", "better")
-LATEX = {"&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}", "~": r"\~{}", "^": r"\^{}"}
+HEAD = (
+    *("metric", "first", "second", "mean", "mean", "difference"),
+    *("95 % interval", "p", "p (Holm)", "p (classes)", "d", "better"),
+)
+LATEX = {
+    "&": r"\&",
+    "%": r"\%",
+    "$": r"\$",
+    "#": r"\#",
+    "_": r"\_",
+    "{": r"\{",
+    "}": r"\}",
+    "~": r"\~{}",
+    "^": r"\^{}",
+}
 NOTE = (
     "Paired over sketches: difference = second − first with its bootstrap interval; p of a sign-flip permutation test, "
     "corrected by Holm for all lines; p (classes) of the same test over classes; d = mean / standard deviation of the "
@@ -43,13 +56,16 @@ def text(differences: Sequence[Difference]) -> str:
     """Aligned columns for a terminal."""
     table = [list(HEAD), *rows(differences)]
     widths = [max(len(line[column]) for line in table) for column in range(len(HEAD))]
-    return "\n".join("  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)).rstrip() for line in table)
+    return "\n".join(
+        "  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)).rstrip() for line in table
+    )
 
 
 def markdown(differences: Sequence[Difference]) -> str:
     """A Markdown table."""
     lines = [list(HEAD), ["---"] * len(HEAD), *rows(differences)]
-    return "\n".join("| " + " | ".join(cell.replace("|", r"\|") for cell in line) + " |" for line in lines) + f"\n\n{NOTE}\n"
+    table = ("| " + " | ".join(cell.replace("|", r"\|") for cell in line) + " |" for line in lines)
+    return "\n".join(table) + f"\n\n{NOTE}\n"
 
 
 def comma_separated(differences: Sequence[Difference]) -> str:
@@ -67,7 +83,9 @@ def latex(differences: Sequence[Difference]) -> str:
     """A LaTeX tabular (booktabs)."""
     body = [" & ".join(_tex(cell) for cell in line) + r" \\" for line in rows(differences)]
     head = " & ".join(_tex(cell) for cell in HEAD) + r" \\"
-    return "\n".join([rf"\begin{{tabular}}{{{'l' * 3}{'r' * (len(HEAD) - 3)}}}", r"\toprule", head, r"\midrule", *body, r"\bottomrule", r"\end{tabular}", f"% {NOTE}", ""])
+    begin = rf"\begin{{tabular}}{{{'l' * 3}{'r' * (len(HEAD) - 3)}}}"
+    end = [r"\bottomrule", r"\end{tabular}", f"% {NOTE}", ""]
+    return "\n".join([begin, r"\toprule", head, r"\midrule", *body, *end])
 
 
 def html(differences: Sequence[Difference]) -> str:

@@ -51,7 +51,7 @@ def _spread(labels: npt.NDArray[np.int64], most: int) -> npt.NDArray[np.int64]:
     return order[np.unique(np.linspace(0, len(order) - 1, min(most, len(order))).astype(np.int64))]
 
 
-def _inside(places: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def _inside(places: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
     places = np.pad(places, ((0, 0), (0, max(0, 2 - places.shape[1])))).astype(np.float64)
     low, high = places.min(0), places.max(0)
     return (places - low) / np.where(high > low, high - low, 1)

@@ -59,7 +59,7 @@ def read_embeddings(path: Path) -> EmbeddingsFile:
 
 def _npz(path: Path) -> dict[str, Any]:
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             return {name: _plain(file[name]) for name in file.files}
     except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
         raise EvaluationError(f"{path} can't be read: {error}", HINT) from error

@@ -146,7 +146,7 @@ def _measure(job: _Job, parts: list[Standing], start: int, stop: int) -> None:
     rows = job.view.rows(start, stop)
     if len(rows) == 0:
         return
-    items = relevant(parts, len(rows), job.view.items, job.ties)
+    items = relevant(parts, job.view.items)
     found: dict[Measure, Tensor] = {}
     for measure, values in job.values.items():
         same = measure.under("stable") if items.tied is None else measure

@@ -165,7 +165,12 @@ def evaluate(
 
 
 def _frozen(
-    encoder: Encoder | None, subject: SplitFeatures, settings: Settings, own: Embed, queries: Rows, gallery: Rows
+    encoder: Encoder | None,
+    subject: SplitFeatures,
+    settings: Settings,
+    own: Embed,
+    queries: Rows,
+    gallery: Rows,
 ) -> dict[str, Metrics] | None:
     if encoder is None:
         return None
@@ -176,7 +181,9 @@ def _frozen(
     return means(values_of(other.compared(queries, gallery), settings))
 
 
-def _generalised(subject: SplitFeatures, names: Sequence[str], settings: Settings) -> dict[str, dict[str, Any]]:
+def _generalised(
+    subject: SplitFeatures, names: Sequence[str], settings: Settings
+) -> dict[str, dict[str, Any]]:
     """Micro means by generalised protocol, with its sizes; strided and drawn galleries don't apply."""
     whole = [protocol for protocol in settings.protocols if protocol.gallery == "all"]
     found = {}
@@ -187,7 +194,12 @@ def _generalised(subject: SplitFeatures, names: Sequence[str], settings: Setting
             rows.gallery[subject.pack.ok[rows.gallery]],
         )
         values = values_of(subject.compared(queries, gallery), Settings(whole, seed=settings.seed))
-        sizes = {"queries": len(queries), "gallery": len(gallery), "added": rows.added, "classes": list(rows.classes)}
+        sizes = {
+            "queries": len(queries),
+            "gallery": len(gallery),
+            "added": rows.added,
+            "classes": list(rows.classes),
+        }
         found[name] = {**sizes, "protocols": means(values)}
     return found
 

@@ -28,11 +28,20 @@ def write_page(evaluated: Evaluated, place: Path, templates: Path | None = None)
     shown = np.unique(evaluated.ranking.ids[browsed].cpu().numpy())
     pictures = sheets(
         test.pack,
-        np.concatenate([test.queries[browsed], test.gallery[shown], test.queries[flat.queries], test.gallery[flat.gallery]]),
+        np.concatenate(
+            [
+                test.queries[browsed],
+                test.gallery[shown],
+                test.queries[flat.queries],
+                test.gallery[flat.gallery],
+            ]
+        ),
     )
     facts = page_facts(evaluated, browsed, flat, pictures)
     whole = sum(map(len, pictures.images)) * 4 // 3 <= PAGE_BYTES
-    facts["sheets"] = [_address(image, number, None if whole else place) for number, image in enumerate(pictures.images)]
+    facts["sheets"] = [
+        _address(image, number, None if whole else place) for number, image in enumerate(pictures.images)
+    ]
     (place / "index.html").write_text(render("evaluation.html.j2", facts, templates), encoding="utf-8")
 
 
@@ -43,7 +52,9 @@ def browsed_queries(evaluated: Evaluated) -> Rows:
     if len(order) <= BROWSED:
         return order
     rest = order[BROWSED // 2 :]
-    return np.concatenate([order[: BROWSED // 2], rest[np.linspace(0, len(rest) - 1, BROWSED // 2).astype(int)]])
+    return np.concatenate(
+        [order[: BROWSED // 2], rest[np.linspace(0, len(rest) - 1, BROWSED // 2).astype(int)]]
+    )
 
 
 def page_facts(evaluated: Evaluated, browsed: Rows, flat: EmbeddingMap, pictures: Sheets) -> dict[str, Any]:
@@ -75,7 +86,11 @@ def _headline(evaluated: Evaluated) -> npt.NDArray[np.float64]:
 def _drawn_values(facts: dict[str, Any]) -> list[float]:
     """All values that strips may have to show."""
     rows = [one["metrics"].get("standard mAP@all", 0.0) for one in facts["classes"]]
-    rows += [interval["high"] for one in facts["protocols"].values() for interval in one["interval_queries"].values()]
+    rows += [
+        interval["high"]
+        for one in facts["protocols"].values()
+        for interval in one["interval_queries"].values()
+    ]
     return rows + [value for one in (facts["frozen"] or {}).values() for value in one.values()]
 
 

@@ -169,6 +169,20 @@ def protocols(names: Iterable[str | Protocol] | None = None, ties: Ties | None =
     return found if ties is None else [protocol.with_ties(ties) for protocol in found]
 
 
+def tie_rule(name: str | None) -> Ties | None:
+    """The tie rule of that name; None for each protocol's own.
+
+    Raises:
+        EvaluationError: there is no such rule.
+    """
+    rules: dict[str, Ties] = {"stable": "stable", "grouped": "grouped", "expected": "expected"}
+    if name is not None and name not in rules:
+        raise EvaluationError(
+            f"unknown tie rule '{name}'.{did_you_mean(name, rules)}", f"Known: {', '.join(rules)}."
+        )
+    return None if name is None else rules[name]
+
+
 def _preset(name: str | Protocol) -> Protocol:
     if isinstance(name, Protocol):
         return name

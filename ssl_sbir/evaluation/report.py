@@ -24,7 +24,9 @@ def save_evaluation(evaluated: Evaluated, folder: Path, templates: Path | None =
     """
     with atomic_folder(folder) as place:
         (place / "results.json").write_text(json_text(evaluated.facts, indent=1), encoding="utf-8")
-        (place / "ranking.safetensors").write_bytes(save(columns(evaluated), {"ties": evaluated.ranking.ties}))
+        (place / "ranking.safetensors").write_bytes(
+            save(columns(evaluated), {"ties": evaluated.ranking.ties})
+        )
         write_page(evaluated, place, templates)
     return folder / "index.html"
 

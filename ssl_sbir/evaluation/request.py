@@ -2,16 +2,14 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from ssl_sbir.errors import EvaluationError
 from ssl_sbir.evaluation.embeddings import evaluate_embeddings
 from ssl_sbir.evaluation.embeddings_file import read_embeddings
-from ssl_sbir.evaluation.measures import Ties
-from ssl_sbir.evaluation.protocols import protocols
+from ssl_sbir.evaluation.protocols import protocols, tie_rule
 from ssl_sbir.evaluation.subject import How, evaluated
 from ssl_sbir.files import write_atomic
-from ssl_sbir.registry import did_you_mean
 from ssl_sbir.reports.render import json_text, plain
 
 
@@ -34,8 +32,7 @@ def answer(request: Request, how: How) -> dict[str, Any]:
         SslSbirError: it asks for neither or both, or what it asks for can't be evaluated.
     """
     protocols(how.protocols)  # a misspelt name must not cost an embedding
-    if how.ties not in (None, *get_args(Ties)):
-        raise EvaluationError(f"unknown tie rule '{how.ties}'.{did_you_mean(str(how.ties), get_args(Ties))}")
+    tie_rule(how.ties)
     if request.embeddings is not None:
         return _of_file(request, request.embeddings, how)
     if request.run is None or request.data is None:
@@ -53,13 +50,15 @@ def _of_file(request: Request, path: Path, how: How) -> dict[str, Any]:
     if how.centre != "none":
         wrong.append("--centre")
     if wrong:
-        raise EvaluationError(f"--embeddings goes without {', '.join(wrong)}", "Features have no images to go back to.")
+        raise EvaluationError(
+            f"--embeddings goes without {', '.join(wrong)}", "Features have no images to go back to."
+        )
     file = read_embeddings(path)
     result = evaluate_embeddings(
         **file.arrays,
         classes=file.classes,
         protocols=how.protocols,
-        ties=how.ties,
+        ties=tie_rule(how.ties),
         missing=how.missing,
         bits=how.bits,
         seed=how.seed,

@@ -12,7 +12,7 @@ from ssl_sbir.encoders import Encoder, load_encoder
 from ssl_sbir.errors import EncoderError, EvaluationError
 from ssl_sbir.evaluation.embeddings import Missing
 from ssl_sbir.evaluation.evaluate import Evaluated, evaluate
-from ssl_sbir.evaluation.measures import Ties
+from ssl_sbir.evaluation.protocols import tie_rule
 from ssl_sbir.evaluation.report import save_evaluation
 from ssl_sbir.evaluation.split_features import Centre
 from ssl_sbir.run import PROVENANCE, RunFolder
@@ -35,7 +35,7 @@ class How:
     """
 
     protocols: Sequence[str] | None = None
-    ties: Ties | None = None
+    ties: str | None = None
     centre: str = "none"
     gzs: Sequence[str] = ()
     bits: Sequence[int] = ()
@@ -85,7 +85,7 @@ def evaluated(
         frozen=_frozen(facts) if run else None,
         trained_classes=facts.get("trained_classes") or (),
         name=name,
-        **vars(how),
+        **{**vars(how), "ties": tie_rule(how.ties)},
     )
     place = out or (folder if run else Path("evaluations") / _safe(name)) / "evaluate" / _safe(chosen.name)
     return result, save_evaluation(result, place)
@@ -110,4 +110,6 @@ def _frozen(facts: dict[str, Any]) -> Encoder | None:
 
 
 def _safe(name: str) -> str:
-    return "".join(sign if sign.isalnum() or sign in "-_.+" else "_" for sign in name).strip(".") or "evaluation"
+    return (
+        "".join(sign if sign.isalnum() or sign in "-_.+" else "_" for sign in name).strip(".") or "evaluation"
+    )

@@ -18,7 +18,14 @@ def summary(facts: dict[str, Any], width: int = 100) -> list[str]:
     for start in range(0, len(names), fit):
         lines += [*_table(facts, names[start : start + fit]), ""]
     lines += [f"{name} left out: {why}" for name, why in facts["skipped"].items()]
-    return [*lines, *_denominators(facts), *_instances(facts), *_codes(facts), *_generalised(facts), *_audits(facts)]
+    return [
+        *lines,
+        *_denominators(facts),
+        *_instances(facts),
+        *_codes(facts),
+        *_generalised(facts),
+        *_audits(facts),
+    ]
 
 
 def _measured(facts: dict[str, Any]) -> str:
@@ -36,7 +43,9 @@ def _measured(facts: dict[str, Any]) -> str:
 
 def _table(facts: dict[str, Any], names: list[str]) -> list[str]:
     lines = ["".join([" " * 24, *(f"{name:<{CELL}}" for name in names)]).rstrip()]
-    metrics = dict.fromkeys(m for name in names for m in ("mAP@all", "mAP@200", "P@100", "P@200") if m in facts["protocols"][name])
+    metrics = dict.fromkeys(
+        m for name in names for m in ("mAP@all", "mAP@200", "P@100", "P@200") if m in facts["protocols"][name]
+    )
     for metric in metrics:
         lines += [
             _row(label, [cell(name) for name in names])
@@ -52,7 +61,9 @@ def _rows(facts: dict[str, Any], metric: str) -> list[tuple[str, Any]]:
 
     def mean(name: str) -> str:
         half = protocols[name]["interval_queries"].get(metric)
-        return _number(protocols[name].get(metric)) + (f" ±{_number((half['high'] - half['low']) / 2)}" if half else "")
+        return _number(protocols[name].get(metric)) + (
+            f" ±{_number((half['high'] - half['low']) / 2)}" if half else ""
+        )
 
     rows = [
         (f"{metric}  frozen", lambda name: _number(frozen.get(name, {}).get(metric))),
@@ -63,7 +74,9 @@ def _rows(facts: dict[str, Any], metric: str) -> list[tuple[str, Any]]:
     if facts["imagenet"]["classes"] and facts["imagenet"]["others"]:
         rows.append(("  … not in ImageNet", lambda name: _number(outside.get(name, {}).get(metric))))
     if metric == "mAP@all" and facts["chance"]:
-        rows.append(("  … by chance", lambda name: _number(facts["chance"]["mAP@all"]) if name == "standard" else "–"))
+        rows.append(
+            ("  … by chance", lambda name: _number(facts["chance"]["mAP@all"]) if name == "standard" else "–")
+        )
     return rows
 
 
@@ -82,26 +95,31 @@ def _denominators(facts: dict[str, Any]) -> list[str]:
 
 def _instances(facts: dict[str, Any]) -> list[str]:
     return [
-        f"own photo, {where}: " + "   ".join(f"{name} {_number(value)}" for name, value in one.items() if "@" in name)
+        f"own photo, {where}: "
+        + "   ".join(f"{name} {_number(value)}" for name, value in one.items() if "@" in name)
         for where, one in facts["instances"].items()
     ]
 
 
 def _codes(facts: dict[str, Any]) -> list[str]:
     return [
-        f"{bits} bit (ITQ of training features): " + "   ".join(_means(protocols)) for bits, protocols in facts["codes"].items()
+        f"{bits} bit (ITQ of training features): " + "   ".join(_means(protocols))
+        for bits, protocols in facts["codes"].items()
     ]
 
 
 def _generalised(facts: dict[str, Any]) -> list[str]:
     return [
-        f"generalised '{name}' ({one['queries']:,} → {one['gallery']:,}, {one['added']}): " + "   ".join(_means(one["protocols"]))
+        f"generalised '{name}' ({one['queries']:,} → {one['gallery']:,}, {one['added']}): "
+        + "   ".join(_means(one["protocols"]))
         for name, one in facts["generalised"].items()
     ]
 
 
 def _means(protocols: dict[str, dict[str, float]]) -> list[str]:
-    return [f"{name} {_number(metrics['mAP@all'])}" for name, metrics in protocols.items() if "mAP@all" in metrics]
+    return [
+        f"{name} {_number(metrics['mAP@all'])}" for name, metrics in protocols.items() if "mAP@all" in metrics
+    ]
 
 
 def _audits(facts: dict[str, Any]) -> list[str]:

@@ -1,0 +1,183 @@
+"""An encoder on images: protocols, centring, generalised galleries, the frozen row, files."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from typer.testing import CliRunner
+
+from ssl_sbir.cli import app
+from ssl_sbir.data.manifest import Domain
+from ssl_sbir.errors import DataError, EvaluationError
+from ssl_sbir.evaluation import evaluate_embeddings
+from ssl_sbir.evaluation.evaluate import evaluate
+from ssl_sbir.evaluation.generalised import generalised
+from ssl_sbir.evaluation.report import save_evaluation
+from ssl_sbir.retrieval.embeddings import embed
+
+
+def test_figures_are_those_of_the_embeddings(evaluated, eyes):
+    test = evaluated.test
+    query, gallery = (embed(eyes, test.pack, test.manifest, rows) for rows in (test.queries, test.gallery))
+    labels = test.manifest.label
+    want = evaluate_embeddings(query, labels[test.queries], gallery, labels[test.gallery], draws=100)
+    assert {n: p.micro for n, p in evaluated.result.protocols.items()} == {
+        n: p.micro for n, p in want.protocols.items()
+    }
+    assert set(np.asarray(test.manifest.classes)[np.unique(labels[test.gallery])]) == set(test.split.unseen)
+
+
+def test_the_ranking_is_by_cosine_and_knows_what_is_right(evaluated):
+    ranking, features = evaluated.ranking, evaluated.features
+    cosines = torch.nn.functional.cosine_similarity(features.query[:, None], features.gallery[None], dim=2)
+    torch.testing.assert_close(
+        ranking.scores, cosines.sort(1, descending=True).values[:, :20], atol=1e-5, rtol=0
+    )
+    right = features.gallery_labels[ranking.ids] == features.query_labels[:, None]
+    assert torch.equal(ranking.relevant, right)
+
+
+def test_centring_takes_the_means_of_seen_images_only(eyes, drawings, split):
+    found = evaluate(eyes, drawings, split, centre="train", draws=10)
+    pack = found.test.pack
+    for domain, rows, features in (
+        (Domain.SKETCH, found.test.queries, found.features.query),
+        (Domain.PHOTO, found.test.gallery, found.features.gallery),
+    ):
+        seen = embed(eyes, pack, drawings, drawings.rows(domain, split.seen))
+        want = embed(eyes, pack, drawings, rows) - seen.mean(0)
+        torch.testing.assert_close(features, want, atol=1e-5, rtol=1e-4)
+    assert found.facts["centre"] == "train"
+
+
+def test_the_frozen_encoder_has_its_row(eyes, drawings, split):
+    found = evaluate(eyes, drawings, split, frozen=eyes, draws=10).result
+    assert found.frozen["sake"] == pytest.approx(found.protocols["sake"].micro)
+
+
+def test_four_meanings_of_generalised(drawings, split):
+    def counts(name):
+        rows = generalised(name, drawings, split)
+        return len(rows.queries), len(rows.gallery)
+
+    assert counts("all-seen") == (36, 72)
+    assert counts("sempcyc") == (36 + 7, 36 + 7)
+    assert counts("ocean") == (36, 36 + 12)  # round(.2 · 3 unseen) = 1 seen class
+    assert counts("drclip") == (36, 36 + 12)
+    with pytest.raises(EvaluationError, match="Did you mean 'ocean'"):
+        generalised("oceans", drawings, split)
+
+
+def test_seen_photos_make_it_harder(eyes, drawings, split):
+    found = evaluate(
+        eyes, drawings, split, gzs=["all-seen", "sempcyc"], protocols=["standard"], draws=10
+    ).result
+    whole = found.generalised["all-seen"]
+    assert whole["protocols"]["standard"]["mAP@all"] < found.protocols["standard"].micro["mAP@all"]
+    assert whole["gallery"] == 72
+
+
+def test_codes_are_fitted_on_seen_classes(eyes, drawings, split):
+    found = evaluate(eyes, drawings, split, bits=[16], protocols=["standard"], draws=10).result
+    assert 0 < found.codes["16"]["standard"]["mAP@all"] < 1
+
+
+def test_instances_come_from_the_data(sketchy_mini, eyes):
+    from ssl_sbir.data.readers import open_data
+    from ssl_sbir.data.splits import Split
+
+    manifest = open_data(f"folder:{sketchy_mini}")
+    few = Split("few", ("cat", "ape"), ("tank", "tree"))
+    manifest = manifest.select(manifest.rows(classes=few.seen + few.unseen))
+    found = evaluate(eyes, manifest, few, draws=10).result
+    assert found.instances["own class"]["queries"] == 50
+    assert found.imagenet["others"] == ["tree"]
+    assert found.facts["split"]["unseen"] == ["tank", "tree"]
+
+
+def test_an_unseen_class_without_photos_is_reported(eyes, drawings, split):
+    label = drawings.classes.index("ring")
+    keep = ~((drawings.label == label) & (drawings.domain == Domain.PHOTO))
+    fewer = drawings.select(np.flatnonzero(keep))
+    assert evaluate(eyes, fewer, split, draws=10).result.counts["classes_without_photos"] == ["ring"]
+    with pytest.raises(EvaluationError, match="ring"):
+        evaluate(eyes, fewer, split, missing="error", draws=10)
+
+
+def test_data_without_unseen_classes_are_refused(eyes, drawings, split):
+    with pytest.raises(DataError):
+        evaluate(eyes, drawings.select(drawings.rows(classes=split.seen)).without_labels(), split)
+    sketches = drawings.select(drawings.rows(Domain.SKETCH))
+    with pytest.raises(EvaluationError, match="no readable photos"):
+        evaluate(eyes, sketches, split)
+
+
+def test_what_is_written_can_be_read_back(evaluated, tmp_path):
+    page = save_evaluation(evaluated, tmp_path / "out")
+    facts = json.loads((tmp_path / "out" / "results.json").read_text())
+    columns = load_file(tmp_path / "out" / "ranking.safetensors")
+    assert facts["protocols"]["standard"]["mAP@all"] == pytest.approx(
+        columns["value standard mAP@all"].mean().item()
+    )
+    assert next(iter(facts)) == "verdict"
+    assert page.is_file()
+    assert columns["ids"].shape == (36, 20)
+
+
+def test_a_corrupt_cache_is_rebuilt_with_a_notice(eyes, drawings, split, capsys, monkeypatch, tmp_path):
+    monkeypatch.setenv("SSL_SBIR_CACHE", str(tmp_path))
+    want = evaluate(eyes, drawings, split, draws=10).result.protocols["standard"].micro
+    for file in (tmp_path / "embeddings").glob("*.safetensors"):
+        file.write_bytes(b"\x00" * 40)
+    assert evaluate(eyes, drawings, split, draws=10).result.protocols["standard"].micro == want
+    assert "computing them anew" in capsys.readouterr().err
+
+
+def test_the_command_evaluates_a_named_encoder(shapes, tmp_path):
+    (tmp_path / "split.json").write_text(
+        json.dumps({"name": "mine", "seen": ["bar", "ring"], "unseen": ["cross", "square"]})
+    )
+    arguments = ["evaluate", "efficientnet_lite0", "--size", "32", "--data", f"folder:{shapes}", "--json"]
+    arguments += [
+        "--split",
+        str(tmp_path / "split.json"),
+        "--out",
+        str(tmp_path / "out"),
+        "--protocol",
+        "standard",
+    ]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 0, result.stderr
+    facts = json.loads(result.stdout)
+    assert facts["split"]["name"] == "mine"
+    assert facts["page"] == str(tmp_path / "out" / "index.html")
+    assert (tmp_path / "out" / "index.html").is_file()
+
+
+@pytest.mark.parametrize(
+    ("extra", "told"),
+    [
+        (["--centre", "test"], "unknown centre 'test'"),
+        (["--gzs", "allseen"], "Did you mean 'all-seen'"),
+        (["--bits", "15"], "15 bits"),
+        (["--split", "sketchy-sake-52"], "unknown split"),
+        (["--protocol", "sakee"], "Did you mean 'sake'"),
+    ],
+)
+def test_bad_options_are_refused(shapes, tmp_path, extra, told):
+    arguments = [
+        "evaluate",
+        "efficientnet_lite0",
+        "--size",
+        "32",
+        "--data",
+        f"folder:{shapes}",
+        "--out",
+        str(tmp_path / "o"),
+    ]
+    result = CliRunner().invoke(app, [*arguments, *extra])
+    assert result.exit_code == 2
+    assert told in result.stderr
+    assert not (tmp_path / "o").exists()
