@@ -13,7 +13,9 @@ from ssl_sbir.cli._app import app, emit, out, say
 def quickstart(
     out_folder: Annotated[Path, typer.Option("--out", help="Folder to write.")] = Path("runs/quickstart"),
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Start over.")] = False,
-    tiny: Annotated[bool, typer.Option("--tiny", help="Two steps a stage: a test of the installation.")] = False,
+    tiny: Annotated[
+        bool, typer.Option("--tiny", help="Two steps a stage: a test of the installation.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,
 ) -> None:
     """Run everything once on OpenMoji: pretrain, fine-tune, evaluate, explain (some ten minutes, no network)."""
@@ -23,11 +25,17 @@ def quickstart(
     if as_json:
         emit(facts)
         return
-    table = Table("encoder", "labels it used", "mAP@all (standard)", "95 % interval", box=None, header_style="dim")
+    table = Table(
+        "encoder", "labels it used", "mAP@all (standard)", "95 % interval", box=None, header_style="dim"
+    )
     for row in facts["stages"]:
         low, high = row["interval"]
         table.add_row(row["stage"], row["labels"], f"{row['mAP@all']:.3f}", f"{low:.3f} to {high:.3f}")
-    out.print(f"{facts['queries']:,} drawings → {facts['gallery']:,} pictures of unseen classes", markup=False)
+    out.print(
+        f"{facts['queries']:,} drawings → {facts['gallery']:,} pictures of unseen classes", markup=False
+    )
     out.print(table)
-    out.print(f"chance {facts['chance']:.3f} · OpenMoji is good for a first run and for nothing else", style="dim")
+    out.print(
+        f"chance {facts['chance']:.3f} · OpenMoji is good for a first run and for nothing else", style="dim"
+    )
     out.print(facts["page"], markup=False)
