@@ -15,6 +15,8 @@ import resource
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -24,20 +26,26 @@ from ssl_sbir.evaluation.engine import per_query
 from ssl_sbir.evaluation.protocols import protocols
 from ssl_sbir.evaluation.views import drawn_photos
 
-SIZES = {"sketchy": (15_229, 17_101, 512, 25), "quickdraw": (92_291, 54_151, 64, 30), "small": (1_000, 2_000, 64, 25)}
+SIZES = {
+    "sketchy": (15_229, 17_101, 512, 25),
+    "quickdraw": (92_291, 54_151, 64, 30),
+    "small": (1_000, 2_000, 64, 25),
+}
 K = 200
+T = TypeVar("T")
+Side = torch.Tensor
 
 
-def synthetic(queries: int, items: int, width: int, classes: int) -> tuple[torch.Tensor, ...]:
+def synthetic(queries: int, items: int, width: int, classes: int) -> tuple[Side, Side, Side, Side]:
     """Unit vectors around class centres, and labels in class order, as a data set lists them."""
     draw = torch.Generator().manual_seed(0)
     centres = torch.randn(classes, width, generator=draw)
-    sides = []
+    sides: list[Side] = []
     for count in (queries, items):
         labels = torch.randint(classes, (count,), generator=draw).sort().values
         features = torch.randn(count, width, generator=draw).add_(centres[labels], alpha=0.3)
         sides += [features.div_(features.norm(dim=1, keepdim=True)), labels]
-    return tuple(sides)
+    return sides[0], sides[1], sides[2], sides[3]
 
 
 def plain_sum(hits: np.ndarray) -> float:
@@ -60,33 +68,60 @@ def grouped_sum(hits: np.ndarray, scores: np.ndarray) -> float:
     return float((np.diff(found, prepend=0) * found / (last + 1)).sum())
 
 
-def presets_of(cosine: np.ndarray, near: np.ndarray, relevant: np.ndarray, drawn: np.ndarray, strided: bool) -> dict[str, dict[str, float]]:
+def presets_of(
+    cosine: np.ndarray, near: np.ndarray, relevant: np.ndarray, drawn: np.ndarray, strided: bool
+) -> dict[str, dict[str, float]]:
     """All presets of one query."""
     r, n = int(relevant.sum()), len(relevant)
     order = np.argsort(-cosine)
     hits = relevant[order]
     p100, p200 = hits[:100].sum(), hits[:K].sum()
     found = {
-        "standard": {"mAP@all": plain_sum(hits) / r, "mAP@200": plain_sum(hits[:K]) / min(K, r), "P@100": p100 / 100, "P@200": p200 / K},
-        "sake": {"mAP@all": voc_sum(hits) / r, "mAP@200": voc_sum(hits[:K]) / min(K, r), "P@100": p100 / min(100, n), "P@200": p200 / min(K, n)},
+        "standard": {
+            "mAP@all": plain_sum(hits) / r,
+            "mAP@200": plain_sum(hits[:K]) / min(K, r),
+            "P@100": p100 / 100,
+            "P@200": p200 / K,
+        },
+        "sake": {
+            "mAP@all": voc_sum(hits) / r,
+            "mAP@200": voc_sum(hits[:K]) / min(K, r),
+            "P@100": p100 / min(100, n),
+            "P@200": p200 / min(K, n),
+        },
         "yelamarthi": {"mAP@200": plain_sum(hits[:K]) / K, "P@100": p100 / 100, "P@200": p200 / K},
     }
     found["zse"] = {**found["sake"], "P@100": hits[: min(100, r)].mean(), "P@200": hits[: min(K, r)].mean()}
     if strided:
         few = relevant[::10]
         some = few[np.argsort(-cosine[::10])]
-        found["zse-strided"] = {"mAP@all": voc_sum(some) / few.sum(), "mAP@200": voc_sum(some[:K]) / min(K, few.sum())}
+        found["zse-strided"] = {
+            "mAP@all": voc_sum(some) / few.sum(),
+            "mAP@200": voc_sum(some[:K]) / min(K, few.sum()),
+        }
     order = np.argsort(-near)
     hits, scores = relevant[order], near[order]
     ap200 = grouped_sum(hits[:K], scores[:K]) / max(1, hits[:K].sum())
-    found["sempcyc"] = {"mAP@all": grouped_sum(hits, scores) / r, "mAP@200": ap200, "P@100": hits[:100].mean(), "P@200": hits[:K].mean()}
-    found["doodle2search"] = {"mAP@all": found["sempcyc"]["mAP@all"], "mAP@200": ap200, "P@100": hits[100], "P@200": hits[K]}
+    found["sempcyc"] = {
+        "mAP@all": grouped_sum(hits, scores) / r,
+        "mAP@200": ap200,
+        "P@100": hits[:100].mean(),
+        "P@200": hits[:K].mean(),
+    }
+    found["doodle2search"] = {
+        "mAP@all": found["sempcyc"]["mAP@all"],
+        "mAP@200": ap200,
+        "P@100": hits[100],
+        "P@200": hits[K],
+    }
     own = relevant[drawn]
     found["clip-at"] = {"mAP@all": plain_sum(own[np.argsort(-cosine[drawn])]) / own.sum()}
     return found
 
 
-def loop(data: tuple[torch.Tensor, ...], chosen: np.ndarray, distances: bool) -> list[dict[str, dict[str, float]]]:
+def loop(
+    data: tuple[Side, Side, Side, Side], chosen: np.ndarray, distances: bool
+) -> list[dict[str, dict[str, float]]]:
     """The per-query loop; distances by `cdist` as the released codes do, or from the cosines."""
     query, ql, gallery, gl = (side.numpy() for side in data)
     drawn = drawn_photos(data[1], data[3], 0).sort().values.numpy()
@@ -94,63 +129,85 @@ def loop(data: tuple[torch.Tensor, ...], chosen: np.ndarray, distances: bool) ->
     found = []
     for q in chosen:
         cosine = gallery @ query[q]
-        d = cdist(query[q : q + 1].astype(np.float64), wide)[0] if distances else np.sqrt(np.maximum(2 - 2 * cosine, 0))
+        d = (
+            cdist(query[q : q + 1].astype(np.float64), wide)[0]
+            if distances
+            else np.sqrt(np.maximum(2 - 2 * cosine, 0))
+        )
         found.append(presets_of(cosine, np.exp(-d), gl == ql[q], drawn, q % 20 == 0))
     return found
 
 
-def bare(data: tuple[torch.Tensor, ...], chosen: int) -> None:
+def bare(data: tuple[Side, Side, Side, Side], chosen: int) -> None:
     """A matrix product and a full sort of each row, 256 queries at a time."""
     query, _, gallery, _ = data
     for part in query[:chosen].split(256):
         (part @ gallery.T).argsort(dim=1, descending=True)
 
 
-def timed(work: Callable[[], object]) -> tuple[float, object]:
+def timed(work: Callable[[], T]) -> tuple[float, T]:
     """Seconds on the wall, and the result."""
     start = time.perf_counter()
     result = work()
     return time.perf_counter() - start, result
 
 
-def agreement(values: dict[str, dict[str, torch.Tensor]], chosen: np.ndarray, slow: list[dict[str, dict[str, float]]]) -> float:
+def agreement(
+    values: dict[str, dict[str, torch.Tensor]], chosen: np.ndarray, slow: list[dict[str, dict[str, float]]]
+) -> float:
     """The largest difference between the engine's and the loop's means over the sample."""
     gaps = []
     for name, metrics in values.items():
         rows = [(q, one[name]) for q, one in zip(chosen, slow, strict=True) if name in one]
-        for metric in (rows[0][1] if rows else ()):
+        for metric in rows[0][1] if rows else ():
             mean = np.mean([one[metric] for _, one in rows])
             gaps.append(abs(float(metrics[metric][[q for q, _ in rows]].mean()) - mean))
-    return max(gaps)
+    return float(max(gaps))
 
 
 def main() -> None:
     """Prints the timings, and with `--json` one object."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--size", choices=SIZES, default="sketchy")
-    parser.add_argument("--sample", type=int, default=600, help="queries the references run on; 0 for all of them")
+    parser.add_argument(
+        "--sample", type=int, default=600, help="queries the references run on; 0 for all of them"
+    )
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--repeat", type=int, default=1, help="take the best of so many runs of the engine")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     data, queries = synthetic(*SIZES[options.size]), SIZES[options.size][0]
-    runs = [timed(lambda: per_query(*data, protocols())) for _ in range(options.repeat)]
-    facts = {"size": SIZES[options.size][:3], "threads": options.threads, "engine_s": min(run[0] for run in runs)}
-    facts["peak_gb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e9 if sys.platform == "darwin" else 1e6)
+    runs = [timed(lambda: per_query(*data, protocols=protocols())) for _ in range(options.repeat)]
+    facts: dict[str, Any] = {
+        "size": SIZES[options.size][:3],
+        "threads": options.threads,
+        "engine_s": min(run[0] for run in runs),
+    }
+    facts["peak_gb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (
+        1e9 if sys.platform == "darwin" else 1e6
+    )
     if options.size != "quickdraw":
         count = min(queries, options.sample or queries)
-        chosen = np.unique(np.linspace(0, queries - 1, count).astype(int) // 20 * 20 if count < queries else np.arange(queries))
+        chosen = np.unique(
+            np.linspace(0, queries - 1, count).astype(int) // 20 * 20
+            if count < queries
+            else np.arange(queries)
+        )
         facts["sample"] = len(chosen)
         for name, distances in (("loop_s", True), ("loop_without_distances_s", False)):
-            seconds, slow = timed(lambda d=distances: loop(data, chosen, d))
+            seconds, slow = timed(partial(loop, data, chosen, distances))
             facts[name] = seconds * queries / len(chosen)
         facts["largest_difference"] = agreement(runs[-1][1], chosen, slow)
         sorted_rows = max(256, count // 256 * 256)
         facts["product_and_sort_s"] = timed(lambda: bare(data, sorted_rows))[0] * queries / sorted_rows
         facts["times_faster_than_loop"] = facts["loop_s"] / facts["engine_s"]
         facts["share_of_product_and_sort"] = facts["engine_s"] / facts["product_and_sort_s"]
-    print(json.dumps(facts) if options.json else "\n".join(f"{k:28} {v:.4g}" if isinstance(v, float) else f"{k:28} {v}" for k, v in facts.items()))
+    print(
+        json.dumps(facts)
+        if options.json
+        else "\n".join(f"{k:28} {v:.4g}" if isinstance(v, float) else f"{k:28} {v}" for k, v in facts.items())
+    )
 
 
 if __name__ == "__main__":
