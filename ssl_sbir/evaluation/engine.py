@@ -15,12 +15,12 @@ from ssl_sbir.evaluation.protocols import GalleryRule, Protocol, Similarity
 from ssl_sbir.evaluation.views import View, view
 from ssl_sbir.progress import Counter, progress
 from ssl_sbir.retrieval.order import best_first
-from ssl_sbir.retrieval.relevance import Standing, relevant, relevant_places, standing
+from ssl_sbir.retrieval.relevance import Relevant, relevant, relevant_places, standing
 from ssl_sbir.retrieval.scores import Scores, are_units, cosine, euclidean
 
 Values = dict[str, Float[Tensor, " q"]]
 Key = tuple[Similarity, GalleryRule]
-BLOCK_SCORES = 1 << 19  # scores that one thread ranks at once: they and their sorted copy stay in the cache
+BLOCK_SCORES = 1 << 20  # scores that one thread ranks at once: they and their keys stay near the cache
 
 
 @dataclass
@@ -120,36 +120,30 @@ def _run(scores: Scores, labels: _Labels, jobs: list[_Job], block: int | None, c
         start, tile = index * scores.height, scores.tile(index, buffer)
         firsts = range(start, start + len(tile), step)
         parts = [tile[first - start : first - start + step] for first in firsts]
-        ranked = list(each(partial(_standings, labels=labels, jobs=jobs), parts, firsts))
-        for number, job in enumerate(jobs):
-            _measure(job, [found[number] for found in ranked], start, start + len(tile))
+        list(each(partial(_rank, labels=labels, jobs=jobs), parts, firsts))
         counter.advance(len(tile))
 
 
-def _standings(scores: Tensor, first: int, labels: _Labels, jobs: list[_Job]) -> list[Standing]:
+def _rank(scores: Tensor, first: int, labels: _Labels, jobs: list[_Job]) -> None:
+    """Ranks some queries and enters their values into every job."""
     order = best_first(scores)
-    wanted = labels.query[first : first + len(scores)]
-    found = relevant_places(order, wanted, labels.gallery)
-    result = []
+    found = relevant_places(order, labels.query[first : first + len(scores)], labels.gallery)
     for job in jobs:
         rows = job.view.rows(first, first + len(scores))
+        if len(rows) == 0:
+            continue
         mine, places = order, found
         if job.view.stride > 1:
-            some = slice(rows.start - first, None, rows.step)
-            mine = order.rows(some)
-            places = relevant_places(mine, wanted[some], labels.gallery)
-        result.append(standing(mine, places, _native(job.view.weights), job.ties))
-    return result
+            mine = order.rows(slice(rows.start - first, None, rows.step))
+            places = relevant_places(mine, labels.query[rows.start : rows.stop : rows.step], labels.gallery)
+        standings = standing(mine, places, _native(job.view.weights), job.ties)
+        _measure(job, rows, relevant(standings, job.view.items))
 
 
-def _measure(job: _Job, parts: list[Standing], start: int, stop: int) -> None:
-    rows = job.view.rows(start, stop)
-    if len(rows) == 0:
-        return
-    items = relevant(parts, job.view.items)
+def _measure(job: _Job, rows: range, items: Relevant) -> None:
     found: dict[Measure, Tensor] = {}
     for measure, values in job.values.items():
-        same = measure.under("stable") if items.tied is None else measure
+        same = measure.under("stable" if items.tied is None else measure.ties)
         if same not in found:
             found[same] = same(items)
         values[rows.start : rows.stop : rows.step] = found[same]

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from ssl_sbir.retrieval.relevance import Relevant, Tied
+from ssl_sbir.retrieval.relevance import Relevant, Tied, row_sums
 
 
 def precision(items: Relevant, k: int | None) -> Float[Tensor, "t r"]:
@@ -35,7 +35,7 @@ def hits(items: Relevant, k: int | Int[Tensor, " t"], found: Float[Tensor, " t"]
 
 def average_over_hits(items: Relevant, k: int) -> Float[Tensor, " t"]:
     """[t] the expected ratio of the sum of precisions over the first k to the hits among them."""
-    sums, tied = _untied(items, k).sum(1), items.tied
+    sums, tied = row_sums(_untied(items, k)), items.tied
     found = (items.rank[:, :k] <= k).sum(1).double()
     if tied is None:
         return sums / found.clamp(min=1)
@@ -94,7 +94,7 @@ def _cut_group(cut: Tied, sums: Tensor, found: Tensor, k: int) -> Tensor:
     reciprocal = harmonic[k] - harmonic[cut.above][:, None]
     spread = (h - 1) / (w - 1).clamp(min=1) * (w - (above + 1) * reciprocal)
     value = (sums + h / w * ((found + 1) * reciprocal + spread)) / (found + h).clamp(min=1)
-    return (log.exp().masked_fill(~possible, 0) * value).sum(1)
+    return row_sums(log.exp().masked_fill(~possible, 0) * value)
 
 
 def _log_choose(n: Tensor, k: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ssl_sbir.evaluation import expected
-from ssl_sbir.retrieval.relevance import Relevant
+from ssl_sbir.retrieval.relevance import Relevant, row_sums
 
 Ties = Literal["stable", "grouped", "expected"]
 Envelope = Literal["plain", "voc"]
@@ -56,8 +56,8 @@ class AveragePrecision:
             items, self.k
         )
         if self.envelope == "voc":
-            precision = precision.flip(1).cummax(1).values.masked_fill_(_beyond(items, self.k).flip(1), 0)
-        return _nan_where_nothing(precision.sum(1) / self._denominator(items), items)
+            precision = precision.flip(1).cummax(1).values  # what is beyond k comes first, as 0
+        return _nan_where_nothing(row_sums(precision) / self._denominator(items), items)
 
     def _denominator(self, items: Relevant) -> Tensor | int:
         if self.over == "R" or self.k is None:
@@ -84,8 +84,8 @@ class Precision:
     ties: Ties = "stable"
 
     def under(self, ties: Ties) -> "Precision":
-        """The same measure under another tie rule."""
-        return replace(self, ties=ties)
+        """The same measure under another tie rule; `grouped` is `stable`."""
+        return replace(self, ties="stable" if ties == "grouped" else ties)
 
     def __call__(self, items: Relevant) -> Float[Tensor, " t"]:
         """[t] a value in 0..1 for each query, NaN where nothing is relevant or rank k+1 doesn't exist."""
@@ -124,23 +124,20 @@ Measure = AveragePrecision | Precision | Accuracy
 
 
 def _stable(items: Relevant, k: int | None) -> Tensor:
-    return items.precision[:, :k].masked_fill(_beyond(items, k), 0)
+    if k is None:
+        return items.precision
+    return items.precision[:, :k].masked_fill(items.rank[:, :k] > k, 0)
 
 
 def _grouped(items: Relevant, k: int | None) -> Tensor:
     assert items.tied is not None
-    precision, tied = _stable(items, k), items.tied
+    precision, tied = _stable(items, k).clone(), items.tied
     found, end = tied.before + tied.relevant, tied.above + tied.equal
     if k is not None:  # the list is cut at k first, a group may be cut with it
         found, end = found.minimum(items.hits(k)[tied.row]), end.clamp(max=k)
     near = items.rank[tied.row, tied.place] <= (items.items if k is None else k)
     precision[tied.row[near], tied.place[near]] = (found / end.double())[near]
     return precision
-
-
-def _beyond(items: Relevant, k: int | None) -> Tensor:
-    """Which of the entries that can be among the first k are not, or are padding."""
-    return items.rank[:, :k] > (items.items if k is None else k)
 
 
 def _nan_where_nothing(value: Tensor, items: Relevant) -> Tensor:

@@ -75,14 +75,19 @@ class Relevant:
 
     @cached_property
     def precision(self) -> Float[Tensor, "t r"]:
-        """[t, r] the precision at each relevant rank; without meaning where padded."""
-        width = self.rank.shape[1]
-        return torch.arange(1, width + 1, device=self.rank.device, dtype=torch.float64) / self.rank
+        """[t, r] the precision at each relevant rank; 0 where padded."""
+        step = torch.arange(1, self.rank.shape[1] + 1, device=self.rank.device, dtype=torch.float64)
+        return (step / self.rank).masked_fill_(self.rank == ABSENT, 0)
 
     def hits(self, k: int | Int[Tensor, " t"]) -> Int[Tensor, " t"]:
         """[t] how many relevant items are among the first k, ties in gallery order."""
         wanted = k[:, None] if isinstance(k, Tensor) else torch.full_like(self.count, k)[:, None]
         return torch.searchsorted(self.rank, wanted.to(self.rank.dtype), right=True).squeeze(1)
+
+
+def row_sums(values: Float[Tensor, "t r"]) -> Float[Tensor, " t"]:
+    """[t] sums added up from left to right: the same bits however far a row is padded with zeros."""
+    return values.cumsum(1)[:, -1]
 
 
 def relevant_places(order: Order, wanted: Any, labels: Any) -> Any:
@@ -116,13 +121,13 @@ def standing(order: Order, found: Any, weights: Any = None, ties: bool = False) 
     return Standing(count, rank, start, stop - start)
 
 
-def relevant(parts: list[Standing], items: int) -> Relevant:
-    """The table of some standings that follow each other, in a gallery of that size, multiplicities counted."""
-    count, rank = torch.cat([part.count for part in parts]), torch.cat([part.rank for part in parts])
-    width = max(1, int(count.max()))
-    table = torch.full((len(count), width), ABSENT, dtype=torch.int32, device=count.device)
-    table.masked_scatter_(torch.arange(width, device=count.device) < count[:, None], rank.int())
-    return Relevant(table, count, items, _tied(parts, count))
+def relevant(found: Standing, items: int) -> Relevant:
+    """The table of a standing in a gallery of that size, multiplicities counted."""
+    width = max(1, int(found.count.max()))
+    valid = torch.arange(width, device=found.count.device) < found.count[:, None]
+    table = torch.full(valid.shape, ABSENT, dtype=torch.int32, device=valid.device)
+    table.masked_scatter_(valid, found.rank.int())
+    return Relevant(table, found.count, items, _tied(found))
 
 
 def _weighted(order: Order, found: Any, drawn: Any, ties: bool) -> Standing:
@@ -146,23 +151,21 @@ def _counts(row: Any, queries: int) -> Int[Tensor, " t"]:
     return torch.bincount(torch.as_tensor(row), minlength=queries)
 
 
-def _tied(parts: list[Standing], count: Tensor) -> Tied | None:
-    """The entries of all parts that share their score with another item."""
-    if any(part.above is None or part.equal is None for part in parts):
+def _tied(found: Standing) -> Tied | None:
+    """The entries that share their score with another item."""
+    if found.above is None or found.equal is None:
         return None
-    equal = torch.cat([part.equal for part in parts if part.equal is not None])
-    some = (equal > 1).nonzero().squeeze(1)
+    some = (found.equal > 1).nonzero().squeeze(1)
     if len(some) == 0:
         return None
-    above = torch.cat([part.above for part in parts if part.above is not None])[some].long()
-    ends = count.cumsum(0)
+    above, equal, ends = found.above[some].long(), found.equal[some].long(), found.count.cumsum(0)
     row = torch.searchsorted(ends, some, right=True)
-    place = some - (ends - count)[row]
+    place = some - (ends - found.count)[row]
     _, group, sizes = torch.unique_consecutive(
         torch.stack([row, above]), dim=1, return_inverse=True, return_counts=True
     )
     first = (sizes.cumsum(0) - sizes)[group]
-    return Tied(row, place, above, equal[some].long(), place[first], sizes[group])
+    return Tied(row, place, above, equal, place[first], sizes[group])
 
 
 def _groups(order: Order, found: Any, place: Any) -> tuple[Any, Any]:
