@@ -181,3 +181,36 @@ def test_bad_options_are_refused(shapes, tmp_path, extra, told):
     assert result.exit_code == 2
     assert told in result.stderr
     assert not (tmp_path / "o").exists()
+
+
+def test_a_run_is_evaluated_on_its_own_split_beside_its_beginning(unlike, tmp_path):
+    from ssl_sbir.encoders import load_encoder
+    from ssl_sbir.encoders.export import save_encoder
+    from ssl_sbir.run import RunFolder
+
+    facts = {
+        "split": {"name": "own", "seen": ["bar", "circle"], "unseen": ["cross", "ring"]},
+        "trained_classes": ["bar", "circle"],
+        "start": {"name": "efficientnet_lite0", "size": 32, "pretrained": True},
+    }
+    run = RunFolder.create(tmp_path / "run", "", facts)
+    save_encoder(load_encoder("efficientnet_lite0", size=32), run.path / "model")
+    arguments = ["evaluate", str(run.path), "--data", f"folder:{unlike}", "--protocol", "sake"]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 0, result.stderr
+    found = json.loads((run.path / "evaluate" / "own" / "results.json").read_text())
+    assert found["split"]["unseen"] == ["cross", "ring"]
+    assert found["frozen"]["sake"] == pytest.approx(
+        {m: found["protocols"]["sake"][m] for m in found["frozen"]["sake"]}
+    )
+    assert found["audits"]["unseen names in training"]["ok"] is True
+    assert "mAP@all  frozen" in result.stdout
+    told = CliRunner().invoke(
+        app, [*arguments, "--split", _split_file(tmp_path, ["ring"], ["bar", "square"])]
+    )
+    assert told.stdout.startswith("INTEGRITY AUDIT FAILED: training used 1 unseen class(es): bar")
+
+
+def _split_file(folder, seen, unseen):
+    (folder / "other.json").write_text(json.dumps({"name": "other", "seen": seen, "unseen": unseen}))
+    return str(folder / "other.json")
