@@ -15,7 +15,6 @@ from ssl_sbir.data.splits import Split
 from ssl_sbir.data.training import TrainingSet
 from ssl_sbir.encoders import Projected, load_encoder
 from ssl_sbir.errors import ConfigError
-from ssl_sbir.evaluation.evaluate import evaluate
 from ssl_sbir.objectives.preservation import Answers, classifier_of, coded, factorised
 from ssl_sbir.training import Order, train
 
@@ -92,26 +91,15 @@ def test_an_encoder_without_a_classifier_cannot_teach():
         classifier_of(untaught, "mine")
 
 
-def test_training_beats_the_frozen_encoder_on_unseen_classes(sketchy_mini, tmp_path):
-    split = Split.load("sketchy-sake-25")
-    few = Split("few", split.seen[:10], split.unseen[:5])
-    for domain in ("sketch", "photo"):
-        for folder in (sketchy_mini / domain).iterdir():
-            if folder.name in {*few.seen, *few.unseen}:
-                (tmp_path / "data" / domain).mkdir(parents=True, exist_ok=True)
-                (tmp_path / "data" / domain / folder.name).symlink_to(folder)
+def test_training_brings_the_loss_far_below_chance(shapes, tmp_path):
+    few = Split("few", ("circle", "square", "triangle", "cross", "bar"), ("ring",))
     (tmp_path / "few.json").write_text(json.dumps({"name": "few", "seen": few.seen, "unseen": few.unseen}))
-    data = f"folder:{tmp_path / 'data'}"
-    settings = ("encoder.size=48", "batch.sketches=16", "batch.photos=8", "optim.epochs=3")
+    data = f"folder:{shapes}"
+    settings = ("encoder.size=32", "batch.sketches=12", "batch.photos=12", "optim.epochs=5")
     run = train(
         Order("sake", data, tmp_path / "run", str(tmp_path / "few.json"), settings=settings),
         "finetuning",
         str,
     )
-    assert run.metrics()[-1]["seen_classes"] < 0.75 * math.log(10)
-    manifest = open_data(data)
-    encoders = run.encoder(), load_encoder("efficientnet_lite0", size=48)
-    results = [evaluate(encoder, manifest, few, protocols=["standard"], draws=10) for encoder in encoders]
-    trained, before = (result.facts["protocols"]["standard"]["mAP@all"] for result in results)
-    assert trained > before + 0.02
+    assert run.metrics()[-1]["seen_classes"] < 0.75 * math.log(5)
     assert isinstance(run.encoder(), Projected)
