@@ -20,7 +20,7 @@ from ssl_sbir.retrieval.scores import Scores, are_units, cosine, euclidean
 
 Values = dict[str, Float[Tensor, " q"]]
 Key = tuple[Similarity, GalleryRule]
-BLOCK_SCORES = 1 << 20  # scores that one thread ranks at once: they and their keys stay near the cache
+BLOCK_SCORES = 1 << 21  # scores that one thread ranks at once (16 MB of keys)
 
 
 @dataclass

@@ -69,35 +69,72 @@ def results(
     features: Features, values: Values, settings: Settings
 ) -> tuple[dict[str, ProtocolResult], dict[str, str]]:
     """The figures of each protocol, and the protocols that don't apply with the reason."""
-    found, skipped = {}, {}
-    resampled = _Resampled(settings.draws, settings.seed)
+    tables, skipped = {}, {}
     for protocol in settings.protocols:
-        queries, items = protocol.sizes(features.query_labels, features.gallery_labels, settings.strides)
         metrics = {m: c.cpu() for m, c in values[protocol.name].items() if c.isfinite().any()}
-        if items < 2 or not metrics:
-            skipped[protocol.name] = (
-                f"its gallery has {items} item"
-                if items < 2
-                else "no query has a relevant item in its gallery"
-            )
-            continue
+        items = protocol.sizes(features.query_labels, features.gallery_labels, settings.strides)[1]
+        if items < 2:
+            skipped[protocol.name] = f"its gallery has {items} item"
+        elif not metrics:
+            skipped[protocol.name] = "no query has a relevant item in its gallery"
+        else:
+            tables[protocol.name] = _Table.of(metrics, features.query_labels.cpu())
+    over_queries = _intervals([table.values for table in tables.values()], settings)
+    over_classes = _intervals([table.by_class for table in tables.values()], settings)
+    known = {protocol.name: protocol for protocol in settings.protocols}
+    found = {
+        name: table.result(known[name], features, settings, queries, classes)
+        for (name, table), queries, classes in zip(tables.items(), over_queries, over_classes, strict=True)
+    }
+    return found, skipped
+
+
+@dataclass(frozen=True)
+class _Table:
+    """The metrics of a protocol, and their values for each query that takes part and for each class."""
+
+    metrics: list[str]
+    values: Float[Tensor, "q m"]
+    by_class: Float[Tensor, "c m"]
+
+    @classmethod
+    def of(cls, metrics: dict[str, Tensor], labels: Int[Tensor, " q"]) -> "_Table":
         table = torch.stack(list(metrics.values()), 1)
         rows = table.isfinite().all(1).nonzero().squeeze(1)
-        labels = features.query_labels.cpu()[rows]
-        _, by_class = class_means(table[rows], labels)
-        names = list(metrics)
-        found[protocol.name] = ProtocolResult(
-            micro=dict(zip(names, table[rows].mean(0).tolist(), strict=True)),
-            macro=dict(zip(names, by_class.mean(0).tolist(), strict=True)),
-            interval_queries=dict(zip(names, resampled.intervals(table[rows]), strict=True)),
-            interval_classes=dict(zip(names, resampled.intervals(by_class), strict=True)),
-            queries=len(rows),
+        return cls(list(metrics), table[rows], class_means(table[rows], labels[rows])[1])
+
+    def result(
+        self,
+        protocol: Protocol,
+        features: Features,
+        settings: Settings,
+        over_queries: list[Interval],
+        over_classes: list[Interval],
+    ) -> ProtocolResult:
+        queries, items = protocol.sizes(features.query_labels, features.gallery_labels, settings.strides)
+        return ProtocolResult(
+            micro=dict(zip(self.metrics, self.values.mean(0).tolist(), strict=True)),
+            macro=dict(zip(self.metrics, self.by_class.mean(0).tolist(), strict=True)),
+            interval_queries=dict(zip(self.metrics, over_queries, strict=True)),
+            interval_classes=dict(zip(self.metrics, over_classes, strict=True)),
+            queries=len(self.values),
             gallery=items,
-            without_relevant=queries - len(rows),
+            without_relevant=queries - len(self.values),
             definition=protocol.definition(),
             source=protocol.source,
         )
-    return found, skipped
+
+
+def _intervals(tables: Sequence[Float[Tensor, "_ _"]], settings: Settings) -> list[list[Interval]]:
+    """The intervals of each table's columns; tables of one length share their draws."""
+    found: dict[int, list[Interval]] = {}
+    for length in {len(table) for table in tables}:
+        places = [place for place, table in enumerate(tables) if len(table) == length]
+        joined = torch.cat([tables[place] for place in places], 1)
+        drawn = iter(intervals(resampled_means(joined, settings.draws, settings.seed)))
+        for place in places:
+            found[place] = [next(drawn) for _ in range(tables[place].shape[1])]
+    return [found[place] for place in range(len(tables))]
 
 
 def chance(features: Features) -> Metrics:
@@ -138,16 +175,6 @@ def split_means(features: Features, values: Values, covered: set[str]) -> dict[s
         side: means({p: {m: c[mask] for m, c in metrics.items()} for p, metrics in values.items()})
         for side, mask in (("in_imagenet", inside), ("without_imagenet", ~inside))
     }
-
-
-class _Resampled:
-    """Intervals from one set of draws for all tables of the same length."""
-
-    def __init__(self, draws: int, seed: int) -> None:
-        self.draws, self.seed = draws, seed
-
-    def intervals(self, table: Float[Tensor, "q m"]) -> list[Interval]:
-        return intervals(resampled_means(table, self.draws, self.seed))
 
 
 def _mean(column: Float[Tensor, " q"]) -> float | None:

@@ -110,15 +110,13 @@ def standing(order: Order, found: Any, weights: Any = None, ties: bool = False) 
         weights: [n] how often each item is in the gallery; once where None. Those that aren't are left out.
         ties: whether to look for equal scores.
     """
-    n = order.items.shape[1]
     if weights is not None:
         return _weighted(order, found, _looked_up(weights, order.items), ties)
-    row, place = found // n, found % n
-    count, rank = _counts(row, len(order.items)), torch.as_tensor(place + 1)
+    count, place = _placed(order, found)
     if not ties:
-        return Standing(count, rank)
+        return Standing(count, torch.as_tensor(place + 1))
     start, stop = (torch.as_tensor(edge) for edge in _groups(order, found, place))
-    return Standing(count, rank, start, stop - start)
+    return Standing(count, torch.as_tensor(place + 1), start, stop - start)
 
 
 def relevant(found: Standing, items: int) -> Relevant:
@@ -131,24 +129,36 @@ def relevant(found: Standing, items: int) -> Relevant:
 
 
 def _weighted(order: Order, found: Any, drawn: Any, ties: bool) -> Standing:
-    n, weight = order.items.shape[1], drawn.reshape(-1)[found]
+    weight = drawn.reshape(-1)[found]
     found = found[weight > 0]
-    times = torch.as_tensor(weight[weight > 0])
+    once, place = _placed(order, found)
+    times = torch.as_tensor(weight[weight > 0]).long()
     through = torch.as_tensor(drawn).cumsum(1, dtype=torch.int32).reshape(-1)
     copy = torch.arange(len(times), device=times.device).repeat_interleave(times)
-    nth = torch.arange(1, len(copy) + 1, device=times.device) - (times.cumsum(0) - times)[copy]
+    total = times.cumsum(0)
+    nth = torch.arange(1, len(copy) + 1, device=times.device) - (total - times)[copy]
     rank = (through[torch.as_tensor(found)] - times)[copy] + nth
-    count = _counts(torch.as_tensor(found // n)[copy], len(order.items))
+    upto = torch.nn.functional.pad(total, (1, 0))[torch.nn.functional.pad(once.cumsum(0), (1, 0))]
     if not ties:
-        return Standing(count, rank)
-    start, stop = _groups(order, found, found % n)
-    row = found - found % n
+        return Standing(upto.diff(), rank)
+    start, stop = _groups(order, found, place)
+    row = found - place
     above = through[torch.as_tensor(row + start)] - torch.as_tensor(drawn.reshape(-1)[row + start])
-    return Standing(count, rank, above[copy], (through[torch.as_tensor(row + stop - 1)] - above)[copy])
+    equal = through[torch.as_tensor(row + stop - 1)] - above
+    return Standing(upto.diff(), rank, above[copy], equal[copy])
 
 
-def _counts(row: Any, queries: int) -> Int[Tensor, " t"]:
-    return torch.bincount(torch.as_tensor(row), minlength=queries)
+def _placed(order: Order, found: Any) -> tuple[Int[Tensor, " t"], Any]:
+    """How many of some ascending places of the flattened rankings are in each row, and their places in it."""
+    queries, n = order.items.shape
+    if isinstance(found, np.ndarray):
+        starts = np.arange(queries) * n
+        count = np.diff(np.searchsorted(found, starts), append=len(found))
+        return torch.from_numpy(count), found - np.repeat(starts, count)
+    starts = torch.arange(queries, device=found.device) * n
+    edges = torch.searchsorted(found, starts)
+    count = edges.diff(append=edges.new_tensor([len(found)]))
+    return count, found - starts.repeat_interleave(count)
 
 
 def _tied(found: Standing) -> Tied | None:

@@ -83,7 +83,7 @@ def euclidean(query: Float[Tensor, "q d"], gallery: Float[Tensor, "n d"]) -> Sco
 def are_units(features: Float[Tensor, "n d"]) -> bool:
     """Whether all rows have length 1 up to rounding, so that cosine and Euclidean order are the same."""
     slack = 8 * torch.finfo(features.dtype).eps
-    return all((part.double().norm(dim=1) - 1).abs().max() <= slack for part in features.split(ROWS))
+    return bool((_lengths(features) - 1).abs().max() <= slack)
 
 
 def distinct(rows: Tensor) -> tuple[Int[Tensor, " u"], Int[Tensor, " n"]]:
@@ -137,8 +137,12 @@ def _working(query: Tensor, gallery: Tensor) -> torch.dtype:
 
 
 def _unit(features: Tensor, dtype: torch.dtype) -> Tensor:
-    parts = (part.double() for part in features.split(ROWS))
-    return torch.cat([(part / part.norm(dim=1, keepdim=True)).to(dtype) for part in parts])
+    return features.to(dtype) / _lengths(features).to(dtype)[:, None]
+
+
+def _lengths(features: Tensor) -> Tensor:
+    """[n] summed in float64."""
+    return torch.linalg.vector_norm(features, dim=1, dtype=torch.float64)
 
 
 def _coarse_centre(gallery: Tensor) -> Tensor:
