@@ -1,6 +1,6 @@
 """Every measure of every protocol for every query, in one pass over the score matrix that is never held whole."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cache, partial
@@ -71,35 +71,37 @@ def per_query(
         block: how many queries are ranked at once; bounds memory beside the tile of scores.
         scores: a similarity that takes the place of every protocol's own (binary codes).
     """
+    kinds = _kinds(query, gallery, protocols, scores)
     jobs: dict[Key, _Job] = {}
-    for protocol in protocols:
-        rule = protocol.gallery
-        job = jobs.setdefault(
-            (protocol.similarity, rule),
-            _Job(view(rule, query_labels, gallery_labels, strides=strides, seed=seed)),
-        )
-        for measure in protocol.measures().values():
-            job.values.setdefault(
-                measure, query_labels.new_full((len(query),), torch.nan, dtype=torch.float64)
-            )
-    with progress(len(query) * len({similarity for similarity, _ in jobs}), "ranking", "query") as counter:
-        scored = [(scores, list(jobs.values()))] if scores else _scored(query, gallery, jobs)
-        for similarity, some in scored:
-            _run(similarity, _labels(query_labels, gallery_labels), some, block, counter)
+    for p in protocols:
+        key = kinds[p.similarity], p.gallery
+        if key not in jobs:
+            jobs[key] = _Job(view(p.gallery, query_labels, gallery_labels, strides=strides, seed=seed))
+        for measure in p.measures().values():
+            empty = query_labels.new_full((len(query),), torch.nan, dtype=torch.float64)
+            jobs[key].values.setdefault(measure, empty)
+    labels = _labels(query_labels, gallery_labels)
+    with progress(len(query) * len(set(kinds.values())), "ranking", "query") as counter:
+        for kind in dict.fromkeys(kinds.values()):
+            found = scores or (cosine if kind == "cosine" else euclidean)(query, gallery)
+            _run(found, labels, [job for (of, _), job in jobs.items() if of == kind], block, counter)
     return {
-        p.name: {name: jobs[p.similarity, p.gallery].values[m] for name, m in p.measures().items()}
+        p.name: {
+            name: jobs[kinds[p.similarity], p.gallery].values[measure]
+            for name, measure in p.measures().items()
+        }
         for p in protocols
     }
 
 
-def _scored(query: Tensor, gallery: Tensor, jobs: dict[Key, _Job]) -> Iterator[tuple[Scores, list[_Job]]]:
-    """The jobs by similarity; unit vectors have one order under both, so that one product serves all."""
-    kinds: dict[Similarity, list[_Job]] = {}
-    one = {s for s, _ in jobs} == {"cosine", "euclidean"} and are_units(query) and are_units(gallery)
-    for (similarity, _), job in jobs.items():
-        kinds.setdefault("cosine" if one else similarity, []).append(job)
-    for similarity, some in kinds.items():
-        yield (cosine if similarity == "cosine" else euclidean)(query, gallery), some
+def _kinds(
+    query: Tensor, gallery: Tensor, protocols: Sequence[Protocol], scores: Scores | None
+) -> dict[Similarity, Similarity]:
+    """For each similarity the one that is computed: unit vectors have one order under both."""
+    asked = {protocol.similarity for protocol in protocols}
+    if scores is not None or (len(asked) == 2 and are_units(query) and are_units(gallery)):
+        return dict.fromkeys(asked, "cosine")
+    return {similarity: similarity for similarity in asked}
 
 
 def _labels(query: Tensor, gallery: Tensor) -> _Labels:
@@ -143,10 +145,16 @@ def _rank(scores: Tensor, first: int, labels: _Labels, jobs: list[_Job]) -> None
 def _measure(job: _Job, rows: range, items: Relevant) -> None:
     found: dict[Measure, Tensor] = {}
     for measure, values in job.values.items():
-        same = measure.under("stable" if items.tied is None else measure.ties)
+        same = _same(measure, items.tied is not None)
         if same not in found:
             found[same] = same(items)
         values[rows.start : rows.stop : rows.step] = found[same]
+
+
+@cache
+def _same(measure: Measure, tied: bool) -> Measure:
+    """The measure under the simplest tie rule that gives the same value."""
+    return measure.under(measure.ties if tied else "stable")
 
 
 @cache
