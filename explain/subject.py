@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from ssl_sbir.data.manifest import Manifest
 from ssl_sbir.data.splits import Split
@@ -61,9 +60,7 @@ def subject(name: str, manifest: Manifest, split: str | None = None) -> Subject:
     if not (folder / PROVENANCE).is_file():
         return Subject(name, load_encoder(name), Path("explanations"), chosen)
     run = RunFolder.open(folder)
-    return Subject(str(folder), run.encoder(), folder / "explain", chosen or _split(run.provenance))
-
-
-def _split(provenance: dict[str, Any]) -> Split | None:
-    facts = provenance.get("split")
-    return Split(facts["name"], tuple(facts["seen"]), tuple(facts["unseen"])) if facts else None
+    made = run.provenance.get("split")
+    return Subject(
+        str(folder), run.encoder(), folder / "explain", chosen or (Split.of(made) if made else None)
+    )

@@ -140,6 +140,9 @@ def _train(state: _State, schedule: Schedule, data: TrainingSet, run: RunFolder)
         counter.done = state.step
         started, seen = time.monotonic(), 0
         for batches in _batches(state, schedule, data):
+            epoch, within = divmod(state.step, max(schedule.steps_per_epoch // config.optim.accumulate, 1))
+            if not within:
+                state.recipe.before_epoch(state.model, data, epoch)
             terms = _take_step(state, batches)
             seen += sum(len(b.row) for b in batches) * state.fabric.world_size
             _report(state, terms, run, counter, schedule, seen / (time.monotonic() - started), started)
@@ -173,6 +176,7 @@ def _batches(state: _State, schedule: Schedule, data: TrainingSet) -> Iterator[l
 def _take_step(state: _State, batches: list[Batch]) -> dict[str, Tensor]:
     config, totals = state.recipe.config.optim, dict[str, Tensor]()
     seed_everything(state.recipe.config.seed, state.step, state.fabric.global_rank)
+    state.recipe.progress = state.step / state.total
     for group in state.optimizer.param_groups:
         group["lr"] = learning_rate(config, state.step, state.total)
     state.model.train()

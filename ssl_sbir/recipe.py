@@ -85,6 +85,8 @@ class Recipe(Generic[C]):
     summary: ClassVar[str]
     paper: ClassVar[str] = "–"
     name: ClassVar[str] = ""
+    progress: float = 0.0
+    """Share of the run that is done, 0 to 1; the engine sets it before every step."""
 
     def __init__(self, config: C) -> None:
         self.config = config
@@ -101,6 +103,18 @@ class Recipe(Generic[C]):
 
     def prepare(self, model: nn.Module, data: "TrainingSet") -> None:
         """Computes once, before the first step, what stays constant (a teacher's answers, say)."""
+
+    def before_epoch(self, model: Any, data: "TrainingSet", epoch: int) -> None:
+        """Computes anew, before the first step of each epoch, what follows the model (clusters, say).
+
+        What it finds lives in buffers of the module, which `prepare` can register: a run that is resumed in
+        mid-epoch doesn't come here again until the next one. The model's mode is set again afterwards.
+
+        Args:
+            model: what `build` returned.
+            data: the images of the run.
+            epoch: 0 for the first.
+        """
 
     def loss(self, model: Any, batch: Batch) -> Mapping[str, Tensor]:
         """Named scalar terms, already weighted; the engine minimises their sum and logs each.

@@ -151,8 +151,7 @@ def _provenance(
         "command": sys.argv[1:],
         "data": order.data,
         "manifest_sha256": manifest.sha256,
-        "split": split
-        and {"name": split.name, "seen": split.seen, "unseen": split.unseen, "sha256": split.sha256},
+        "split": split and split.facts(),
         "trained_classes": seen,
         "labels_used": bool(data.classes),
         "images": {d.name.lower(): len(rows) for d, rows in data.rows.items()},
@@ -201,12 +200,19 @@ def _resumed(order: Order, recipe: Recipe, facts: Mapping[str, Any]) -> RunFolde
     if run.finished:
         raise RunError(f"{order.out} is finished: nothing to resume", "Start over with --overwrite.")
     made = run.provenance
-    for key in ("recipe", "manifest_sha256", "start"):
-        if made[key] != facts[key]:
+    for key, found in _identity(made).items():
+        if found != _identity(facts)[key]:
             raise RunError(
-                f"{order.out} was made with another {key.replace('_', ' ')} ({made[key]})",
+                f"{order.out} was made with another {key.replace('_', ' ')} ({found})",
                 "Resume with the command that started it, or start over with --overwrite.",
             )
     if run.config != RecipeConfig.model_dump(recipe.config, mode="json"):
         raise RunError(f"{order.out} was made with other settings", f"They are in {order.out}/config.yaml.")
     return run
+
+
+def _identity(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """What must be the same for a run to be resumed rather than mixed with another."""
+    split = facts["split"] or {"sha256": None}
+    shared = {key: facts[key] for key in ("recipe", "manifest_sha256", "start", "from")}
+    return {**shared, "split": split["sha256"]}

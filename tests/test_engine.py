@@ -138,6 +138,10 @@ def test_resuming_with_other_settings_or_a_finished_run_is_refused(shapes, tmp_p
     (out / "model/model.safetensors").unlink()
     with pytest.raises(RunError, match="other settings"):
         train(order(shapes, out, "optim.max_steps=4", resume=True), "pretraining", silent)
+    (tmp_path / "few.json").write_text('{"seen": ["circle", "bar", "ring"], "unseen": ["cross"]}')
+    few = str(tmp_path / "few.json")
+    with pytest.raises(RunError, match="another split"):
+        train(order(shapes, out, "optim.max_steps=3", resume=True, split=few), "pretraining", silent)
 
 
 @pytest.mark.parametrize("schedule", ["cosine", "exponential", "constant"])

@@ -1,7 +1,7 @@
 """SAKE: learn the seen classes of both domains, keep what ImageNet taught.
 
 Q. Liu, L. Xie, H. Wang, A. Yuille: Semantic-Aware Knowledge Preservation for Zero-Shot Sketch-Based Image
-Retrieval, ICCV 2019, equations 1-5.
+Retrieval, ICCV 2019.
 
 Terms
     seen_classes   cross-entropy of the sketches' and photos' seen classes.
@@ -15,12 +15,12 @@ The code is a linear map of the pooled features, started from the singular value
 teacher's classifier W = U S V^T: first S_d V_d^T, then U_d, so that training starts as the ImageNet network.
 
 Departures: the teacher answers once for each photo as it is, not for each of its augmented views, which
-saves a forward pass a step; AdamW with a one-cycle cosine course reaches the published quality in fewer
-epochs than Adam with the exponential one (`--set optim.name=adam --set optim.schedule=exponential`). The
-paper's tilt of the teacher towards semantically similar classes needs a source of class similarity and is absent.
+saves a forward pass a step. AdamW with a warm-up and a cosine course stands in for Adam with the exponential
+one (`--set optim.name=adam --set optim.schedule=exponential` brings those back). The paper's tilt of the
+teacher towards semantically similar classes needs a source of class similarity and is absent.
 
 Run    ssl-sbir finetune sake --data sketchy:Sketchy/ --split sketchy-sake-25 --out runs/sake
-Cost   5,000 images at 96 px: some 2.5 minutes an epoch on 2 slow cores.
+Cost   5,000 images at 96 px: two to three minutes an epoch on 2 slow cores.
 """
 
 from collections.abc import Mapping

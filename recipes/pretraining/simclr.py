@@ -12,7 +12,7 @@ needs no understanding of either. With `own_sketch` the second view of a photo i
 ties both domains together.
 
 Run    ssl-sbir pretrain simclr --data folder:archive/ --out runs/archive
-Cost   one epoch of 5,000 images at 96 px: some 5 minutes on 2 slow cores, seconds on a GPU.
+Cost   each image passes the encoder twice: about twice a supervised epoch of the same images.
 Expect the loss to fall well below its chance value ln(2B - 1) within the first epoch.
 """
 

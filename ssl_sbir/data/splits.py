@@ -104,6 +104,15 @@ class Split:
         count = min(max(round(len(names) * fraction), 1), len(names) - 1)
         return cls(f"hashed-{count}", tuple(names[count:]), tuple(names[:count]), "lowest sha256 of names")
 
+    @classmethod
+    def of(cls, facts: Mapping[str, Any]) -> "Split":
+        """The split that `facts` describes, as a run's provenance keeps it."""
+        return cls(facts["name"], tuple(facts["seen"]), tuple(facts["unseen"]))
+
+    def facts(self) -> dict[str, Any]:
+        """Name, both lists and the hash, JSON-able; `of` reads them back."""
+        return {"name": self.name, "seen": self.seen, "unseen": self.unseen, "sha256": self.sha256}
+
     def restrict(self, classes: Collection[str]) -> "Split":
         """What is left of the split among these classes; its name says so when something is missing.
 

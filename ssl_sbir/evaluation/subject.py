@@ -96,7 +96,7 @@ def _split(name: str | None, facts: dict[str, Any], manifest: Manifest) -> Split
         return Split.load(name)
     made = facts.get("split")
     if made:
-        return Split(made["name"], tuple(made["seen"]), tuple(made["unseen"]))
+        return Split.of(made)
     return Split.hashed(manifest.classes)
 
 

