@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ssl_sbir.config import Config
 from ssl_sbir.data.manifest import Domain
+from ssl_sbir.ink import interrupted, rewidthed, wobbled
 
 Images = Float[Tensor, "b 3 h w"]
 
@@ -28,6 +29,11 @@ class AugmentConfig(Config):
     colour: float = Field(0.0, ge=0, le=1, description="strength of colour jitter; photos only")
     grey: float = Field(0.0, ge=0, le=1, description="chance that a photo loses its colour")
     blur: float = Field(0.0, ge=0, le=1, description="chance that a photo is blurred")
+    wobble: float = Field(
+        0.0, ge=0, le=0.1, description="how far a sketch's lines are bent, as a share of the side"
+    )
+    ink: float = Field(0.0, ge=0, le=1, description="chance that a sketch's lines become wider or thinner")
+    gaps: float = Field(0.0, ge=0, le=1, description="chance that parts of a sketch's lines are left out")
     erase: float = Field(0.0, ge=0, le=1, description="chance that a patch is wiped out (white on a sketch)")
 
 
@@ -45,6 +51,7 @@ class Augment:
         self._photo = _sequence([*_geometry(config, "reflection"), *_appearance(config), *_erasing(config)])
         self._sketch = _sequence([*_geometry(config, "zeros"), *_perspective(config), *_erasing(config)])
         self._crop = config.crop
+        self._config = config
 
     @torch.no_grad()
     def __call__(self, image: Images, domain: Int[Tensor, " b"]) -> Images:
@@ -52,13 +59,20 @@ class Augment:
         with torch.autocast(image.device.type, enabled=False):
             sketch = domain == Domain.SKETCH
             if sketch.all():
-                return 1 - self._view(self._sketch, 1 - image)
+                return self._sketch_view(image)
             if not sketch.any():
                 return self._view(self._photo, image)
             views = torch.empty_like(image)
-            views[sketch] = 1 - self._view(self._sketch, 1 - image[sketch])
+            views[sketch] = self._sketch_view(image[sketch])
             views[~sketch] = self._view(self._photo, image[~sketch])
             return views
+
+    def _sketch_view(self, image: Images) -> Images:
+        ink, config = 1 - image, self._config
+        ink = wobbled(ink, config.wobble) if config.wobble else ink
+        ink = rewidthed(ink, config.ink) if config.ink else ink
+        ink = interrupted(ink, config.gaps) if config.gaps else ink
+        return 1 - self._view(self._sketch, ink)
 
     def _view(self, sequence: K.AugmentationSequential | None, image: Images) -> Images:
         image = random_crop(image, self._crop) if self._crop < 1 else image

@@ -5,6 +5,7 @@ people drew in the photos of BSDS500: supervision, though none of classes.
 """
 
 import importlib.metadata
+import itertools
 from pathlib import Path
 
 import torch
@@ -46,7 +47,7 @@ class Hed(nn.Module):
 
 def _block(widths: tuple[int, ...]) -> nn.Sequential:
     layers: list[nn.Module] = []
-    for inside, outside in zip(widths, widths[1:], strict=False):
+    for inside, outside in itertools.pairwise(widths):
         layers += [nn.Conv2d(inside, outside, 3, padding=1), nn.ReLU(inplace=True)]
     return nn.Sequential(*layers)
 

@@ -8,11 +8,11 @@ import numpy.typing as npt
 import torch
 from filelock import FileLock
 from jaxtyping import Float, UInt8
-from torch import Tensor
+from torch import Tensor, nn
 
 from ssl_sbir.data.loading import Pack, load_batch
 from ssl_sbir.data.manifest import Domain, Manifest
-from ssl_sbir.edges.hed import Hed, load_hed
+from ssl_sbir.edges.hed import load_hed
 from ssl_sbir.files import atomic_folder, cache_dir, sha256_of
 from ssl_sbir.progress import progress
 
@@ -88,7 +88,7 @@ def _made(manifest: Manifest, pack: Pack, folder: Path, key: str, device: str) -
 
 @torch.no_grad()
 def _write_maps(
-    file: Path, detector: Hed, manifest: Manifest, pack: Pack, rows: npt.NDArray[np.int64], device: str
+    file: Path, detector: nn.Module, manifest: Manifest, pack: Pack, rows: npt.NDArray[np.int64], device: str
 ) -> None:
     header = {"descr": "|u1", "fortran_order": False, "shape": (len(rows), pack.size, pack.size)}
     with open(file, "wb") as out, progress(len(rows), f"edges of {manifest.name}") as bar:

@@ -3,12 +3,13 @@
 from ssl_sbir.encoders.conditional import DomainConditioned
 from ssl_sbir.encoders.encoder import Encoder, Preprocess
 from ssl_sbir.encoders.export import load_exported, save_encoder
-from ssl_sbir.encoders.heads import Projected, Towers
+from ssl_sbir.encoders.heads import Centred, Projected, Towers
 from ssl_sbir.encoders.loading import encoders, load_encoder
 from ssl_sbir.encoders.specs import encoder_from_spec
 from ssl_sbir.encoders.table import EncoderInfo, encoder_table
 
 __all__ = [
+    "Centred",
     "DomainConditioned",
     "Encoder",
     "EncoderInfo",

@@ -1,4 +1,4 @@
-"""Encoders made of encoders: a linear head on the features, and one tower for each domain."""
+"""Encoders made of encoders: a linear head, each domain centred, and one tower for each domain."""
 
 import torch
 from jaxtyping import Float, Int
@@ -46,6 +46,48 @@ class Projected(Encoder):
     def forward(self, image: Float[Tensor, "b 3 h w"], domain: Int[Tensor, " b"]) -> Float[Tensor, "b width"]:
         """The head on the encoder's features, [b, width]."""
         return self.linear(self.encoder(image, domain))
+
+
+class Centred(Encoder):
+    """An encoder whose features lie about a common origin: each domain's mean is taken off.
+
+    Drawings and photos lie apart as two clouds, whatever they show; without their means the rest is compared.
+    The means are watched while training (`watch`), so that no image of the search decides them.
+
+    Args:
+        encoder: gives features [b, width].
+        momentum: how much a batch moves the means.
+    """
+
+    domain_means: Tensor
+    watched: Tensor
+
+    def __init__(self, encoder: Encoder, momentum: float = 0.05) -> None:
+        spec = {"kind": "centred", "encoder": encoder.spec, "momentum": momentum}
+        super().__init__(spec, encoder.preprocess, encoder.width)
+        self.encoder, self.momentum = encoder, momentum
+        self.register_buffer("domain_means", torch.zeros(2, encoder.width))
+        self.register_buffer("watched", torch.zeros(2, dtype=torch.bool))
+
+    @torch.no_grad()
+    def watch(self, features: Float[Tensor, "b width"], domain: Int[Tensor, " b"]) -> None:
+        """Moves the means towards those of some of the inner encoder's features."""
+        for of in range(2):
+            if (domain == of).any():
+                mean = features[domain == of].float().mean(0)
+                weight = self.momentum if self.watched[of] else 1.0
+                self.domain_means[of].lerp_(mean, weight)
+                self.watched[of] = True
+
+    def feature_map(
+        self, image: Float[Tensor, "b 3 h w"], domain: Int[Tensor, " b"]
+    ) -> Float[Tensor, "b width rows columns"]:
+        """The inner map less the mean of each image's domain, [b, width, rows, columns]."""
+        return self.encoder.feature_map(image, domain) - self.domain_means[domain][:, :, None, None]
+
+    def forward(self, image: Float[Tensor, "b 3 h w"], domain: Int[Tensor, " b"]) -> Float[Tensor, "b width"]:
+        """The inner features less the mean of each image's domain, [b, width]."""
+        return self.encoder(image, domain) - self.domain_means[domain]
 
 
 class Towers(Encoder):

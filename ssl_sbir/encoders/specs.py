@@ -7,7 +7,7 @@ from torch import nn
 
 from ssl_sbir.encoders.conditional import DomainConditioned
 from ssl_sbir.encoders.encoder import Encoder
-from ssl_sbir.encoders.heads import Projected, Towers
+from ssl_sbir.encoders.heads import Centred, Projected, Towers
 from ssl_sbir.encoders.huggingface import rebuilt_huggingface
 from ssl_sbir.encoders.timm_models import rebuilt_timm
 from ssl_sbir.encoders.torchvision_models import rebuilt_torchvision
@@ -36,6 +36,11 @@ def encoder_from_spec(spec: dict[str, Any]) -> Encoder:
 def _projected(spec: dict[str, Any]) -> Encoder:
     inner = encoder_from_spec(spec["encoder"])
     return Projected(inner, nn.Linear(inner.width, spec["width"], bias=spec["bias"]))
+
+
+@kinds.register("centred")
+def _centred(spec: dict[str, Any]) -> Encoder:
+    return Centred(encoder_from_spec(spec["encoder"]), spec["momentum"])
 
 
 @kinds.register("towers")

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from ssl_sbir.data.manifest import Domain
 from ssl_sbir.data.training import TrainingSet
-from ssl_sbir.encoders import Encoder, Projected
+from ssl_sbir.encoders import Centred, Encoder, Projected
 from ssl_sbir.errors import ConfigError
 from ssl_sbir.retrieval.embeddings import embed
 
@@ -55,8 +55,11 @@ def classifier_of(teacher: Encoder, name: str) -> nn.Linear:
 def coded(encoder: Encoder, code: nn.Linear) -> Projected:
     """The encoder with a linear code on it; one that already ends in a code of that width keeps its own.
 
-    An encoder of another width than the code's input gets a code started at random.
+    Means that a label-free run took off are left behind: training moves them. An encoder of another width than
+    the code's input gets a code started at random.
     """
+    if isinstance(encoder, Centred):
+        return coded(encoder.encoder, code)
     if isinstance(encoder, Projected) and encoder.width == code.out_features:
         return encoder
     fits = encoder.width == code.in_features

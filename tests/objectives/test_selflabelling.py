@@ -1,0 +1,79 @@
+"""Clusters and balanced assignment against slow loops and against what they are for."""
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ssl_sbir.objectives.selflabelling import assign, centred, clusters, means_by
+
+
+def around(centres, each, spread, seed):
+    draw = torch.Generator().manual_seed(seed)
+    label = torch.arange(len(centres)).repeat_interleave(each)
+    return centres[label] + spread * torch.randn(len(label), centres.shape[1], generator=draw), label
+
+
+def test_clusters_find_what_lies_together():
+    features, label = around(5 * torch.eye(6), 20, 0.1, 0)
+    found = clusters(features, 6, seed=0)
+    pairs = {(int(a), int(b)) for a, b in zip(label, found, strict=True)}
+    assert len(pairs) == 6
+
+
+@given(st.integers(1, 40), st.integers(1, 6), st.integers(0, 10_000))
+@settings(max_examples=25, deadline=None)
+def test_means_by_group_equal_a_loop(n, groups, seed):
+    draw = torch.Generator().manual_seed(seed)
+    values, group = torch.randn(n, 3, generator=draw), torch.randint(groups, (n,), generator=draw)
+    found = means_by(values, group, groups)
+    for g in range(groups):
+        rows = [values[i] for i in range(n) if group[i] == g]
+        expected = torch.stack(rows).mean(0) if rows else torch.zeros(3)
+        torch.testing.assert_close(found[g], expected)
+
+
+def test_assignment_equals_a_slow_sinkhorn():
+    draw = torch.Generator().manual_seed(1)
+    sketches, photos = torch.randn(12, 8, generator=draw), torch.randn(20, 8, generator=draw)
+    photo_class = torch.arange(20) % 4
+    found = assign(sketches, photos, photo_class, 4, temperature=0.1, share=0.5, rounds=7)
+    unit = [[float(v) for v in row] for row in centred(photos)]
+    centres = F.normalize(
+        torch.tensor(
+            np.array([np.mean([unit[i] for i in range(20) if i % 4 == k], axis=0) for k in range(4)])
+        ),
+        dim=1,
+    )
+    q = np.exp(centred(sketches).numpy() @ centres.numpy().T / 0.1)
+    for _ in range(7):
+        for k in range(4):
+            q[:, k] /= q[:, k].sum() * 4
+        for i in range(12):
+            q[i] /= q[i].sum() * 12
+    assert found.label.tolist() == q.argmax(1).tolist()
+    assert set(found.trusted.nonzero()[:, 0].tolist()) == set(np.argsort(-q.max(1))[:6].tolist())
+
+
+def test_balance_keeps_one_cluster_from_taking_all_drawings():
+    centres = F.normalize(torch.randn(5, 16, generator=torch.Generator().manual_seed(0)), dim=1)
+    photos, photo_class = around(centres, 10, 0.02, 1)
+    sketches, _ = around(centres, 10, 0.02, 2)
+    # Each drawing is pulled halfway towards the first cluster: its nearest centre is often that one.
+    sketches = 0.35 * sketches + 0.65 * (
+        centres[0] + 0.3 * torch.randn(50, 16, generator=torch.Generator().manual_seed(3))
+    )
+    found = assign(sketches, photos, photo_class, 5, temperature=0.05, share=1.0)
+    assert found.label.bincount(minlength=5).max() <= 14
+    assert found.trusted.all()
+
+
+def test_a_shift_of_one_domain_changes_nothing():
+    draw = torch.Generator().manual_seed(4)
+    sketches, photos = torch.randn(30, 8, generator=draw), torch.randn(40, 8, generator=draw)
+    photo_class = torch.randint(5, (40,), generator=draw)
+    plain = assign(sketches, photos, photo_class, 5, temperature=0.1, share=0.7)
+    moved = assign(sketches + 3, photos - 2, photo_class, 5, temperature=0.1, share=0.7)
+    assert torch.equal(plain.label, moved.label)
+    assert torch.equal(plain.trusted, moved.trusted)

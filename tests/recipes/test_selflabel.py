@@ -1,0 +1,148 @@
+"""Self-labelling: photos' clusters become classes, sketches are shared out, and unseen drawings are found better."""
+
+import json
+import math
+
+import pytest
+import torch
+
+from ssl_sbir import recipes
+from ssl_sbir.data.manifest import Domain
+from ssl_sbir.data.packs import prepare
+from ssl_sbir.data.readers import open_data
+from ssl_sbir.data.splits import Split
+from ssl_sbir.data.training import TrainingSet
+from ssl_sbir.encoders import Centred, load_encoder
+from ssl_sbir.errors import DataError
+from ssl_sbir.evaluation.evaluate import evaluate
+from ssl_sbir.training import Order, train
+
+SMALL = ("encoder.size=32", "batch.sketches=16", "batch.photos=16", "clusters=6", "code=32")
+
+
+@pytest.fixture
+def made(shapes):
+    manifest = open_data(f"folder:{shapes}")
+    data = TrainingSet.of(manifest, prepare(manifest, 32), None, labelled=False)
+    kind = recipes.load("selflabel")
+    recipe = kind(kind.Config(clusters=6, code=32, trust=0.5, trust_end=0.5))
+    model = recipe.build(load_encoder("efficientnet_lite0", size=32), ())
+    recipe.prepare(model, data)
+    return recipe, model, data
+
+
+def test_every_photo_has_a_class_and_no_sketch_before_the_second_epoch(made):
+    recipe, model, data = made
+    photos = len(data.rows[Domain.PHOTO])
+    assert model.label[:photos].min() >= 0
+    assert len(model.label[:photos].unique()) == 6
+    recipe.before_epoch(model, data, 0)
+    assert (model.label[photos:] == -1).all()
+
+
+def test_before_later_epochs_the_trusted_half_gets_a_class(made):
+    recipe, model, data = made
+    photos = len(data.rows[Domain.PHOTO])
+    model.seen.copy_(torch.randn(model.seen.shape, generator=torch.Generator().manual_seed(0)))
+    recipe.before_epoch(model, data, 1)
+    given = model.label[photos:]
+    assert (given >= 0).sum() == len(given) // 2
+    assert given.max() < 6
+
+
+def test_terms_use_each_image_as_they_say(made):
+    recipe, model, data = made
+    rows = torch.cat([torch.from_numpy(data.rows[d][:6]) for d in Domain])
+    batch = data.batch(rows.numpy()).to("cpu")
+    model.train()
+    terms = recipe.loss(model, batch)
+    assert terms["sketch_classes"] == 0
+    assert terms["kinship"] == 0
+    assert terms["photo_classes"] > 0.5 * math.log(6)
+    places = recipe.place[rows]
+    assert (model.seen[places].abs().sum(1) > 0).all()
+    model.label[places[:6]] = 2
+    terms = recipe.loss(model, batch)
+    assert terms["sketch_classes"] > 0.5 * math.log(6)
+    assert terms["kinship"] > 0
+
+
+def test_it_trains_without_sketches(shapes, tmp_path):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/photo").symlink_to(shapes / "photo")
+    run = train(
+        Order(
+            "selflabel",
+            f"folder:{tmp_path / 'data'}",
+            tmp_path / "run",
+            settings=(*SMALL, "optim.max_steps=3"),
+        ),
+        "pretraining",
+        str,
+    )
+    assert isinstance(run.encoder(), Centred)
+
+
+def test_too_few_photos_are_refused(shapes, tmp_path):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/sketch").symlink_to(shapes / "sketch")
+    with pytest.raises(DataError, match="photos"):
+        train(
+            Order("selflabel", f"folder:{tmp_path / 'data'}", tmp_path / "run", settings=SMALL),
+            "pretraining",
+            str,
+        )
+
+
+def test_an_interrupted_run_goes_on_with_the_same_labels(shapes, tmp_path, monkeypatch):
+    settings = (*SMALL, "optim.epochs=3", "checkpoint_steps=2", "optim.max_steps=9")
+
+    def order(out, **more):
+        return Order("selflabel", f"folder:{shapes}", tmp_path / out, settings=settings, **more)
+
+    whole = train(order("whole"), "pretraining", str).encoder().state_dict()
+    with monkeypatch.context() as patch:
+
+        def crash(recipe, model, progress):
+            if progress > 0.7:
+                raise KeyboardInterrupt
+
+        patch.setattr(recipes.load("selflabel"), "after_step", crash)
+        with pytest.raises(KeyboardInterrupt):
+            train(order("broken"), "pretraining", str)
+    again = train(order("broken", resume=True), "pretraining", str).encoder().state_dict()
+    assert all(torch.equal(whole[name], again[name]) for name in whole)
+
+
+def test_labels_never_matter(shapes, tmp_path, monkeypatch):
+    def weights(out):
+        order = Order("selflabel", f"folder:{shapes}", tmp_path / out, settings=(*SMALL, "optim.max_steps=6"))
+        return train(order, "pretraining", str).encoder().state_dict()
+
+    named = weights("named")
+    monkeypatch.setattr("ssl_sbir.training.open_data", lambda spec: open_data(spec).without_labels())
+    stripped = weights("stripped")
+    assert all(torch.equal(named[name], stripped[name]) for name in named)
+
+
+def test_sketches_find_photos_better_than_before(sketchy_mini, tmp_path):
+    """On the pretraining images themselves, ten classes of them, whose names it never saw."""
+    published = Split.load("sketchy-sake-25")
+    few = Split("few", published.seen[:10], published.unseen[:2])
+    for domain in ("sketch", "photo"):
+        (tmp_path / "data" / domain).mkdir(parents=True)
+        for name in (*few.seen, *few.unseen):
+            (tmp_path / "data" / domain / name).symlink_to(sketchy_mini / domain / name)
+    (tmp_path / "few.json").write_text(json.dumps({"name": "few", "seen": few.seen, "unseen": few.unseen}))
+    data = f"folder:{tmp_path / 'data'}"
+    settings = ("encoder.size=48", "batch.sketches=24", "batch.photos=12", "clusters=20", "optim.epochs=5")
+    run = train(
+        Order("selflabel", data, tmp_path / "run", str(tmp_path / "few.json"), settings=settings),
+        "pretraining",
+        str,
+    )
+    pictured = Split("pictured", few.unseen, few.seen)
+    encoders = run.encoder(), load_encoder("efficientnet_lite0", size=48)
+    found = [evaluate(e, open_data(data), pictured, protocols=["standard"], draws=10) for e in encoders]
+    trained, before = (result.facts["protocols"]["standard"]["mAP@all"] for result in found)
+    assert trained > before + 0.05
