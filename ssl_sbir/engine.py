@@ -16,7 +16,7 @@ from ssl_sbir.data.loading import Batch
 from ssl_sbir.data.training import Schedule, TrainingSet
 from ssl_sbir.encoders import Encoder, save_encoder
 from ssl_sbir.errors import RunError
-from ssl_sbir.optim import learning_rate, optimizer_of
+from ssl_sbir.optim import frozen_stages, learning_rate, optimizer_of
 from ssl_sbir.progress import Counter, progress
 from ssl_sbir.recipe import Recipe
 from ssl_sbir.run import RunFolder
@@ -96,6 +96,7 @@ class _State:
     optimizer: Any
     average: AveragedModel | None
     total: int
+    frozen: list[nn.Module]
     step: int = 0
     waited: float = field(default=0.0)
 
@@ -106,15 +107,23 @@ class _State:
         recipe.prepare(model, data)
         if recipe.config.compile:
             model.encoder.compile()
+        optim = recipe.config.optim
+        frozen = [part for stage in frozen_stages(model.encoder, optim.freeze) for part in stage.parts]
         step = _Step(recipe, model)
-        steps, optimizer = fabric.setup(step, optimizer_of(step, recipe.config.optim))
-        decay = recipe.config.optim.ema
+        steps, optimizer = fabric.setup(step, optimizer_of(step, optim, model.encoder))
+        decay = optim.ema
         average = (
             AveragedModel(model.encoder, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)
             if decay
             else None
         )
-        return cls(recipe, fabric, model, steps, optimizer, average, total)
+        return cls(recipe, fabric, model, steps, optimizer, average, total, frozen)
+
+    def train(self) -> None:
+        """Training mode everywhere but in the frozen stages, whose norms keep their statistics."""
+        self.model.train()
+        for part in self.frozen:
+            part.eval()
 
     @property
     def modules(self) -> dict[str, nn.Module]:
@@ -178,8 +187,8 @@ def _take_step(state: _State, batches: list[Batch]) -> dict[str, Tensor]:
     seed_everything(state.recipe.config.seed, state.step, state.fabric.global_rank)
     state.recipe.progress = state.step / state.total
     for group in state.optimizer.param_groups:
-        group["lr"] = learning_rate(config, state.step, state.total)
-    state.model.train()
+        group["lr"] = learning_rate(config, state.step, state.total) * group["lr_scale"]
+    state.train()
     for i, batch in enumerate(batches):
         with state.fabric.no_backward_sync(state.steps, enabled=i + 1 < len(batches)):
             terms = state.steps(batch.to(state.fabric.device))

@@ -1,26 +1,84 @@
-"""Optimisers and learning-rate courses by name."""
+"""Optimisers and learning-rate courses by name; frozen stages and stages that learn more slowly."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import nn
 
+from ssl_sbir.encoders import Encoder
+from ssl_sbir.encoders.stages import Stage, stages
+from ssl_sbir.errors import ConfigError
 from ssl_sbir.recipe import OptimConfig
+from ssl_sbir.registry import did_you_mean
 
 
-def optimizer_of(model: nn.Module, config: OptimConfig) -> torch.optim.Optimizer:
-    """The optimiser of a model's trainable parameters; vectors (biases, norms) get no weight decay."""
+def frozen_stages(encoder: Encoder, freeze: int | Sequence[str]) -> list[Stage]:
+    """Freezes an encoder's first stages, or those of these names, and tells which they are.
+
+    Their weights get no gradient; where nothing before them needs one either, autograd keeps nothing of them, so
+    that they cost a forward pass only. The training loop holds them in evaluation mode: batch norms keep their
+    statistics.
+
+    Args:
+        encoder: any encoder (`ssl_sbir.encoders.stages` lists its stages).
+        freeze: how many of the first stages, or the names of some.
+
+    Raises:
+        ConfigError: it has fewer stages, or none of that name.
+    """
+    there = stages(encoder)
+    names = [stage.name for stage in there]
+    hint = f"Its stages, input first: {', '.join(names)}."
+    if isinstance(freeze, int):
+        if freeze > len(there):
+            raise ConfigError(f"optim.freeze = {freeze}: the encoder has {len(there)} stages", hint)
+        chosen = there[:freeze]
+    else:
+        for name in freeze:
+            if name not in names:
+                raise ConfigError(f"optim.freeze: no stage '{name}'.{did_you_mean(name, names)}", hint)
+        chosen = [stage for stage in there if stage.name in freeze]
+    for stage in chosen:
+        for parameter in stage.parameters():
+            parameter.requires_grad_(False)
+    return chosen
+
+
+def optimizer_of(
+    model: nn.Module, config: OptimConfig, encoder: Encoder | None = None
+) -> torch.optim.Optimizer:
+    """The optimiser of a model's trainable parameters; vectors (biases, norms) get no weight decay.
+
+    Args:
+        model: what is trained.
+        config: name, rates and decays.
+        encoder: the part of it whose stages `config.layer_decay` slows; a group's `lr_scale` says by how much.
+
+    Raises:
+        ConfigError: everything is frozen.
+    """
     trainable = [p for p in model.parameters() if p.requires_grad]
-    groups = [
-        {"params": [p for p in trainable if p.ndim > 1], "weight_decay": config.weight_decay},
-        {"params": [p for p in trainable if p.ndim <= 1], "weight_decay": 0.0},
+    scale = _scales(encoder, config.layer_decay) if encoder is not None and config.layer_decay < 1 else {}
+    groups: list[dict[str, Any]] = [
+        {"params": part, "weight_decay": decay, "lr_scale": factor}
+        for factor in sorted({scale.get(p, 1.0) for p in trainable}, reverse=True)
+        for decay, matrices in ((config.weight_decay, True), (0.0, False))
+        if (part := [p for p in trainable if scale.get(p, 1.0) == factor and (p.ndim > 1) == matrices])
     ]
-    groups = [group for group in groups if group["params"]]
+    if not groups:
+        raise ConfigError("nothing is left to train: every stage is frozen", "Lower optim.freeze.")
     if config.name == "sgd":
         return torch.optim.SGD(groups, lr=config.lr, momentum=0.9, nesterov=True)
     kind = torch.optim.AdamW if config.name == "adamw" else torch.optim.Adam
     return kind(groups, lr=config.lr)
+
+
+def _scales(encoder: Encoder, decay: float) -> dict[nn.Parameter, float]:
+    """What multiplies the learning rate of each parameter: 1 in the last stage, less by `decay` a stage before."""
+    there = stages(encoder)
+    return {p: decay ** (len(there) - 1 - at) for at, stage in enumerate(there) for p in stage.parameters()}
 
 
 _COURSES: dict[str, Callable[[float], float]] = {

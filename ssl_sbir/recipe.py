@@ -49,6 +49,12 @@ class OptimConfig(Config):
     max_steps: PositiveInt | None = Field(None, description="stop after so many steps, if that is sooner")
     clip: NonNegativeFloat = Field(5.0, description="largest gradient norm; 0 = no clipping")
     accumulate: PositiveInt = Field(1, description="batches whose gradients make one step")
+    freeze: NonNegativeInt | tuple[str, ...] = Field(
+        0, description="how many of the encoder's first stages stay as they are, or the names of some"
+    )
+    layer_decay: float = Field(
+        1.0, gt=0, le=1, description="learning rate of an encoder's stage relative to the one after it"
+    )
     ema: float = Field(
         0.0, ge=0, lt=1, description="decay of an average of the weights that is exported; 0 = off"
     )
