@@ -9,6 +9,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ssl_sbir import __version__, recipes
 from ssl_sbir.card import write_card
 from ssl_sbir.config import Layer, parse_assignments, read_yaml, resolve, to_yaml
@@ -142,9 +144,9 @@ def _introduce(recipe: Recipe, data: TrainingSet, pack: Pack, say: Any) -> None:
 def _provenance(
     order: Order, recipe: Recipe, manifest: Manifest, split: Split | None, data: TrainingSet
 ) -> dict[str, Any]:
-    seen = sorted(
-        {manifest.classes[code] for rows in data.rows.values() for code in manifest.label[rows] if code >= 0}
-    )
+    before = RunFolder.open(order.start).provenance if order.start else {}
+    codes = np.unique(np.concatenate([manifest.label[rows] for rows in data.rows.values()]))
+    seen = {manifest.classes[code] for code in codes if code >= 0}
     return {
         "stage": recipe.stage,
         "recipe": recipe.name,
@@ -152,7 +154,8 @@ def _provenance(
         "data": order.data,
         "manifest_sha256": manifest.sha256,
         "split": split and split.facts(),
-        "trained_classes": seen,
+        "trained_classes": sorted(seen.union(before.get("trained_classes", ()))),
+        "labelled_classes": sorted({*data.classes, *before.get("labelled_classes", ())}),
         "labels_used": bool(data.classes),
         "images": {d.name.lower(): len(rows) for d, rows in data.rows.items()},
         "left_out": [b.key for b in data.pack.broken],

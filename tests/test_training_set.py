@@ -44,6 +44,40 @@ def test_a_class_without_photos_is_named(shapes):
         TrainingSet.of(one_sided, prepare(one_sided, 32), ("bar", "circle"), labelled=True)
 
 
+def paired(shapes, tmp_path):
+    """The drawn shapes, where sketch n of a class was drawn after photo n // 2."""
+    for domain in ("photo", "sketch"):
+        (tmp_path / domain).symlink_to(shapes / domain)
+    rows = [f"{name},{n:02}.png,{n // 2:02}.png" for name in ("circle", "ring") for n in range(12)]
+    (tmp_path / "pairs.csv").write_text("\n".join(["class,sketch,photo", *rows]) + "\n")
+    manifest = open_data(f"folder:{tmp_path}")
+    return TrainingSet.of(manifest, prepare(manifest, 32), None, labelled=False)
+
+
+def test_pairs_bring_each_photo_with_an_own_sketch(shapes, tmp_path):
+    data = paired(shapes, tmp_path)
+    schedule, instance = Schedule.of(data, 20, 30, 0, pairs=True), data.manifest.instance
+    found = set()
+    for step in range(12):
+        drawn = schedule.step(step)
+        sketches, photos = drawn[:20], drawn[20:]
+        assert len(np.unique(drawn)) == 50
+        known = [
+            row
+            for row in photos
+            if instance[row] >= 0 and (instance[schedule.partners.sketches] == instance[row]).any()
+        ]
+        assert [instance[row] for row in sketches[: len(known)]] == [instance[row] for row in known][:20]
+        found |= set(sketches[: len(known)].tolist())
+        assert np.array_equal(drawn, schedule.step(step))
+    assert len(found) > 18  # both sketches of a photo get their turn
+
+
+def test_pairs_that_nobody_knows_are_refused(data):
+    with pytest.raises(DataError, match="drawn after which photo"):
+        Schedule.of(data, 4, 4, 0, pairs=True)
+
+
 @given(st.integers(0, 400), st.integers(1, 9), st.integers(1, 13), st.integers(0, 3))
 def test_each_epoch_of_a_domain_brings_every_row_once(step, sketches, photos, seed):
     rows = {Domain.SKETCH: np.arange(10), Domain.PHOTO: np.arange(10, 24)}

@@ -7,6 +7,7 @@ Terms
     contrast   a photo against its pseudo-sketch (edges by `edges`, bent, thickened and interrupted like lines of
                a hand), both ways, similar negatives weighing more by `hardness`. Of drawings with their own photo
                known (pairs.csv), the real drawing takes the pseudo-sketch's place where both are in the batch.
+    pairs      with `batch.pairs`: the same between real sketches and the photos they were drawn after.
     preserve   the frozen teacher's distribution over ImageNet's classes for a photo, recalled from the photo and
                from its pseudo-sketch: what keeps the contrast from wearing the encoder's knowledge away.
 
@@ -78,6 +79,7 @@ class Crossmodal(Recipe[CrossmodalConfig]):
         device = str(model.recall.weight.device)
         self.answers = Answers.of(self.teacher.to(device), data)
         self.drawings = Drawings.of(self.config.edges, data, device)
+        self.instance = torch.from_numpy(data.manifest.instance)
 
     def loss(self, model: Any, batch: Batch) -> Mapping[str, Tensor]:
         photo = batch.domain == Domain.PHOTO
@@ -89,7 +91,20 @@ class Crossmodal(Recipe[CrossmodalConfig]):
         taught = self.answers(batch.row[photo]).softmax(-1)
         recalled = model.recall(torch.cat([real, pseudo]))
         contrast = both_ways(real, pseudo, self.config.temperature, self.config.hardness)
-        return {
+        terms = {
             "contrast": self.config.contrast * contrast,
             "preserve": self.config.preserve * F.cross_entropy(recalled, taught.repeat(2, 1)),
         }
+        if self.config.batch.pairs:
+            sketch, own = self._pairs(batch)
+            if len(sketch):
+                pairs = both_ways(code[sketch], code[own], self.config.temperature, self.config.hardness)
+                terms["pairs"] = self.config.contrast * pairs
+        return terms
+
+    def _pairs(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Places in the batch of sketches, and of the photos they were drawn after."""
+        instance, photo = self.instance[batch.row.cpu()].to(batch.row.device), batch.domain == Domain.PHOTO
+        same = (instance[:, None] == instance[None, :]) & ~photo[:, None] & photo[None, :]
+        sketch, own = (same & (instance >= 0)[:, None]).nonzero(as_tuple=True)
+        return sketch, own

@@ -42,6 +42,7 @@ def prepare_data(
     size: Annotated[int, typer.Option(min=8, max=4096, help="Side in pixels.")] = 224,
     fit: Annotated[str, typer.Option(help="squash, crop or pad to a square.")] = "squash",
     strict: Annotated[bool, typer.Option("--strict", help="A broken image is an error.")] = False,
+    edges: Annotated[bool, typer.Option("--edges", help="Draw HED's edges of every photo, too.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Decode every image once, so that training and evaluation read a ready array."""
@@ -51,6 +52,11 @@ def prepare_data(
 
     manifest = open_data(spec)
     pack = prepare(manifest, size, fit=fit, strict=strict)
+    if edges:
+        from ssl_sbir.edges import prepare_edges
+
+        drawn = prepare_edges(manifest, pack)
+        say(f"edges of {len(drawn):,} photos in {drawn.folder}")
     if as_json:
         emit(_pack_facts(manifest, pack))
         return

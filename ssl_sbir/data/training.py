@@ -87,6 +87,42 @@ def _refuse_one_sided(manifest: Manifest, rows: dict[Domain, Rows], classes: tup
 
 
 @dataclass(frozen=True)
+class Partners:
+    """Which sketches were drawn after which photo.
+
+    Attributes:
+        instance: of every row of the manifest; -1 where it isn't known.
+        sketches: rows of the sketches whose photo is known, ordered by instance.
+    """
+
+    instance: Rows
+    sketches: Rows
+
+    @classmethod
+    def of(cls, data: TrainingSet) -> "Partners":
+        """The pairs among a run's images.
+
+        Raises:
+            DataError: there are none.
+        """
+        instance = data.manifest.instance
+        known = data.rows[Domain.SKETCH][instance[data.rows[Domain.SKETCH]] >= 0]
+        if not np.isin(instance[data.rows[Domain.PHOTO]], instance[known]).any():
+            raise DataError(
+                f"{data.manifest.name} doesn't say which sketch was drawn after which photo",
+                "Give it a pairs.csv (see ssl-sbir data list), or leave out batch.pairs.",
+            )
+        return cls(instance, known[np.argsort(instance[known], kind="stable")])
+
+    def __call__(self, photos: Rows, random: np.random.Generator) -> Rows:
+        """One own sketch of each photo that has any, in the photos' order."""
+        ordered, wanted = self.instance[self.sketches], self.instance[photos]
+        first, last = (np.searchsorted(ordered, wanted, side) for side in ("left", "right"))
+        chosen = first + (random.random(len(photos)) * (last - first)).astype(np.int64)
+        return self.sketches[chosen[(last > first) & (wanted >= 0)]]
+
+
+@dataclass(frozen=True)
 class Schedule:
     """Which rows each step reads: a pure function of seed and step, so that any step can be resumed.
 
@@ -96,18 +132,24 @@ class Schedule:
         rows: rows of each domain.
         sizes: how many of each domain a batch holds.
         seed: decides the orders.
+        partners: whose sketches are whose, where a batch holds photos with their own sketches.
     """
 
     rows: dict[Domain, Rows]
     sizes: dict[Domain, int]
     seed: int
+    partners: "Partners | None" = None
 
     @classmethod
-    def of(cls, data: TrainingSet, sketches: int, photos: int, seed: int) -> "Schedule":
+    def of(
+        cls, data: TrainingSet, sketches: int, photos: int, seed: int, *, pairs: bool = False
+    ) -> "Schedule":
         """Batches of that many sketches and photos; an absent domain gives its places to the other.
 
+        With `pairs`, the first sketches of a batch are own ones of its photos, one of each photo that has any.
+
         Raises:
-            DataError: a batch is larger than the data it is drawn from.
+            DataError: a batch is larger than the data it is drawn from, or pairs are wanted and none is known.
         """
         sizes = {Domain.SKETCH: sketches, Domain.PHOTO: photos}
         present = {d: n for d, n in sizes.items() if len(data.rows[d]) and n}
@@ -123,7 +165,7 @@ class Schedule:
                     f"a batch wants {n} {d.name.lower()} images but {data.manifest.name} has {len(data.rows[d])}",
                     f"Lower batch.{'sketches' if d is Domain.SKETCH else 'photos'} with --set.",
                 )
-        return cls({d: data.rows[d] for d in present}, present, seed)
+        return cls({d: data.rows[d] for d in present}, present, seed, Partners.of(data) if pairs else None)
 
     @property
     def steps_per_epoch(self) -> int:
@@ -132,7 +174,12 @@ class Schedule:
 
     def step(self, step: int) -> Rows:
         """Rows of step `step`: its sketches first, then its photos."""
-        return np.concatenate([self._domain_rows(d, step) for d in sorted(self.sizes)])
+        drawn = {d: self._domain_rows(d, step) for d in sorted(self.sizes)}
+        if self.partners is not None:
+            own = self.partners(drawn[Domain.PHOTO], np.random.default_rng((self.seed, len(Domain), step)))
+            rest = drawn[Domain.SKETCH][~np.isin(drawn[Domain.SKETCH], own)]
+            drawn[Domain.SKETCH] = np.concatenate([own, rest])[: self.sizes[Domain.SKETCH]]
+        return np.concatenate(list(drawn.values()))
 
     def _domain_rows(self, domain: Domain, step: int) -> Rows:
         size, rows = self.sizes[domain], self.rows[domain]

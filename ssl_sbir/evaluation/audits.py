@@ -97,12 +97,14 @@ def copies(items: Tensor, what: str) -> Audit:
 
 
 def verdict(audits: dict[str, Audit]) -> str:
-    """One sentence: what failed, or that nothing did."""
+    """One sentence: what failed, or that nothing did; before it, that training saw the images of the test."""
     failed = [audit["summary"] for audit in audits.values() if audit["ok"] is False]
     if failed:
         return f"INTEGRITY AUDIT FAILED: {'; '.join(failed)}"
+    noted = "".join(f"{audit['summary']} · " for audit in audits.values() if audit.get("transductive"))
     checked = [name for name, audit in audits.items() if audit["ok"]]
-    return f"integrity audit passed: {', '.join(checked)}" if checked else "integrity was not audited"
+    passed = f"integrity audit passed: {', '.join(checked)}" if checked else "integrity was not audited"
+    return noted + passed
 
 
 def _spread_out(labels: Int[Tensor, " q"], most: int) -> Int[Tensor, " s"]:

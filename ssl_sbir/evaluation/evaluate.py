@@ -86,6 +86,7 @@ def evaluate(
     bits: Iterable[int] = (),
     frozen: Encoder | None = None,
     trained_classes: Iterable[str] = (),
+    labelled_classes: Iterable[str] | None = None,
     missing: Literal["exclude", "error"] = "exclude",
     name: str = "this encoder",
     seed: int = 0,
@@ -108,7 +109,8 @@ def evaluate(
         gzs: generalised protocols: `all-seen`, `sempcyc`, `ocean`, `drclip`.
         bits: lengths of binary codes, fitted on images of seen classes.
         frozen: the encoder that training started from, for its row.
-        trained_classes: names that training used, for the integrity audit.
+        trained_classes: names whose images training used, for the integrity audit.
+        labelled_classes: those of them whose labels it read; all by default.
         missing: see `evaluate_embeddings`.
         name: of the result.
         seed: of everything that is drawn.
@@ -142,7 +144,17 @@ def evaluate(
     found = evaluation(
         features,
         settings,
-        image_audits(features, manifest, pixels, split, queries, gallery, fresh, tuple(trained_classes)),
+        image_audits(
+            features,
+            manifest,
+            pixels,
+            split,
+            queries,
+            gallery,
+            fresh,
+            tuple(trained_classes),
+            None if labelled_classes is None else tuple(labelled_classes),
+        ),
         name=name,
         bits=bits,
         training=subject.training() if bits else None,

@@ -28,6 +28,7 @@ def image_audits(
     gallery: Rows,
     embed: Callable[[Manifest, Rows], Float[Tensor, "n d"]],
     trained_classes: Sequence[str],
+    labelled_classes: Sequence[str] | None = None,
 ) -> dict[str, Audit]:
     """All audits, by name.
 
@@ -39,7 +40,8 @@ def image_audits(
         queries: rows of the sketches.
         gallery: rows of the photos.
         embed: features of rows, computed anew; called with true and with permuted labels.
-        trained_classes: names that training used.
+        trained_classes: names whose images training used.
+        labelled_classes: those of them whose labels it read; all by default.
     """
     sample = gallery[:: max(1, len(gallery) // LEAK_SAMPLE)][:LEAK_SAMPLE]
     seen = {domain: manifest.rows(domain, split.seen) for domain in Domain}
@@ -47,7 +49,7 @@ def image_audits(
         "gallery copies": _copies(pack, gallery, seen[Domain.PHOTO], "photos"),
         "query copies": _copies(pack, queries, seen[Domain.SKETCH], "sketches"),
         "class overlap": _overlap(split),
-        "unseen names in training": _trained(split, trained_classes),
+        "unseen names in training": _trained(split, trained_classes, labelled_classes),
         "label leak": label_leak(embed, manifest, sample),
         "label in features": label_in_features(features.gallery, features.gallery_labels),
         "diversity": diversity(features.query, features.query_labels, features.gallery),
@@ -74,13 +76,19 @@ def _overlap(split: Split) -> Audit:
     return {"ok": not both, "summary": f"seen and unseen: {', '.join(both)}" if both else "no class overlap"}
 
 
-def _trained(split: Split, trained: Sequence[str]) -> Audit:
+def _trained(split: Split, trained: Sequence[str], labelled: Sequence[str] | None) -> Audit:
     if not trained:
         return {"ok": None, "summary": "the classes used in training are not recorded"}
-    both = sorted({normalise(name) for name in trained} & set(split.unseen))
-    told = (
-        f"training used {len(both)} unseen class(es): {', '.join(both[:8])}"
-        if both
-        else "no unseen name in training"
-    )
-    return {"ok": not both, "summary": told, "classes": both}
+    both = _unseen(trained, split)
+    named = both if labelled is None else _unseen(labelled, split)
+    if named:
+        told = f"training used {len(named)} unseen class(es): {', '.join(named[:8])}"
+    elif both:
+        told = f"TRANSDUCTIVE: training saw unlabelled images of {len(both)} unseen classes"
+    else:
+        told = "no unseen name in training"
+    return {"ok": not named, "summary": told, "classes": both, "transductive": bool(both) and not named}
+
+
+def _unseen(names: Sequence[str], split: Split) -> list[str]:
+    return sorted({normalise(name) for name in names} & set(split.unseen))

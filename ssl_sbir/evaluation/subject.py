@@ -84,6 +84,7 @@ def evaluated(
         chosen,
         frozen=_frozen(facts) if run else None,
         trained_classes=facts.get("trained_classes") or (),
+        labelled_classes=facts.get("labelled_classes"),
         name=name,
         **{**vars(how), "ties": tie_rule(how.ties)},
     )

@@ -107,10 +107,14 @@ def test_every_photo_of_a_batch_gets_its_drawing(shapes, tiny_hed):
     data = TrainingSet.of(manifest, prepare(manifest, 24), None, labelled=False)
     rows = np.concatenate([data.rows[Domain.SKETCH][:2], data.rows[Domain.PHOTO][:5]])
     batch: Batch = data.batch(rows).to("cpu")
-    for detector in ("mixed", "sobel", "canny", "hed", "all"):
-        page = Drawings.of(detector, data, "cpu")(batch)
+    pages = {
+        name: Drawings.of(name, data, "cpu")(batch) for name in ("mixed", "sobel", "canny", "hed", "all")
+    }
+    for page in pages.values():
         assert page.shape == (5, 3, 24, 24)
-        assert page.mean() > 0.4
+        assert 0 <= page.min() < page.max() <= 1
+    assert pages["sobel"].mean() > 0.5
+    assert not torch.allclose(pages["hed"], pages["sobel"])
 
 
 def test_without_photos_nothing_can_be_drawn(shapes, tmp_path):

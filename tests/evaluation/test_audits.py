@@ -82,6 +82,14 @@ def test_training_on_unseen_names_is_caught(eyes, drawings, split):
     assert "training used 1 unseen class(es): ring" in found.verdict
 
 
+def test_training_on_unlabelled_images_of_unseen_classes_is_said_first(eyes, drawings, split):
+    found = evaluate(
+        eyes, drawings, split, trained_classes=["bar", "Ring"], labelled_classes=["bar"], draws=10
+    ).result
+    assert found.verdict.startswith("TRANSDUCTIVE: training saw unlabelled images of 1 unseen classes")
+    assert "integrity audit passed" in found.verdict
+
+
 def test_diversity_tells_one_answer_from_many():
     labels = torch.arange(6).repeat_interleave(20)
     gallery = torch.eye(120)
