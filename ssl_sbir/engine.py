@@ -53,7 +53,8 @@ def fit(
         RunError: the loss stopped being a number, or a checkpoint doesn't fit.
         DataError: a batch is larger than the data.
     """
-    schedule = Schedule.of(data, recipe.config.batch.sketches, recipe.config.batch.photos, recipe.config.seed)
+    asked = recipe.config.batch
+    schedule = Schedule.of(data, asked.sketches, asked.photos, recipe.config.seed, pairs=asked.pairs)
     fabric = _fabric(recipe, where or Devices())
     fabric.launch()
     seed_everything(recipe.config.seed)
