@@ -4,7 +4,7 @@ import math
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 
@@ -38,3 +38,24 @@ def _one_way(cosine: Float[Tensor, "b b"], temperature: float, hardness: float) 
         weight = tilt.log_softmax(1) + math.log(len(cosine) - 1)
         logits = logits + weight.masked_fill(~negative, 0.0)
     return F.cross_entropy(logits, own)
+
+
+def supervised(
+    code: Float[Tensor, "b width"], label: Int[Tensor, " b"], temperature: float
+) -> Float[Tensor, ""]:
+    """Supervised contrast: every image of one's class is a positive; 0 where no image has one.
+
+    P. Khosla et al., Supervised Contrastive Learning, NeurIPS 2020, equation 2 (the sum outside the logarithm).
+
+    Args:
+        code: features.
+        label: classes; an image of -1 is nobody's positive, but a negative of all.
+        temperature: divides the cosines.
+    """
+    code = F.normalize(code, dim=1)
+    own = torch.eye(len(code), dtype=torch.bool, device=code.device)
+    likeness = (code @ code.T / temperature).masked_fill(own, -math.inf).log_softmax(1)
+    positive = (label[:, None] == label[None]) & (label >= 0)[:, None] & ~own
+    anchors = positive.any(1)
+    mean = likeness.masked_fill(~positive, 0.0).sum(1) / positive.sum(1).clamp(min=1)
+    return -mean.sum() / anchors.sum().clamp(min=1)

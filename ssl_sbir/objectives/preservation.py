@@ -1,6 +1,9 @@
 """Keeping what a classifier knows while its encoder learns something else (SAKE, ICCV 2019)."""
 
+from typing import Literal
+
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
@@ -66,6 +69,59 @@ def coded(encoder: Encoder, code: nn.Linear) -> Projected:
     return Projected(encoder, code if fits else nn.Linear(encoder.width, code.out_features, bias=False))
 
 
+Tilt = Literal["published", "calibrated"]
+
+
+def tilted(
+    logits: Float[Tensor, "b classes"], similarity: Float[Tensor, "b classes"], nearness: float, tilt: Tilt
+) -> Float[Tensor, "b classes"]:
+    """A teacher's logits, leaning towards the classes that are similar to what is known to be shown.
+
+    `published` (SAKE): t + nearness · A. As A lies in 0..1, no odds grow by more than exp(nearness): 1.35 at .3,
+    which moves little, and less the narrower a source's similarities lie together.
+    `calibrated` (ours): t + beta · A, with the beta of each row by which its expected similarity rises by the share
+    `nearness` of what is missing to the row's largest one. Of all distributions with that expectation it's the
+    closest to the teacher's (an exponential tilt), and any source of similarity, whatever its scale, tilts as much.
+
+    Args:
+        logits: the teacher's.
+        similarity: of each row's known class to the teacher's classes, 0 to 1; a row that is constant, such as
+            that of an unknown class, tilts nothing.
+        nearness: weight of the similarity (published: .3); in calibrated form a share, 0 to below 1.
+        tilt: which form.
+    """
+    if tilt == "published":
+        return logits + nearness * similarity
+    lowest, highest = similarity.amin(1, keepdim=True), similarity.amax(1, keepdim=True)
+    scaled = (similarity - lowest) / (highest - lowest).clamp(min=1e-9)
+    expected = (logits.softmax(1) * scaled).sum(1, keepdim=True)
+    wanted = torch.where(highest > lowest, expected + nearness * (1 - expected), 0.0)
+    low, high = torch.zeros_like(wanted), torch.full_like(wanted, 1024.0)
+    for _ in range(40):  # halves the interval: the expectation grows with beta
+        beta = (low + high) / 2
+        short = ((logits + beta * scaled).softmax(1) * scaled).sum(1, keepdim=True) < wanted
+        low, high = torch.where(short, beta, low), torch.where(short, high, beta)
+    return logits + low * scaled
+
+
+def distillation(
+    recalled: Float[Tensor, "b classes"], target: Float[Tensor, "b classes"]
+) -> Float[Tensor, ""]:
+    """The mean cross-entropy of recalled logits with a target distribution; 0 where there is no image."""
+    return -(target * recalled.float().log_softmax(-1)).sum() / max(len(recalled), 1)
+
+
+def labelled_cross_entropy(logits: Float[Tensor, "b classes"], label: Int[Tensor, " b"]) -> Float[Tensor, ""]:
+    """The mean cross-entropy of the images that have a label; 0 where none has.
+
+    Args:
+        logits: of every image.
+        label: -1 where it isn't known.
+    """
+    total = F.cross_entropy(logits.float(), label, ignore_index=-1, reduction="sum")
+    return total / (label >= 0).sum().clamp(min=1)
+
+
 class Answers:
     """A teacher's logits for the photos of a run, asked once and looked up by row.
 
@@ -82,12 +138,25 @@ class Answers:
         return self.logits[self.place[row.cpu()]].to(row.device)
 
     def class_means(self, data: TrainingSet) -> Float[Tensor, "seen classes"]:
-        """The teacher's mean distribution over the photos of each seen class, rows in label order."""
+        """The teacher's mean distribution over the labelled photos of each seen class, in label order; 0 without."""
         rows = torch.from_numpy(data.rows[Domain.PHOTO])
+        rows = rows[data.labels[rows] >= 0]
         labels = data.labels[rows]
         sums = torch.zeros(len(data.classes), self.logits.shape[1])
         sums.index_add_(0, labels, self.logits[self.place[rows]].softmax(-1))
-        return sums / labels.bincount(minlength=len(data.classes))[:, None]
+        return sums / labels.bincount(minlength=len(data.classes)).clamp(min=1)[:, None]
+
+    def tilted(
+        self, data: TrainingSet, similarity: Float[Tensor, "seen classes"], nearness: float, tilt: Tilt
+    ) -> "Answers":
+        """The same, each labelled photo's logits leaning towards what is similar to its class (see `tilted`)."""
+        rows = torch.from_numpy(data.rows[Domain.PHOTO])
+        rows = rows[data.labels[rows] >= 0]
+        logits = self.logits.clone()
+        for part in rows.split(4096):
+            at = self.place[part]
+            logits[at] = tilted(logits[at], similarity[data.labels[part]], nearness, tilt)
+        return Answers(logits, self.place)
 
     @classmethod
     @torch.no_grad()

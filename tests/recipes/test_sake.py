@@ -17,6 +17,7 @@ from ssl_sbir.encoders import Projected, load_encoder
 from ssl_sbir.errors import ConfigError
 from ssl_sbir.evaluation.evaluate import evaluate
 from ssl_sbir.objectives.preservation import Answers, classifier_of, coded, factorised
+from ssl_sbir.optim import learning_rate
 from ssl_sbir.training import Order, train
 
 
@@ -84,6 +85,103 @@ def test_the_loss_is_the_published_one(data):
     assert terms["seen_classes"].item() == pytest.approx(seen, rel=1e-4)
     assert terms["preserve"].item() == pytest.approx(0.7 * kept, rel=1e-4)
     assert terms["kinship"].item() == pytest.approx(0.3 * kin, rel=1e-4)
+
+
+IMAGENET = [f"{chr(97 + i % 26)}{chr(97 + i // 26 % 26)}{i}" for i in range(1000)]
+
+
+class Letters:
+    """A source for tests: names are similar by the letters they share; it doesn't know `bar`."""
+
+    def resolved(self, names):
+        return {name: None if name == "bar" else name for name in names}
+
+    def similarity(self, a, b):
+        return torch.tensor([[len(set(x) & set(y)) / len(set(x) | set(y)) for y in b] for x in a])
+
+
+@pytest.fixture
+def letters(monkeypatch):
+    monkeypatch.setattr("ssl_sbir.objectives.semantic._loaded", lambda spec: Letters())
+    monkeypatch.setattr("ssl_sbir.objectives.semantic._teacher_names", lambda: IMAGENET)
+
+
+@pytest.mark.parametrize("views", [False, True])
+def test_semantics_tilt_the_teacher_as_published(data, letters, views):
+    kind = recipes.load("sake")
+    still = {"flip": 0, "rotation": 0, "shift": 0, "zoom": 0}
+    sake = kind(
+        kind.Config(
+            semantics="letters",
+            nearness=0.6,
+            distil_scale=0.8,
+            preserve=0.7,
+            teacher_views=views,
+            augment=still,
+            encoder={"size": 32},
+        )
+    )
+    model = sake.build(load_encoder("efficientnet_lite0", size=32), data.classes).eval()
+    sake.prepare(model, data)
+    rows = torch.from_numpy(data.rows[Domain.PHOTO][[0, 12, 13]])
+    batch = data.batch(rows.numpy()).to("cpu")
+    batch.label[2] = -1
+    teacher = load_encoder("efficientnet_lite0", size=32)
+    slow = 0.0
+    for i in range(3):
+        image = batch.image[i : i + 1], batch.domain[i : i + 1]
+        t = 0.8 * teacher.classifier()(teacher(*image))[0]
+        if batch.label[i] >= 0 or not views:  # asked beforehand, a photo's label is the data set's
+            own = data.classes[data.labels[rows[i]]]
+            t = t + 0.6 * Letters().similarity([own], IMAGENET)[0]
+        target = t.softmax(0)
+        recalled = model.recall(model.encoder(*image))[0]
+        slow -= (target * (recalled - recalled.exp().sum().log())).sum().item() / 3
+    found = sake.loss(model, batch)["preserve"].item()
+    assert found == pytest.approx(0.7 * slow, rel=1e-3)
+    assert not any(p.requires_grad for p in sake.teacher.parameters())
+
+
+def test_a_class_that_semantics_does_not_know_is_refused_or_left_alone(letters):
+    kind, encoder = recipes.load("sake"), load_encoder("efficientnet_lite0", size=32)
+    with pytest.raises(ConfigError, match="semantics = 'letters' doesn't know the class 'bar'"):
+        kind(kind.Config(semantics="letters")).build(encoder, ("circle", "bar"))
+    neutral = kind(kind.Config(semantics="letters", unknown="neutral"))
+    neutral.build(encoder, ("circle", "bar"))
+    assert neutral.similarity[1].abs().sum() == 0
+    with pytest.raises(ConfigError, match="with tilt=calibrated"):
+        kind(kind.Config(semantics="letters", tilt="calibrated", nearness=1.5)).build(encoder, ("circle",))
+
+
+def test_a_term_that_no_image_takes_part_in_is_zero(data):
+    kind = recipes.load("sake")
+    sake = kind(kind.Config(encoder={"size": 32}))
+    model = sake.build(load_encoder("efficientnet_lite0", size=32), data.classes)
+    sake.prepare(model, data)
+    for domain, absent in ((Domain.SKETCH, "preserve"), (Domain.PHOTO, "kinship")):
+        terms = sake.loss(model, data.batch(data.rows[domain][:4]).to("cpu"))
+        assert terms[absent] == 0
+        assert all(term.isfinite() for term in terms.values())
+    batch = data.batch(data.rows[Domain.PHOTO][:4]).to("cpu")
+    batch.label[:] = -1
+    assert sake.loss(model, batch)["seen_classes"] == 0
+
+
+def test_the_published_settings_are_a_preset(letters, shapes, tmp_path):
+    kind = recipes.load("sake")
+    config = kind.Config(**recipes.preset("sake-published", kind))
+    assert (config.optim.name, config.optim.lr, config.optim.weight_decay) == ("adam", 1e-4, 5e-4)
+    assert (config.batch.sketches, config.batch.photos, config.kinship, config.nearness) == (13, 26, 0, 0.3)
+    assert learning_rate(config.optim, 50, 100) == pytest.approx(1e-4 * 0.001**0.5)
+    settings = ("encoder.name=efficientnet_lite0_conditional", "teacher=efficientnet_lite0", "semantics=letters",
+                "unknown=neutral", "encoder.size=32", "optim.max_steps=3")  # fmt: skip
+    order = Order("sake", f"folder:{shapes}", tmp_path / "run", preset="sake-published", settings=settings)
+    run = train(order, "finetuning", str)
+    assert run.metrics()[-1]["kinship"] == 0
+    columns = [
+        value for name, value in run.encoder().named_parameters() if name.endswith((".scale", ".shift"))
+    ]
+    assert any(column.abs().max() > 0 for column in columns)
 
 
 def test_an_encoder_without_a_classifier_cannot_teach():

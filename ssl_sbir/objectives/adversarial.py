@@ -1,0 +1,47 @@
+"""Making codes of two domains indistinguishable: a discriminator, and a gradient that runs against it."""
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+
+class _Reversal(torch.autograd.Function):
+    @staticmethod
+    def forward(context: Any, code: Tensor, strength: float) -> Tensor:
+        context.strength = strength
+        return code.view_as(code)
+
+    @staticmethod
+    def backward(context: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        return -context.strength * gradients[0], None
+
+
+def reversed_gradient(code: Float[Tensor, "b width"], strength: float) -> Float[Tensor, "b width"]:
+    """The codes unchanged; what flows back through them is multiplied by −strength.
+
+    Source: Y. Ganin, V. Lempitsky: Unsupervised Domain Adaptation by Backpropagation, ICML 2015.
+    """
+    return _Reversal.apply(code, strength)
+
+
+def ramp(position: float, start: float, end: float) -> float:
+    """0 up to `start`, 1 from `end` on, and a straight line between."""
+    return min(max((position - start) / (end - start), 0.0), 1.0)
+
+
+def domain_loss(
+    discriminator: nn.Module, code: Float[Tensor, "b width"], domain: Int[Tensor, " b"], strength: float
+) -> Float[Tensor, ""]:
+    """How badly a discriminator tells the domains apart (binary cross-entropy); the encoder learns to raise it.
+
+    Args:
+        discriminator: codes to logits [b, 1].
+        code: of both domains.
+        domain: 0 sketch, 1 photo.
+        strength: of the reversed gradient; 0 leaves the encoder alone.
+    """
+    logits = discriminator(reversed_gradient(code, strength))[:, 0]
+    return F.binary_cross_entropy_with_logits(logits.float(), domain.float())
