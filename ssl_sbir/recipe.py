@@ -24,6 +24,9 @@ class EncoderConfig(Config):
     name: str = Field("efficientnet_lite0", description="encoder to start from (ssl-sbir encoders)")
     size: int = Field(96, ge=32, le=1024, description="side of the square input, in pixels")
     pretrained: bool = Field(True, description="start from the encoder's published weights")
+    towers: Literal["shared", "separate"] = Field(
+        "shared", description="one encoder for both domains, or one for each, started alike"
+    )
 
 
 class BatchConfig(Config):

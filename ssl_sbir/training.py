@@ -1,10 +1,11 @@
 """A training run from its settings to its folder: what the commands `pretrain` and `finetune` do."""
 
+import copy
 import platform
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -14,12 +15,13 @@ import numpy as np
 from ssl_sbir import __version__, recipes
 from ssl_sbir.card import write_card
 from ssl_sbir.config import Layer, parse_assignments, read_yaml, resolve, to_yaml
+from ssl_sbir.data.labels import LabelBudget, label_facts
 from ssl_sbir.data.loading import Pack, prepare
 from ssl_sbir.data.manifest import Manifest
 from ssl_sbir.data.readers import open_data
 from ssl_sbir.data.splits import Split
 from ssl_sbir.data.training import TrainingSet
-from ssl_sbir.encoders import Encoder, load_encoder
+from ssl_sbir.encoders import Encoder, Towers, load_encoder
 from ssl_sbir.engine import Devices, fit
 from ssl_sbir.errors import ConfigError, RunError
 from ssl_sbir.recipe import Recipe, RecipeConfig, Stage
@@ -42,6 +44,7 @@ class Order:
         preset: a named set of settings.
         config_file: YAML with settings.
         settings: `key=value` texts.
+        labels: which labels of the seen classes to read; seeded by the run's own seed.
         resume: go on with the run in `out`.
         overwrite: replace the run in `out`.
         strict: refuse broken images instead of leaving them out.
@@ -56,6 +59,7 @@ class Order:
     preset: str | None = None
     config_file: Path | None = None
     settings: Sequence[str] = ()
+    labels: LabelBudget = field(default_factory=LabelBudget)
     resume: bool = False
     overwrite: bool = False
     strict: bool = False
@@ -97,6 +101,8 @@ def train(order: Order, stage: Stage, say: Any = print) -> RunFolder:
         SslSbirError: data, settings, encoder or run folder are wrong; nothing is left half-written.
     """
     recipe, _ = configured(order, stage)
+    if stage == "pretraining" and not order.labels.whole:
+        raise ConfigError("--labels: pretraining reads none", "Leave it out, or use ssl-sbir finetune.")
     if not (order.resume or order.overwrite):
         refuse_taken(order.out, overwrite=False)
     manifest = open_data(order.data)
@@ -104,8 +110,12 @@ def train(order: Order, stage: Stage, say: Any = print) -> RunFolder:
     encoder = _start(order, recipe.config)
     pack = prepare(manifest, encoder.preprocess.size, fit=encoder.preprocess.fit, strict=order.strict)
     data = TrainingSet.of(manifest, pack, split.seen if split else None, labelled=stage == "finetuning")
+    labels = replace(order.labels, seed=recipe.config.seed)
+    data = labels.of(data)
     _introduce(recipe, data, pack, say)
-    facts = _provenance(order, recipe, manifest, split, data)
+    if not labels.whole:
+        say(f"labels {_told(label_facts(labels, data))}")
+    facts = _provenance(order, recipe, manifest, split, data, labels)
     run = _resumed(order, recipe, facts) if order.resume else None
     run = run or RunFolder.create(order.out, to_yaml(recipe.config), facts, overwrite=order.overwrite)
     write_card(run, fit(recipe, encoder, data, run, order.where))
@@ -123,11 +133,20 @@ def chosen_split(name: str | None, manifest: Manifest, stage: Stage) -> Split | 
 
 
 def _start(order: Order, config: RecipeConfig) -> Encoder:
+    wanted = config.encoder
     if order.start is None:
         seed_everything(config.seed)  # an encoder without published weights starts at random
-        wanted = config.encoder
-        return load_encoder(wanted.name, size=wanted.size, pretrained=wanted.pretrained)
-    return RunFolder.open(order.start).encoder()
+        encoder = load_encoder(wanted.name, size=wanted.size, pretrained=wanted.pretrained)
+    else:
+        encoder = RunFolder.open(order.start).encoder()
+    if wanted.towers == "separate" and not isinstance(encoder, Towers):
+        return Towers(copy.deepcopy(encoder), encoder)
+    return encoder
+
+
+def _told(labels: Mapping[str, Any]) -> str:
+    counted = " · ".join(f"{count:,} {domain}" for domain, count in labels["count"].items())
+    return f"{labels['amount']} of {labels['classes']} classes: {counted} labels"
 
 
 def _introduce(recipe: Recipe, data: TrainingSet, pack: Pack, say: Any) -> None:
@@ -142,7 +161,12 @@ def _introduce(recipe: Recipe, data: TrainingSet, pack: Pack, say: Any) -> None:
 
 
 def _provenance(
-    order: Order, recipe: Recipe, manifest: Manifest, split: Split | None, data: TrainingSet
+    order: Order,
+    recipe: Recipe,
+    manifest: Manifest,
+    split: Split | None,
+    data: TrainingSet,
+    labels: LabelBudget,
 ) -> dict[str, Any]:
     before = RunFolder.open(order.start).provenance if order.start else {}
     codes = np.unique(np.concatenate([manifest.label[rows] for rows in data.rows.values()]))
@@ -157,6 +181,7 @@ def _provenance(
         "trained_classes": sorted(seen.union(before.get("trained_classes", ()))),
         "labelled_classes": sorted({*data.classes, *before.get("labelled_classes", ())}),
         "labels_used": bool(data.classes),
+        "labels": label_facts(labels, data) if data.classes else None,
         "images": {d.name.lower(): len(rows) for d, rows in data.rows.items()},
         "left_out": [b.key for b in data.pack.broken],
         "start": _beginning(order, recipe),
@@ -216,6 +241,6 @@ def _resumed(order: Order, recipe: Recipe, facts: Mapping[str, Any]) -> RunFolde
 
 def _identity(facts: Mapping[str, Any]) -> dict[str, Any]:
     """What must be the same for a run to be resumed rather than mixed with another."""
-    split = facts["split"] or {"sha256": None}
+    split, labels = facts["split"] or {"sha256": None}, facts.get("labels") or {"sha256": None}
     shared = {key: facts[key] for key in ("recipe", "manifest_sha256", "start", "from")}
-    return {**shared, "split": split["sha256"]}
+    return {**shared, "split": split["sha256"], "labels": labels["sha256"]}

@@ -20,6 +20,14 @@ Out = Annotated[Path | None, typer.Option(help="Run folder to write; runs/RECIPE
 SplitName = Annotated[
     str | None, typer.Option("--split", help="Published split or JSON file; trains on its seen classes.")
 ]
+Labels = Annotated[
+    str,
+    typer.Option(help="How many labels of seen classes to read: all, such as 10%, or such as 5-per-class."),
+]
+LabelDomains = Annotated[str, typer.Option(help="Whose labels: both, sketch or photo.")]
+LabelClasses = Annotated[
+    str | None, typer.Option(help="How many seen classes have labels, or which: cow,horse.")
+]
 From = Annotated[Path | None, typer.Option("--from", help="Start from the encoder of this run.")]
 Preset = Annotated[str | None, typer.Option(help="Named settings that come with a recipe.")]
 ConfigFile = Annotated[Path | None, typer.Option("--config", help="YAML file with settings.")]
@@ -50,6 +58,9 @@ def _command(stage: "Stage", default: str) -> Callable[..., None]:
         split: SplitName = None,
         start: From = None,
         preset: Preset = None,
+        labels: Labels = "all",
+        label_domains: LabelDomains = "both",
+        label_classes: LabelClasses = None,
         config: ConfigFile = None,
         settings: Set = None,
         dry_run: DryRun = False,
@@ -61,6 +72,7 @@ def _command(stage: "Stage", default: str) -> Callable[..., None]:
         nodes: Nodes = 1,
         as_json: AsJson = False,
     ) -> None:
+        from ssl_sbir.data.labels import LabelBudget
         from ssl_sbir.engine import Devices
         from ssl_sbir.training import Order
 
@@ -73,6 +85,7 @@ def _command(stage: "Stage", default: str) -> Callable[..., None]:
             preset=preset,
             config_file=config,
             settings=settings or (),
+            labels=LabelBudget(labels, label_domains, label_classes),
             resume=resume,
             overwrite=overwrite,
             strict=strict,

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 import torch
-from jaxtyping import Float, Int64, UInt8
+from jaxtyping import Bool, Float, Int64, UInt8
 from torch import Tensor
 
 from ssl_sbir.data.images import Broken, decode
@@ -47,6 +47,21 @@ class Batch:
             domain=self.domain.to(device, non_blocking=True),
             label=self.label.to(device, non_blocking=True),
             row=self.row.to(device, non_blocking=True),
+        )
+
+    def take(self, which: Bool[Tensor, " b"]) -> "Batch":
+        """The images that are marked, in their order."""
+        text = self.text and [text for text, kept in zip(self.text, which.tolist(), strict=True) if kept]
+        return Batch(self.image[which], self.domain[which], self.label[which], self.row[which], text)
+
+    def joined(self, other: "Batch") -> "Batch":
+        """This batch's images, then the other's."""
+        return Batch(
+            torch.cat([self.image, other.image]),
+            torch.cat([self.domain, other.domain]),
+            torch.cat([self.label, other.label]),
+            torch.cat([self.row, other.row]),
+            None if self.text is None or other.text is None else self.text + other.text,
         )
 
 

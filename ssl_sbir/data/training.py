@@ -24,12 +24,14 @@ class TrainingSet:
         pack: their pixels.
         rows: readable rows of each domain that belong to this run.
         classes: names of the seen classes in label order; empty without labels.
+        labelled: which rows of the manifest the run may read the label of; None for all.
     """
 
     manifest: Manifest
     pack: Pack
     rows: dict[Domain, Rows]
     classes: tuple[str, ...] = ()
+    labelled: NDArray[np.bool_] | None = None
 
     @classmethod
     def of(
@@ -63,7 +65,8 @@ class TrainingSet:
         place = {name: i for i, name in enumerate(self.classes)}
         for code, name in enumerate(self.manifest.classes):
             table[code] = place.get(name, -1)
-        return table[torch.from_numpy(self.manifest.label.astype(np.int64))]
+        labels = table[torch.from_numpy(self.manifest.label.astype(np.int64))]
+        return labels if self.labelled is None else labels.where(torch.from_numpy(self.labelled), -1)
 
     def batch(self, rows: Rows) -> Batch:
         """The images of some rows, uint8, with their labels (all -1 without labels)."""

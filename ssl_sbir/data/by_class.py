@@ -1,0 +1,56 @@
+"""Images of a class, drawn at random: the anchors, positives and negatives of triplets."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from ssl_sbir.data.loading import Batch
+from ssl_sbir.data.manifest import Domain
+from ssl_sbir.data.training import TrainingSet
+from ssl_sbir.errors import DataError
+
+
+@dataclass(frozen=True)
+class ImagesByClass:
+    """The labelled images of one domain of a run, by class.
+
+    Attributes:
+        data: the run's images.
+        rows: of the labelled images, ordered by label.
+        first: place in `rows` of each class's first image, and the end.
+    """
+
+    data: TrainingSet
+    rows: Int[Tensor, " images"]
+    first: Int[Tensor, " ends"]
+
+    @classmethod
+    def of(cls, data: TrainingSet, domain: Domain) -> "ImagesByClass":
+        """The labelled images of every seen class.
+
+        Raises:
+            DataError: a class has none.
+        """
+        rows = torch.from_numpy(data.rows[domain])
+        rows = rows[data.labels[rows] >= 0]
+        labels, order = data.labels[rows].sort(stable=True)
+        count = labels.bincount(minlength=len(data.classes))
+        if not count.all():
+            missing = data.classes[int(count.argmin())]
+            raise DataError(
+                f"class '{missing}' has no labelled {domain.name.lower()}",
+                "Triplets need one of every class: label more images, or take a recipe without triplets.",
+            )
+        return cls(data, rows[order], torch.cat([torch.zeros(1, dtype=torch.int64), count.cumsum(0)]))
+
+    def drawn(self, label: Int[Tensor, " n"]) -> Batch:
+        """A random image of each of these classes, in their order."""
+        first, end = self.first[label.cpu()], self.first[label.cpu() + 1]
+        place = first + (torch.rand(len(label)) * (end - first)).long()
+        return self.data.batch(self.rows[place.minimum(end - 1)].numpy())
+
+    def any(self, count: int) -> Batch:
+        """That many random labelled images."""
+        return self.data.batch(self.rows[torch.randint(len(self.rows), (count,))].numpy())
