@@ -1,5 +1,6 @@
 """Image encoders: pixels in 0..1 and a domain in, features and feature maps out."""
 
+from ssl_sbir.encoders.added import Attended, Edged
 from ssl_sbir.encoders.conditional import DomainConditioned
 from ssl_sbir.encoders.encoder import Encoder, Preprocess
 from ssl_sbir.encoders.export import load_exported, save_encoder
@@ -9,8 +10,10 @@ from ssl_sbir.encoders.specs import encoder_from_spec
 from ssl_sbir.encoders.table import EncoderInfo, encoder_table
 
 __all__ = [
+    "Attended",
     "Centred",
     "DomainConditioned",
+    "Edged",
     "Encoder",
     "EncoderInfo",
     "Preprocess",

@@ -5,6 +5,7 @@ from typing import Any
 
 from torch import nn
 
+from ssl_sbir.encoders.added import Attended, Edged
 from ssl_sbir.encoders.conditional import DomainConditioned
 from ssl_sbir.encoders.encoder import Encoder
 from ssl_sbir.encoders.heads import Centred, Projected, Towers
@@ -51,3 +52,13 @@ def _towers(spec: dict[str, Any]) -> Encoder:
 @kinds.register("conditioned")
 def _conditioned(spec: dict[str, Any]) -> Encoder:
     return DomainConditioned(encoder_from_spec(spec["encoder"]), spec["where"])
+
+
+@kinds.register("attended")
+def _attended(spec: dict[str, Any]) -> Encoder:
+    return Attended(encoder_from_spec(spec["encoder"]))
+
+
+@kinds.register("edged")
+def _edged(spec: dict[str, Any]) -> Encoder:
+    return Edged(encoder_from_spec(spec["encoder"]))

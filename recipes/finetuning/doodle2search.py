@@ -1,0 +1,180 @@
+"""Doodle2Search: a sketch lies nearer to photos of its class than to others, and knows what its class means.
+
+S. Dey, P. Riba, A. Dutta, J. Lladós, Y.-Z. Song: Doodle to Search: Practical Zero-Shot Sketch-based Image Retrieval,
+CVPR 2019.
+
+Every sketch of a batch is an anchor y; a photo of its class (positive) and one of another class (negative) are drawn
+for it, the other class by how similar its meaning is: in proportion to exp(−‖v_y − v_n‖² / spread).
+
+Terms
+    triplet    max(0, d(sketch, positive) − d(sketch, negative) + margin), Euclidean as published.
+    semantic   ½(1 − cos) between the word vector of y and what a small network makes of the sketch, of the positive,
+               and of the negative through a reversed gradient: what isn't y must not tell of y.
+    domain     cross-entropy of a discriminator that tells sketches from photos, through a reversed gradient whose
+               strength grows from 0 at `ramp_start` to 1 at `ramp_end`, so that the two become alike.
+
+Each domain has its own tower (`encoder.towers=separate`), with spatial attention (`attention`) and a linear code.
+
+Departures: any encoder takes VGG16-BN's place, and AdamW that of SGD; `--preset doodle2search-published` brings
+both back. The paper's ramp runs in epochs, its released code feeds it the batch's number within the epoch
+(`ramp_unit=batch`), so that every epoch begins without the domain term. Without `semantics` the semantic term is
+absent and all classes serve as negatives alike. `mining` other than random looks for negatives among all photos of
+the batch. Images without a label take no part.
+
+Run    ssl-sbir finetune doodle2search --data sketchy:Sketchy/ --split sketchy-sake-25 --out runs/doodle2search
+Cost   three images a sketch.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import torch
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
+from torch import Tensor, nn
+
+from ssl_sbir.data.by_class import ImagesByClass
+from ssl_sbir.data.loading import Batch
+from ssl_sbir.data.manifest import Domain
+from ssl_sbir.data.training import Schedule, TrainingSet
+from ssl_sbir.encoders import Attended, Encoder, Projected, Towers
+from ssl_sbir.engine import total_steps
+from ssl_sbir.objectives.adversarial import domain_loss, ramp, reversed_gradient
+from ssl_sbir.objectives.semantic import Unknown, class_vectors, negative_weights, semantic_reconstruction
+from ssl_sbir.objectives.triplet import Distance, Mining, distances, mined_negatives, triplet
+from ssl_sbir.recipe import BatchConfig, EncoderConfig, OptimConfig, Recipe, RecipeConfig, register
+
+
+class Doodle2SearchConfig(RecipeConfig):
+    """Settings of Doodle2Search."""
+
+    code: PositiveInt = Field(256, description="width of the embedding; published: 256")
+    attention: bool = Field(True, description="weight each map by where it is worth looking; published: true")
+    margin: NonNegativeFloat = Field(1.0, description="of the triplets; published: 1")
+    distance: Distance = Field(
+        "euclidean", description="in which triplets are measured; published: euclidean"
+    )
+    mining: Mining = Field("random", description="how negatives are chosen; published: random, by `spread`")
+    semantics: str | None = Field(
+        "glove", description="source of word vectors or of similarity; none: no semantic term"
+    )
+    unknown: Unknown = Field(
+        "refuse", description="a class that semantics doesn't know: refuse it, or no meaning"
+    )
+    spread: PositiveFloat | None = Field(
+        0.1, description="small: negatives come from the closest classes; none: from all alike; published: .1"
+    )
+    triplet: NonNegativeFloat = Field(1.0, description="weight of the triplets; published: 1")
+    semantic: NonNegativeFloat = Field(1.0, description="weight of the semantic term; published: 1")
+    reversal: NonNegativeFloat = Field(0.5, description="of the negative's semantic gradient; published: .5")
+    domain: NonNegativeFloat = Field(1.0, description="weight of the domain term; published: 1")
+    ramp_start: NonNegativeFloat = Field(1.0, description="where the domain term begins; published: 5")
+    ramp_end: PositiveFloat = Field(5.0, description="where it has its whole strength; published: 25")
+    ramp_unit: Literal["epoch", "batch"] = Field(
+        "epoch", description="what the ramp counts: epochs (paper) or batches within one (released code)"
+    )
+    encoder: EncoderConfig = Field(EncoderConfig(towers="separate"), description="")
+    batch: BatchConfig = Field(BatchConfig(sketches=16, photos=0), description="")
+    optim: OptimConfig = Field(OptimConfig(epochs=5), description="")
+
+
+class _Doodle(nn.Module):
+    meaning: Tensor | None
+    negatives: Tensor
+
+    def __init__(self, encoder: Encoder, meaning: Tensor | None, negatives: Tensor) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.register_buffer("meaning", meaning)
+        self.register_buffer("negatives", negatives)
+        if meaning is not None:
+            self.tells = nn.Sequential(
+                nn.Linear(encoder.width, 300), nn.ReLU(), nn.Dropout(), nn.Linear(300, meaning.shape[1])
+            )
+        self.discriminator = nn.Sequential(
+            nn.Linear(encoder.width, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 1)
+        )
+
+
+@register("doodle2search")
+class Doodle2Search(Recipe[Doodle2SearchConfig]):
+    """A sketch lies nearer to photos of its class than to others, and knows what its class means."""
+
+    Config = Doodle2SearchConfig
+    stage = "finetuning"
+    summary = "triplets of a sketch and two photos, word vectors, domains made alike"
+    paper = "Dey 2019"
+
+    def build(self, encoder: Encoder, classes: tuple[str, ...]) -> nn.Module:
+        config, meaning = self.config, None
+        alike = 1 - torch.eye(len(classes))
+        negatives = alike / alike.sum(1, keepdim=True).clamp(min=1)
+        if config.semantics is not None:
+            meaning = class_vectors(config.semantics, classes, config.unknown)
+            negatives = negative_weights(meaning, config.spread) if config.spread else negatives
+        return _Doodle(self.tower(encoder), meaning, negatives)
+
+    def tower(self, encoder: Encoder) -> Encoder:
+        """The encoder, or each tower of it, with attention and a code on it."""
+        if isinstance(encoder, Towers):
+            return Towers(self.tower(encoder.sketch), self.tower(encoder.photo))
+        seen = Attended(encoder) if self.config.attention else encoder
+        return Projected(seen, nn.Linear(encoder.width, self.config.code))
+
+    def prepare(self, model: Any, data: TrainingSet) -> None:
+        """Sorts the images by class, and counts steps."""
+        del model
+        config = self.config
+        self.sketches, self.photos = (ImagesByClass.of(data, domain) for domain in Domain)
+        schedule = Schedule.of(data, config.batch.sketches, config.batch.photos, config.seed)
+        self.steps, self.steps_per_epoch = total_steps(self, schedule), schedule.steps_per_epoch
+
+    def loss(self, model: Any, batch: Batch) -> Mapping[str, Tensor]:
+        config = self.config
+        anchors = self._anchors(batch)
+        label = anchors.label
+        drawn = self._photos(model, label)
+        image, domain = torch.cat([anchors.image, drawn.image]), torch.cat([anchors.domain, drawn.domain])
+        code = model.encoder(self.augment(image, domain), domain)
+        sketch, positive, negative = code.chunk(3)
+        chosen = self._mined(sketch, positive, code[len(label) :], label, drawn.label)
+        terms = {"triplet": config.triplet * triplet(*chosen, config.margin, config.distance)}
+        if model.meaning is not None:
+            told = model.tells(torch.cat([sketch, positive, reversed_gradient(negative, config.reversal)]))
+            meaning = model.meaning[label].repeat(3, 1)
+            terms["semantic"] = 3 * config.semantic * semantic_reconstruction(told, meaning)
+        strength = ramp(self.position, config.ramp_start, config.ramp_end)
+        terms["domain"] = config.domain * domain_loss(model.discriminator, code, domain, strength)
+        return terms
+
+    @property
+    def position(self) -> float:
+        """How far the run has come, in the unit of the ramp."""
+        step = round(self.progress * self.steps) * self.config.optim.accumulate
+        whole = step / self.steps_per_epoch
+        return whole if self.config.ramp_unit == "epoch" else float(step % self.steps_per_epoch)
+
+    def _anchors(self, batch: Batch) -> Batch:
+        """The sketches of a batch; labelled ones stand in for those that have no label."""
+        known = (batch.domain == Domain.SKETCH) & (batch.label >= 0)
+        missing = int((batch.domain == Domain.SKETCH).sum() - known.sum())
+        if not missing:
+            return batch.take(known)
+        return batch.take(known).joined(self.sketches.any(missing).to(batch.image.device))
+
+    def _photos(self, model: Any, label: Tensor) -> Batch:
+        """A positive for each anchor, then a negative for each."""
+        other = torch.multinomial(model.negatives[label] + 1e-12, 1)[:, 0]
+        return self.photos.drawn(torch.cat([label, other])).to(label.device)
+
+    def _mined(
+        self, sketch: Tensor, positive: Tensor, photos: Tensor, label: Tensor, classes: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Anchors, positives and negatives; an anchor that no photo of another class is there for is left out."""
+        negative = photos[len(label) :]
+        allowed = label[:, None] != classes[None]
+        if self.config.mining == "random":
+            use = allowed[torch.arange(len(label)), len(label) + torch.arange(len(label))]
+            return sketch[use], positive[use], negative[use]
+        near = distances(sketch.detach(), positive.detach(), self.config.distance).diagonal()
+        place = mined_negatives(sketch, photos, near, allowed, self.config.mining, self.config.distance)
+        return sketch[place >= 0], positive[place >= 0], photos[place[place >= 0]]
