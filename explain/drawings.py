@@ -1,5 +1,6 @@
 """The drawing that is searched for: a file, or a sketch of the data by its key or row number."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -82,6 +83,30 @@ def shown(source: ImageSource, key: str, size: int, fit: str) -> Image.Image:
     )
 
 
+def one_key(wanted: str, keys: Sequence[str], what: str) -> int:
+    """The place of the one key that is `wanted` or ends in it.
+
+    Args:
+        wanted: a key, or its end after a `/`.
+        keys: where to look.
+        what: what the keys name, for messages.
+
+    Raises:
+        ExplainError: none fits, or several do.
+    """
+    found = [place for place, key in enumerate(keys) if key == wanted]
+    found = found or [place for place, key in enumerate(keys) if key.endswith(f"/{wanted}")]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        examples = ", ".join(printable(keys[place]) for place in found[:3])
+        plural = "sketches" if what == "sketch" else f"{what}s"
+        raise ExplainError(f"{len(found)} {plural} end in {wanted!r}: {examples} …", "Give more of the key.")
+    near = get_close_matches(wanted, keys[:20_000], 1) or keys[:1]
+    example = f", for example {printable(near[0])}" if near else ""
+    raise ExplainError(f"no {what} {wanted!r}", f"Give the key of a {what} in the data{example}.")
+
+
 def _row(query: str, manifest: Manifest) -> int:
     if query.isdecimal() and int(query) < len(manifest):
         row = int(query)
@@ -89,20 +114,10 @@ def _row(query: str, manifest: Manifest) -> int:
             return row
         raise ExplainError(f"row {row} of {manifest.name} is a photo", "Name a drawing.")
     sketches = manifest.rows(Domain.SKETCH)
-    keys = list(manifest.keys.take(sketches))
-    found = [place for place, key in enumerate(keys) if key == query]
-    found = found or [place for place, key in enumerate(keys) if key.endswith(f"/{query}")]
-    if len(found) == 1:
-        return int(sketches[found[0]])
-    if found:
-        examples = ", ".join(printable(keys[place]) for place in found[:3])
-        raise ExplainError(f"{len(found)} sketches end in {query!r}: {examples} …", "Give more of the key.")
-    raise ExplainError(
-        f"no drawing {query!r}: neither a file nor a sketch of {manifest.name}", _hint(query, keys)
-    )
-
-
-def _hint(query: str, keys: list[str]) -> str:
-    near = get_close_matches(query, keys[:20_000], 1) or keys[:1]
-    example = f", for example {printable(near[0])}" if near else ""
-    return f"Give an image file, or the key of a sketch in the data{example}."
+    try:
+        return int(sketches[one_key(query, list(manifest.keys.take(sketches)), "sketch")])
+    except ExplainError as error:
+        if error.message.startswith("no sketch"):
+            message = f"no drawing {query!r}: neither a file nor a sketch of {manifest.name}"
+            raise ExplainError(message, error.hint.replace("Give", "Give an image file, or", 1)) from None
+        raise

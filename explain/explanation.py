@@ -2,8 +2,13 @@
 
 from dataclasses import dataclass
 
-Grid = tuple[tuple[float, ...], ...]
-Cell = tuple[int, int]
+from ssl_sbir.explain.concepts import Concepts
+from ssl_sbir.explain.contrast import Contrast
+from ssl_sbir.explain.faithfulness import Check
+from ssl_sbir.explain.grids import Grid
+from ssl_sbir.explain.query_words import Counterfactual, WordWeights
+from ssl_sbir.explain.regions import Regions
+from ssl_sbir.explain.trust import Trust
 
 
 @dataclass(frozen=True)
@@ -11,44 +16,23 @@ class HeatMaps:
     """Where one method sees the similarity come from, on both sides of a pair.
 
     Attributes:
-        method: `gradcam` or `occlusion`.
-        sketch: [h, w] floats; 0..1 with 1 the strongest place, or −1..1 where signed.
+        method: as `METHODS` has it.
+        sketch: [h, w] floats; 0..1 with 1 the strongest place, or −1..1 where signed; None where the method
+            doesn't speak of this side.
         photo: the same for the photo.
         sketch_peak: what 1 stands for, in the method's own unit; 0 where the map is empty.
         photo_peak: the same for the photo.
+        sketch_error: for integrated gradients, what the drawing's map lacks of the sum it should have.
+        photo_error: the same for the photo.
     """
 
     method: str
-    sketch: Grid
-    photo: Grid
-    sketch_peak: float
-    photo_peak: float
-
-
-@dataclass(frozen=True)
-class RegionPair:
-    """One drawing region and one photo region (row, column) and what the two add to the score together."""
-
-    sketch: Cell
-    photo: Cell
-    score: float
-
-
-@dataclass(frozen=True)
-class Regions:
-    """The score taken apart into pairs of regions, exactly.
-
-    Attributes:
-        sketch: [h, w], what each region of the drawing adds; these sum to the score.
-        photo: [h, w], what each region of the photo adds; these sum to the score too.
-        strongest: the pairs that add most, no region twice, strongest first.
-        delta: sum of all pairs minus the score: the error of the decomposition.
-    """
-
-    sketch: Grid
-    photo: Grid
-    strongest: tuple[RegionPair, ...]
-    delta: float
+    sketch: Grid | None
+    photo: Grid | None
+    sketch_peak: float | None
+    photo_peak: float | None
+    sketch_error: float | None = None
+    photo_error: float | None = None
 
 
 @dataclass(frozen=True)
@@ -64,6 +48,9 @@ class Explanation:
         regions: the region-pair decomposition, or None for an encoder without feature maps.
         methods: what was computed.
         warnings: what is missing or doubtful, in words.
+        checks: how faithful each map is, tested against random maps and a map of edges.
+        words: what each word of the text adds; None without a text.
+        concepts: the ideas near drawing and photo; None without a vocabulary.
     """
 
     query: str
@@ -74,6 +61,9 @@ class Explanation:
     regions: Regions | None
     methods: tuple[str, ...]
     warnings: tuple[str, ...] = ()
+    checks: tuple[Check, ...] = ()
+    words: WordWeights | None = None
+    concepts: Concepts | None = None
 
 
 @dataclass(frozen=True)
@@ -112,6 +102,10 @@ class ExplainedQuery:
         verdict: one or two sentences for somebody who knows nothing of saliency.
         settings: how the answer was computed, as name → value.
         warnings: what is missing or doubtful about the whole query.
+        text: the sentence beside the drawing; empty for none.
+        contrasts: why the first result beat photos that just missed the list, or the expected one.
+        changes: changes of the text that would change the order.
+        trust: how far the maps can be trusted; None where that wasn't tested.
     """
 
     query: str
@@ -121,3 +115,7 @@ class ExplainedQuery:
     results: tuple[Result, ...]
     settings: dict[str, str]
     warnings: tuple[str, ...] = ()
+    text: str = ""
+    contrasts: tuple[Contrast, ...] = ()
+    changes: tuple[Counterfactual, ...] = ()
+    trust: Trust | None = None

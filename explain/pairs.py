@@ -1,26 +1,28 @@
 """Explanations of one drawing and several photos, in one pass."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 
 import torch
-from jaxtyping import Float
+import torch.nn.functional as F
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from ssl_sbir.data.manifest import Domain
 from ssl_sbir.encoders.encoder import Encoder
-from ssl_sbir.errors import ExplainError
-from ssl_sbir.explain.explanation import Explanation, HeatMaps, Regions
-from ssl_sbir.explain.gradcam import gradcam
-from ssl_sbir.explain.occlusion import photo_drops, sketch_drops
-from ssl_sbir.explain.regions import grid, regions_of
+from ssl_sbir.explain.explanation import Explanation, HeatMaps
+from ssl_sbir.explain.faithfulness import Baselines, Check, checks
+from ssl_sbir.explain.grids import grid
+from ssl_sbir.explain.maps import MAPS, SideMaps, chosen, features
+from ssl_sbir.explain.regions import Regions, regions_of
 from ssl_sbir.explain.towers import Centres, Tower, tower
 
-MAPS = ("gradcam", "occlusion")
-METHODS = ("gradcam", "regions", "occlusion")
-NEED_FEATURES = ("gradcam", "regions")
+METHODS = tuple(MAPS)
 # Below this a map is rounding noise, which scaling to 0..1 would dress up as evidence.
 EMPTY = 1e-6
+# A finer map than this says no more to the eye, and its numbers would fill the page.
+FINEST = 32
 
 
 def explain_pairs(
@@ -34,6 +36,8 @@ def explain_pairs(
     centres: Centres | None = None,
     pairs: int = 5,
     signed: bool = False,
+    draws: int = 0,
+    strokes: Bool[Tensor, "p h w"] | None = None,
 ) -> list[Explanation]:
     """One explanation a photo, in the order of the photos; each image is embedded once.
 
@@ -41,25 +45,29 @@ def explain_pairs(
         encoder: any encoder; it is used in evaluation mode and left as it was.
         sketch: the drawing, in 0..1.
         photos: the photos, in 0..1.
-        methods: of `gradcam`, `regions` and `occlusion`; None takes gradcam and regions, or occlusion for an
-            encoder whose embedding isn't the mean of a feature map.
+        methods: of `gradcam`, `regions`, `occlusion`, `strokes`, `integrated` and `attention`; None takes
+            gradcam and regions, or occlusion for an encoder whose embedding isn't the mean of a feature map.
         query: id of the drawing.
         results: ids of the photos; their numbers by default.
         centres: vectors to subtract from each domain's embeddings, as evaluation may.
         pairs: how many of the strongest region pairs to list.
         signed: keep what speaks against the pair in the heat maps, as values below zero.
+        draws: random maps that each map is tested against; 0 tests none.
+        strokes: the drawing's strokes as it was drawn; its connected ink by default.
 
     Raises:
         ExplainError: an unknown method, or one that this encoder can't give.
     """
     with _evaluating(encoder):
-        ours = tower(encoder, sketch[None], Domain.SKETCH, centres)
+        ours = replace(tower(encoder, sketch[None], Domain.SKETCH, centres), strokes=strokes)
         theirs = tower(encoder, photos, Domain.PHOTO, centres)
-        chosen, warnings = _methods(methods, ours.lacks or theirs.lacks)
+        names, warnings = chosen(None if methods is None else tuple(methods), ours, theirs)
         scores = torch.cosine_similarity(ours.embedding, theirs.embedding)
-        maps = [_maps(method, ours, theirs, signed) for method in chosen if method in MAPS]
-    regions = [None] * len(photos) if "regions" not in chosen else _regions(ours, theirs, scores, pairs)
-    names = results if results is not None else [str(row) for row in range(len(photos))]
+        found = {method: MAPS[method](ours, theirs) for method in names} if len(photos) else {}
+        tested = _tested(found, ours, theirs, draws)
+    shown = [_shown(method, maps, signed) for method, maps in found.items()]
+    regions = [None] * len(photos) if "regions" not in found else _regions(ours, theirs, scores, pairs)
+    ids = results if results is not None else [str(row) for row in range(len(photos))]
     return [
         Explanation(
             query,
@@ -68,65 +76,60 @@ def explain_pairs(
             {"drawing": score},
             tuple(seen),
             parts,
-            chosen,
+            names,
             (*warnings, *_doubts(score, seen)),
+            tuple(test),
         )
-        for name, score, parts, *seen in zip(names, scores.tolist(), regions, *maps, strict=True)
+        for name, score, parts, test, *seen in zip(ids, scores.tolist(), regions, tested, *shown, strict=True)
     ]
 
 
-def _methods(asked: Sequence[str] | None, lacks: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    if asked is None:
-        missing = f"{_capital(lacks)}: no Grad-CAM and no region pairs; the heat maps are by occlusion."
-        return (("occlusion",), (missing,)) if lacks else (("gradcam", "regions"), ())
-    for method in asked:
-        if method not in METHODS:
-            raise ExplainError(f"unknown method {method!r}", f"Choose from {', '.join(METHODS)}.")
-    refused = [method for method in asked if lacks and method in NEED_FEATURES]
-    if refused:
-        raise ExplainError(f"{', '.join(refused)}: {lacks}", "The method that remains is occlusion.")
-    return tuple(asked), ()
+def _tested(found: Mapping[str, SideMaps], sketch: Tower, photos: Tower, draws: int) -> list[list[Check]]:
+    tested: list[list[Check]] = [[] for _ in photos.image]
+    if not draws or not found:
+        return tested
+    plain = Baselines(sketch, photos.embedding, draws), Baselines(photos, sketch.embedding, draws)
+    for method, maps in found.items():
+        for side, values, other, baselines in (
+            (sketch, maps.sketch, photos.embedding, plain[0]),
+            (photos, maps.photo, sketch.embedding, plain[1]),
+        ):
+            if values is not None:
+                for one, check in zip(tested, checks(method, side, values, other, baselines), strict=True):
+                    one.append(check)
+    return tested
 
 
-def _maps(method: str, sketch: Tower, photos: Tower, signed: bool) -> list[HeatMaps]:
-    ours, theirs = _CAMS[method](sketch, photos)
-    columns = (*_scaled(ours, signed), *_scaled(theirs, signed))
+def _shown(method: str, maps: SideMaps, signed: bool) -> list[HeatMaps]:
+    columns = (*_scaled(maps.sketch, signed), *_scaled(maps.photo, signed))
+    count = len(next(side for side in (maps.sketch, maps.photo) if side is not None))
+    errors = (_numbers(maps.sketch_error, count), _numbers(maps.photo_error, count))
+    filled = [column if column is not None else [None] * count for column in columns]
     return [
-        HeatMaps(method, grid(left), grid(right), float(left_peak), float(right_peak))
-        for left, left_peak, right, right_peak in zip(*columns, strict=True)
+        HeatMaps(method, left, right, left_peak, right_peak, ours, theirs)
+        for left, left_peak, right, right_peak, ours, theirs in zip(*filled, *errors, strict=True)
     ]
 
 
-def _gradcams(sketch: Tower, photos: Tower) -> tuple[Tensor, Tensor]:
-    ours, theirs = _features(sketch, photos)
-    count = len(theirs)
-    toward_photos = gradcam(ours.expand(count, -1, -1, -1), photos.embedding)
-    return toward_photos, gradcam(theirs, sketch.embedding.expand(count, -1))
-
-
-def _occlusions(sketch: Tower, photos: Tower) -> tuple[Tensor, Tensor]:
-    return sketch_drops(sketch, photos), photo_drops(sketch, photos)
-
-
-_CAMS = {"gradcam": _gradcams, "occlusion": _occlusions}
-
-
-def _scaled(maps: Tensor, signed: bool) -> tuple[Tensor, Tensor]:
+def _scaled(maps: Tensor | None, signed: bool) -> tuple[list | None, list | None]:
+    if maps is None:
+        return None, None
+    if max(maps.shape[1:]) > FINEST:
+        maps = F.adaptive_avg_pool2d(maps[:, None], FINEST)[:, 0]
     kept = maps if signed else maps.clamp(min=0)
     highest = kept.abs().amax((1, 2))
     peak = torch.where(highest > EMPTY, highest, 0.0)
-    return (kept * torch.where(peak > 0, 1 / peak, 0.0)[:, None, None]).cpu(), peak.cpu()
+    scaled = kept * torch.where(peak > 0, 1 / peak, 0.0)[:, None, None]
+    return [grid(one) for one in scaled.double().round(decimals=4).cpu()], peak.tolist()
+
+
+def _numbers(values: Tensor | None, count: int) -> list[float] | list[None]:
+    return [None] * count if values is None else values.tolist()
 
 
 def _regions(sketch: Tower, photos: Tower, scores: Tensor, pairs: int) -> list[Regions]:
-    ours, theirs = _features(sketch, photos)
+    ours, theirs = features(sketch, photos)
     return regions_of(ours[0], theirs, scores, pairs)
-
-
-def _features(sketch: Tower, photos: Tower) -> tuple[Tensor, Tensor]:
-    if sketch.features is None or photos.features is None:  # _methods has refused what needs them
-        raise ExplainError(sketch.lacks or photos.lacks)
-    return sketch.features, photos.features
 
 
 def _doubts(score: float, maps: Sequence[HeatMaps]) -> Iterator[str]:
@@ -135,12 +138,8 @@ def _doubts(score: float, maps: Sequence[HeatMaps]) -> Iterator[str]:
     elif score < 0:
         yield "The similarity is below zero: the two pictures point in opposite directions."
     for seen in maps:
-        if not (seen.sketch_peak and seen.photo_peak):
+        if 0 in (seen.sketch_peak, seen.photo_peak):
             yield f"A map by {seen.method} is empty: no place of the image raises the similarity."
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]
 
 
 @contextmanager

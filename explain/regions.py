@@ -1,10 +1,38 @@
 """The similarity as an exact sum over (drawing region, photo region) pairs."""
 
+from dataclasses import dataclass
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from ssl_sbir.explain.explanation import Grid, RegionPair, Regions
+from ssl_sbir.explain.grids import Cell, Grid, grid
+
+
+@dataclass(frozen=True)
+class RegionPair:
+    """One drawing region and one photo region (row, column) and what the two add to the score together."""
+
+    sketch: Cell
+    photo: Cell
+    score: float
+
+
+@dataclass(frozen=True)
+class Regions:
+    """The score taken apart into pairs of regions, exactly.
+
+    Attributes:
+        sketch: [h, w], what each region of the drawing adds; these sum to the score.
+        photo: [h, w], what each region of the photo adds; these sum to the score too.
+        strongest: the pairs that add most, no region twice, strongest first.
+        delta: sum of all pairs minus the score: the error of the decomposition.
+    """
+
+    sketch: Grid
+    photo: Grid
+    strongest: tuple[RegionPair, ...]
+    delta: float
 
 
 def region_contributions(
@@ -63,11 +91,6 @@ def regions_of(
             sketch_sums, photo_sums, deltas, rows, columns, values, strict=True
         )
     ]
-
-
-def grid(values: Float[Tensor, "h w"]) -> Grid:
-    """A map as nested tuples of plain floats."""
-    return tuple(tuple(row) for row in values.tolist())
 
 
 def _pairs(

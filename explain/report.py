@@ -1,50 +1,33 @@
 """The explanation page: one self-contained HTML file drawn from facts and the pictures they speak of."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from PIL import Image
 
-from ssl_sbir.explain.explanation import Cell, ExplainedQuery, Explanation, Grid, Result
-from ssl_sbir.explain.words import cell_name, place
-from ssl_sbir.reports.images import Picture, heat_map, picture
+from ssl_sbir.explain.concepts import Concepts
+from ssl_sbir.explain.contrast import Contrast
+from ssl_sbir.explain.explanation import ExplainedQuery, Explanation, Result
+from ssl_sbir.explain.faithfulness import Check
+from ssl_sbir.explain.figures import SIDE, contrast_frame, frame, links
+from ssl_sbir.explain.methods import METHOD_MEANINGS, METHOD_NAMES
+from ssl_sbir.explain.query_words import WordWeights
+from ssl_sbir.reports.charts import path_graph, signed_strip, two_curves
+from ssl_sbir.reports.images import picture
 from ssl_sbir.reports.render import render
 
-SIDE = 320
-HEAT_SIDE = 160
-# The figure's own units: two squares of 100 with a gap for the links.
-SQUARE, GAP = 100.0, 14.0
-LINKS = 3
-
-
-@dataclass(frozen=True)
-class Frame:
-    """One picture in the figure of a pair: as shown, and its heat map over it."""
-
-    image: Picture
-    heat: Picture | None
-    alt: str
-
-
-@dataclass(frozen=True)
-class Link:
-    """A matched pair of regions (x, y, width, height in the figure's units); an average pair weighs 1."""
-
-    number: int
-    sketch: tuple[float, float, float, float]
-    photo: tuple[float, float, float, float]
-    weight: float
-    words: str
+THUMB = 180
+Photo = Image.Image | None
 
 
 def explanation_page(
     query: ExplainedQuery,
     drawing: Image.Image,
-    photos: Sequence[Image.Image | None],
+    photos: Sequence[Photo],
     templates: Path | None = None,
+    *,
+    beaten: Sequence[Photo] = (),
 ) -> str:
     """The HTML of a query's page.
 
@@ -53,12 +36,18 @@ def explanation_page(
         drawing: the query as a picture.
         photos: one a result, None where the file can't be read; the page says so.
         templates: the user's own folder of templates.
+        beaten: one a contrast: the photo that lost.
     """
-    pairs = zip(query.results, photos, strict=True)
+    cards = [_card(result, drawing, photo) for result, photo in zip(query.results, photos, strict=True)]
+    lost = [_lost(one, drawing, photo) for one, photo in zip(query.contrasts, beaten, strict=True)]
+    methods = dict.fromkeys(seen.method for result in query.results for seen in result.explanation.maps)
     facts: dict[str, Any] = {
         "query": query,
         "drawing": picture(drawing, side=SIDE),
-        "cards": [_card(result, drawing, photo) for result, photo in pairs],
+        "cards": cards,
+        "lost": lost,
+        "winner": _thumb(photos[0]) if photos else None,
+        "methods": {name: (METHOD_NAMES[name], METHOD_MEANINGS[name]) for name in methods},
         "largest_error": _largest_error(query),
         "agreeing": _agreeing(query),
     }
@@ -76,62 +65,58 @@ def _agreeing(query: ExplainedQuery) -> int | None:
     return sum(known) if known else None
 
 
-def _card(result: Result, drawing: Image.Image, photo: Image.Image | None) -> dict[str, Any]:
+def _thumb(photo: Photo) -> Any:
+    return None if photo is None else picture(photo, side=THUMB)
+
+
+def _card(result: Result, drawing: Image.Image, photo: Photo) -> dict[str, Any]:
     known = result.explanation
     shown = photo or Image.new("RGB", drawing.size, "white")
-    maps = known.maps[0] if known.maps else None
+    ours = [(seen.method, seen.sketch) for seen in known.maps]
+    theirs = [(seen.method, seen.photo) for seen in known.maps]
     return {
         "result": result,
         "missing": photo is None,
-        "sketch": _frame(drawing, maps.sketch if maps else None, "The drawing"),
-        "photo": _frame(shown, maps.photo if maps else None, f"Result {result.rank}"),
-        "links": _links(known, drawing.size, shown.size),
+        "sketch": frame(drawing, ours, "The drawing"),
+        "photo": frame(shown, theirs, f"Result {result.rank}"),
+        "links": links(known, drawing.size, shown.size),
+        "tests": [_test(check) for check in known.checks],
+        "words": _words(known.words),
+        "ideas": _ideas(known.concepts),
+        "errors": _errors(known),
     }
 
 
-def _frame(image: Image.Image, values: Grid | None, what: str) -> Frame:
-    shown = picture(image, side=SIDE)
-    if values is None:
-        return Frame(shown, None, what)
-    scale = HEAT_SIDE / max(shown.width, shown.height)
-    size = (max(round(shown.width * scale), 1), max(round(shown.height * scale), 1))
-    return Frame(shown, picture(heat_map(np.clip(values, 0, 1), size)), f"{what}; {_strongest(values)}")
+def _errors(known: Explanation) -> list[tuple[str, float]]:
+    sides = [("drawing", "sketch_error"), ("photo", "photo_error")]
+    found = [(what, getattr(seen, name)) for seen in known.maps for what, name in sides]
+    return [(what, error) for what, error in found if error is not None]
 
 
-def _strongest(values: Grid) -> str:
-    array = np.asarray(values)
-    if array.max() <= 0:
-        return "the heat map is empty"
-    row, column = np.unravel_index(array.argmax(), array.shape)
-    return f"the heat map is strongest at the {place(int(row), int(column), *array.shape)}"
+def _test(check: Check) -> dict[str, Any]:
+    return {
+        "check": check,
+        "name": METHOD_NAMES[check.method],
+        "chart": two_curves(check.deletion, check.insertion),
+    }
 
 
-def _links(known: Explanation, sketch: tuple[int, int], photo: tuple[int, int]) -> list[Link]:
-    if known.regions is None or known.score <= 0:
+def _words(weights: WordWeights | None) -> list[dict[str, Any]]:
+    if weights is None:
         return []
-    ours, theirs = (_shape(values) for values in (known.regions.sketch, known.regions.photo))
-    return [
-        Link(
-            number,
-            _box(pair.sketch, ours, sketch, 0.0),
-            _box(pair.photo, theirs, photo, SQUARE + GAP),
-            pair.score * ours[0] * ours[1] * theirs[0] * theirs[1] / known.score,
-            f"{cell_name(*pair.sketch, *ours)} ↔ {cell_name(*pair.photo, *theirs)}",
-        )
-        for number, pair in enumerate(known.regions.strongest[:LINKS], 1)
-    ]
+    most = max((abs(one.shapley) for one in weights.words), default=0.0)
+    return [{"weight": one, "bar": signed_strip(one.shapley, most)} for one in weights.words]
 
 
-def _shape(values: Grid) -> tuple[int, int]:
-    return len(values), len(values[0])
+def _ideas(concepts: Concepts | None) -> dict[str, Any] | None:
+    if concepts is None:
+        return None
+    steps = concepts.path
+    nodes = [concepts.start, *(step.node for step in steps)]
+    relations = [(step.relation, step.forward) for step in steps]
+    told = concepts.words or " to ".join(nodes)
+    return {"facts": concepts, "graph": path_graph(nodes, relations, told) if steps else None}
 
 
-def _box(
-    cell: Cell, grid: tuple[int, int], size: tuple[int, int], left: float
-) -> tuple[float, float, float, float]:
-    scale = SQUARE / max(size)
-    width, height = size[0] * scale, size[1] * scale
-    step_x, step_y = width / grid[1], height / grid[0]
-    x = left + (SQUARE - width) / 2 + cell[1] * step_x
-    y = (SQUARE - height) / 2 + cell[0] * step_y
-    return round(x, 2), round(y, 2), round(step_x, 2), round(step_y, 2)
+def _lost(one: Contrast, drawing: Image.Image, photo: Photo) -> dict[str, Any]:
+    return {"contrast": one, "drawing": contrast_frame(drawing, one), "photo": _thumb(photo)}

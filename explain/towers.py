@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from ssl_sbir.data.manifest import Domain
@@ -25,6 +25,7 @@ class Tower:
         embedding: [b, d], less the domain's centre.
         features: [b, d, h, w], less the centre, whose spatial mean is `embedding`; None where there is none.
         lacks: why there is no feature map; empty where there is one.
+        strokes: [p, h, w], the strokes of a drawing that is known as strokes; None for pixels.
     """
 
     encoder: Encoder
@@ -34,11 +35,12 @@ class Tower:
     embedding: Float[Tensor, "b d"]
     features: Float[Tensor, "b d i j"] | None
     lacks: str
+    strokes: Bool[Tensor, "p h w"] | None = None
 
     def embed(self, image: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n d"]:
         """Embeddings of other images of this domain, less the centre."""
         with torch.inference_mode():
-            return self.encoder(image, _tags(image, self.domain)) - self.centre
+            return self.encoder(image, tags(image, self.domain)) - self.centre
 
 
 def tower(
@@ -50,7 +52,7 @@ def tower(
         ExplainError: the centre has another width than the embedding.
     """
     with torch.no_grad():
-        raw = encoder(image, _tags(image, domain))
+        raw = encoder(image, tags(image, domain))
         centre = _centre(centres, domain, raw)
         features, lacks = _features(encoder, image, domain, raw)
     centred = None if features is None else features - centre[:, None, None]
@@ -61,7 +63,7 @@ def _features(
     encoder: Encoder, image: Tensor, domain: Domain, embedding: Tensor
 ) -> tuple[Tensor | None, str]:
     try:
-        features = encoder.feature_map(image, _tags(image, domain))
+        features = encoder.feature_map(image, tags(image, domain))
     except (EncoderError, NotImplementedError) as error:
         return None, getattr(error, "message", "") or "the encoder has no feature map"
     if features.ndim != 4 or features.shape[1] != embedding.shape[1]:
@@ -71,7 +73,8 @@ def _features(
     return features, ""
 
 
-def _tags(image: Tensor, domain: Domain) -> Tensor:
+def tags(image: Float[Tensor, "b 3 h w"], domain: Domain) -> Int[Tensor, " b"]:
+    """One and the same domain for each image, [b]."""
     return torch.full((len(image),), int(domain), dtype=torch.int64, device=image.device)
 
 

@@ -2,13 +2,10 @@
 
 from collections.abc import Iterable, Sequence
 
-from ssl_sbir.explain.explanation import Explanation, Grid
+from ssl_sbir.explain.contrast import Contrast
+from ssl_sbir.explain.explanation import Explanation
+from ssl_sbir.explain.grids import Grid
 
-METHOD_NAMES = {
-    "gradcam": "heat maps by Grad-CAM on the similarity",
-    "occlusion": "heat maps by occlusion (what the similarity loses when a window is covered)",
-    "regions": "exact sum over pairs of regions",
-}
 _ROWS = ("upper", "", "lower")
 _COLUMNS = ("left", "", "right")
 
@@ -61,14 +58,36 @@ def verdict(explanations: Sequence[Explanation], average: float) -> str:
     return " ".join([lead, *_reasons(best)])
 
 
+def contrast_words(one: Contrast) -> str:
+    """Why the first photo of a contrast beat the other, in a sentence or two."""
+    shape = len(one.drawing), len(one.drawing[0])
+    if one.gap <= 0:
+        return "By the drawing alone it would have come first."
+    lead = f"It lost by {one.gap:.3f}, mainly at the {cell_name(*one.decisive, *shape)} of the drawing"
+    if one.against is not None:
+        lead += f"; it was ahead at the {cell_name(*one.against, *shape)}"
+    change = one.winner.rank_without
+    return (
+        f"{lead}. Without its strongest region (the {cell_name(*one.winner.strongest, *one.winner.shape)}) the "
+        f"first result would stand at place {change:,}."
+    )
+
+
 def _reasons(best: Explanation) -> Iterable[str]:
     if best.score <= 0:
         yield "A score of zero or less is no match: take the order below as chance."
-    elif best.regions is not None:
+    elif best.words is not None and best.words.words:
+        word = max(best.words.words, key=lambda it: it.shapley)
+        yield (
+            f"The drawing alone gives {best.words.drawing:.2f}, the text adds {best.words.text:+.2f}, most of "
+            f"it by “{word.text}” ({word.shapley:+.2f})."
+        )
+    if best.score > 0 and best.regions is not None:
         ours, share, area = main_place(best.regions.sketch)
         theirs, _, _ = main_place(best.regions.photo)
+        whole = "the drawing's part" if best.words else "the score"
         yield (
-            f"It rests mainly on the {ours} of the drawing ({share:.0%} of the score from {area:.0%} of the "
+            f"It rests mainly on the {ours} of the drawing ({share:.0%} of {whole} from {area:.0%} of the "
             f"area), met mostly by the {theirs} of the photo."
         )
 

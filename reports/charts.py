@@ -110,6 +110,76 @@ def scatter(points: Sequence[Point]) -> Markup:
     return _svg(f'class="scatter" viewBox="{-EDGE} {-EDGE} {WIDE + 2 * EDGE} {HIGH + 2 * EDGE}"', marks)
 
 
+def signed_strip(value: float, most: float) -> Markup:
+    """A bar to the right of the middle for what adds, to the left for what takes away; `most` fills half."""
+    share = 50 * min(abs(value) / most, 1.0) if most else 0.0
+    kind, x = ("adds", 50.0) if value >= 0 else ("takes", 50.0 - share)
+    bar = f'<rect class="{kind}" x="{x:.2f}%" y="4" width="{share:.2f}%" height="8" rx="1"/>'
+    middle = '<line class="middle" x1="50%" x2="50%" y1="0" y2="16"/>'
+    return _svg('class="strip signed" width="100%" height="16"', [bar, middle])
+
+
+def two_curves(falling: Sequence[float], rising: Sequence[float]) -> Markup:
+    """Two lines over the same steps on one scale, the first solid, the second dashed; words stand beside it."""
+    low, high = min(*falling, *rising), max(*falling, *rising)
+    span = (high - low) or 1.0
+
+    def points(values: Sequence[float]) -> str:
+        last = max(len(values) - 1, 1)
+        return " ".join(
+            f"{n / last * 100:.1f},{44 - (v - low) / span * 40:.1f}" for n, v in enumerate(values)
+        )
+
+    lines = [
+        f'<polyline class="{kind}" points="{points(values)}"/>'
+        for kind, values in (("falling", falling), ("rising", rising))
+    ]
+    return _svg('class="curves" viewBox="0 0 100 48" preserveAspectRatio="none"', lines)
+
+
+def path_graph(nodes: Sequence[str], relations: Sequence[tuple[str, bool]], told: str) -> Markup:
+    """Named boxes from top to bottom, joined by arrows that carry a relation's name.
+
+    Args:
+        nodes: n names.
+        relations: n − 1 names, each with whether its arrow points down.
+        told: the same in words, for who can't see it.
+    """
+    wide, box, gap = 230, 26, 34
+    parts = []
+    for n, node in enumerate(nodes):
+        y = n * (box + gap) + 1
+        kind = "end" if n in (0, len(nodes) - 1) else "between"
+        parts.append(f'<rect class="{kind}" x="1" y="{y}" width="{wide - 2}" height="{box}" rx="8"/>')
+        parts.append(
+            Markup('<text x="{}" y="{}" text-anchor="middle">{}</text>').format(
+                wide / 2, y + 17, _cut(node, 30)
+            )
+        )
+    for n, (relation, down) in enumerate(relations):
+        top = n * (box + gap) + box + 1
+        parts.append(_arrow(wide / 2 - 50, top, top + gap, down))
+        parts.append(
+            Markup('<text class="relation" x="{}" y="{}">{}</text>').format(
+                wide / 2 - 38, top + gap / 2 + 4, _cut(relation, 24)
+            )
+        )
+    high = len(nodes) * (box + gap) - gap + 2
+    size = f'class="path-graph" width="{wide}" height="{high}" viewBox="0 0 {wide} {high}"'
+    label = Markup('<svg role="img" aria-label="{}" focusable="false" ').format(told)
+    return label + Markup(f"{size}>") + Markup("").join(parts) + Markup("</svg>")
+
+
+def _arrow(x: float, top: float, bottom: float, down: bool) -> Markup:
+    tip, back = (bottom - 2, -6) if down else (top + 2, 6)
+    head = f"M{x - 4:.0f} {tip + back:.0f}L{x:.0f} {tip:.0f}L{x + 4:.0f} {tip + back:.0f}"
+    return Markup(f'<path class="arrow" d="M{x:.0f} {top + 2:.0f}V{bottom - 2:.0f}{head}"/>')
+
+
+def _cut(text: str, length: int) -> str:
+    return text if len(text) <= length else f"{text[: length - 1]}…"
+
+
 def _cell(value: float, row: int, column: int, one: str, other: str) -> Markup:
     kind = "same" if row == column else "other"
     told = Markup("<title>{} → {}: {:.0%}</title>").format(one, other, value)

@@ -11,6 +11,8 @@ from PIL import Image
 
 Kind = Literal["png", "webp", "jpeg"]
 QUALITY = 82
+# Okabe and Ito's, told apart by everybody.
+BLUE, ORANGE = (0, 114, 178), (213, 94, 0)
 
 # viridis at nine even steps, as in matplotlib: lightness rises throughout, so colour blindness does no harm.
 _VIRIDIS = np.array(
@@ -97,3 +99,12 @@ def heat_map(values: Sequence[Sequence[float]] | np.ndarray, size: tuple[int, in
     smooth = np.clip(np.asarray(small.resize(size, Image.Resampling.BICUBIC)), 0, 1)
     alpha = (smooth**0.8 * 235 + 0.5).astype(np.uint8)
     return Image.fromarray(np.concatenate([colours(smooth), alpha[..., None]], -1))
+
+
+def contrast_map(values: Sequence[Sequence[float]] | np.ndarray, size: tuple[int, int]) -> Image.Image:
+    """An RGBA overlay of a signed map [h, w], −1..1, smooth at `size`: blue above zero, orange below."""
+    small = Image.fromarray(np.asarray(values, np.float32))
+    smooth = np.clip(np.asarray(small.resize(size, Image.Resampling.BICUBIC)), -1, 1)
+    paint = np.where((smooth >= 0)[..., None], np.array(BLUE), np.array(ORANGE)).astype(np.uint8)
+    alpha = (np.abs(smooth) ** 0.8 * 215 + 0.5).astype(np.uint8)
+    return Image.fromarray(np.concatenate([paint, alpha[..., None]], -1))

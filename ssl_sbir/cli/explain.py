@@ -1,16 +1,31 @@
 """`explain`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ssl_sbir.cli._app import app, emit, out, say
+from ssl_sbir.errors import ExplainError
+
+if TYPE_CHECKING:
+    from ssl_sbir.explain.index import Index
+    from ssl_sbir.explain.query import QueryReport
 
 Run = Annotated[str, typer.Argument(help="A run folder, or the name of an encoder (ssl-sbir encoders).")]
 Data = Annotated[str, typer.Option(help="What to search, such as folder:pets/ (ssl-sbir data list).")]
 Query = Annotated[
-    str, typer.Option(help="The drawing: an image file, or a sketch of the data by key or row.")
+    list[str] | None,
+    typer.Option(
+        help="The drawing: an image file, or a sketch of the data by key or row; several make an index."
+    ),
+]
+Text = Annotated[str, typer.Option(help="A sentence beside the drawing, for encoders that read text.")]
+FromEvaluation = Annotated[
+    int | None,
+    typer.Option(
+        "--from-evaluation", min=1, help="Explain so many of the worst, the best and random queries."
+    ),
 ]
 Top = Annotated[int, typer.Option(min=1, max=50, help="How many results to explain.")]
 SplitName = Annotated[
@@ -19,8 +34,16 @@ SplitName = Annotated[
 Gallery = Annotated[str | None, typer.Option(help="unseen or all; unseen where there is a split.")]
 Methods = Annotated[
     str | None,
-    typer.Option(help="Of gradcam, regions, occlusion, separated by commas; gradcam,regions by default."),
+    typer.Option(help="Of gradcam, regions, occlusion, strokes, integrated, attention, separated by commas."),
 ]
+Expected = Annotated[
+    str | None, typer.Option(help="Key of a photo that should have come first: why didn't it?")
+]
+SemanticsSpec = Annotated[
+    str | None, typer.Option("--semantics", help="Graph for paths between ideas, such as conceptnet:FILE.")
+]
+Draws = Annotated[int, typer.Option(min=0, help="Random maps each heat map is tested against; 0: no tests.")]
+NoIdeas = Annotated[bool, typer.Option("--no-ideas", help="Don't name ideas near drawing and photos.")]
 Templates = Annotated[Path | None, typer.Option(help="Folder of your own page templates.")]
 Device = Annotated[str, typer.Option(help="cpu, cuda or mps.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print all facts as one JSON object.")]
@@ -30,37 +53,60 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print all facts as one JSO
 def explain(
     run: Run,
     data: Data,
-    query: Query,
+    query: Query = None,
+    text: Text = "",
+    from_evaluation: FromEvaluation = None,
     top: Top = 5,
     split: SplitName = None,
     gallery: Gallery = None,
     methods: Methods = None,
+    expected: Expected = None,
+    semantics: SemanticsSpec = None,
+    draws: Draws = 3,
+    no_ideas: NoIdeas = False,
     out_file: Annotated[
-        Path | None, typer.Option("--out", help="Page to write; RUN/explain/QUERY.html.")
+        Path | None,
+        typer.Option("--out", help="Page to write, or folder for several queries; RUN/explain/QUERY.html."),
     ] = None,
     templates: Templates = None,
     device: Device = "cpu",
     as_json: AsJson = False,
 ) -> None:
-    """Show why photos came back for a drawing: one page with heat maps and matched regions."""
-    from ssl_sbir.data.readers import open_data
-    from ssl_sbir.explain.query import explain_query, safe_name
-    from ssl_sbir.explain.subject import subject
+    """Show why photos came back for a drawing: heat maps, matched regions, ideas, and how far to trust them."""
+    from ssl_sbir.explain.request import Request, answer
+
+    if not query and from_evaluation is None:
+        raise ExplainError("no query", "Give --query FILE-OR-KEY, or --from-evaluation 5.")
+    names = tuple(name.strip() for name in methods.split(",")) if methods else None
+    found = answer(
+        Request(
+            run,
+            data,
+            tuple(query or ()),
+            text,
+            from_evaluation,
+            top,
+            split,
+            gallery,
+            names,
+            expected,
+            semantics,
+            draws,
+            not no_ideas,
+            out_file,
+            templates,
+            device,
+        )
+    )
+    if isinstance(found, tuple):
+        _one(*found, as_json)
+    else:
+        _many(found, as_json)
+
+
+def _one(report: "QueryReport", place: Path, as_json: bool) -> None:
     from ssl_sbir.reports.render import plain
 
-    manifest = open_data(data)
-    seen_by = subject(run, manifest, split)
-    report = explain_query(
-        seen_by.encoder,
-        manifest,
-        query,
-        classes=seen_by.classes(gallery),
-        top=top,
-        methods=[name.strip() for name in methods.split(",")] if methods else None,
-        device=device,
-        settings=seen_by.settings(gallery),
-    )
-    place = report.save(out_file or seen_by.pages / f"{safe_name(report.facts.query)}.html", templates)
     for warning in report.facts.warnings:
         say(warning)
     if as_json:
@@ -69,4 +115,25 @@ def explain(
     for result in report.facts.results:
         out.print(f"{result.rank:>3}  {result.explanation.score:.3f}  {result.id}", markup=False)
     out.print(report.facts.verdict, markup=False)
+    if report.facts.trust:
+        out.print(report.facts.trust.verdict, markup=False)
     out.print(str(place), markup=False)
+
+
+def _many(index: "Index", as_json: bool) -> None:
+    from ssl_sbir.reports.render import plain
+
+    for query, reason in index.failures:
+        say(f"{query}: {reason}")
+    if as_json:
+        emit({"page": str(index.page), **_without_page(plain(index))})
+        return
+    for entry in index.entries:
+        kind = f"{entry.kind:>7}  " if entry.kind else ""
+        score = "–" if entry.score is None else f"{entry.score:.3f}"
+        out.print(f"{kind}{score:>6}  {entry.query}  →  {entry.href}", markup=False)
+    out.print(str(index.page), markup=False)
+
+
+def _without_page(facts: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in facts.items() if name != "page"}

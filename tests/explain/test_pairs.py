@@ -3,24 +3,15 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+from encoders_for_tests import Convolution
 from torch import nn
 
 from ssl_sbir.data.manifest import Domain
-from ssl_sbir.encoders import Encoder, Preprocess, Projected
+from ssl_sbir.encoders import Projected
 from ssl_sbir.errors import ExplainError
 from ssl_sbir.explain import explain_pairs
 from ssl_sbir.explain.gradcam import gradcam
 from ssl_sbir.explain.occlusion import windows
-
-
-class Convolution(Encoder):
-    def __init__(self, width=8):
-        super().__init__({"kind": "convolution"}, Preprocess(32), width)
-        self.layers = nn.Sequential(nn.Conv2d(3, width, 5, 4), nn.BatchNorm2d(width), nn.ReLU())
-
-    def feature_map(self, image, domain):
-        del domain
-        return self.layers(self.normalised(image))
 
 
 def strongest(grid):

@@ -1,0 +1,224 @@
+"""Which ideas drawing and photo stand near, and how the two ideas hang together in a graph of common sense.
+
+A vocabulary is named vectors in the embedding's space: the seen classes' mean embeddings, or texts through an
+encoder that shares its space with images. The photo's own label is never looked at.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ssl_sbir.data.loading import prepare
+from ssl_sbir.data.manifest import Domain, Manifest
+from ssl_sbir.encoders.encoder import Encoder
+from ssl_sbir.errors import SslSbirError
+from ssl_sbir.explain.towers import Centres
+from ssl_sbir.retrieval.embeddings import embed
+
+PER_CLASS = 6
+NEAREST = 3
+# A path of more steps, or whose weakest relation weighs less, says little.
+LONG, LIGHT = 4, 0.5
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """Names and where each stands among drawings and among photos.
+
+    Attributes:
+        names: n concepts.
+        sketch: [n, d], in the space of the drawings' embeddings.
+        photo: [n, d], in that of the photos'.
+        source: where the vectors come from, in words.
+    """
+
+    names: tuple[str, ...]
+    sketch: Float[Tensor, "n d"]
+    photo: Float[Tensor, "n d"]
+    source: str
+
+
+@dataclass(frozen=True)
+class Near:
+    """A concept and how near it is: the cosine, and how many standard deviations above the vocabulary's mean."""
+
+    name: str
+    score: float
+    above: float
+
+
+@dataclass(frozen=True)
+class Step:
+    """One relation of a path: `relation` leads from the node before to `node`, or back where not `forward`."""
+
+    relation: str
+    node: str
+    forward: bool
+    weight: float | None
+
+
+@dataclass(frozen=True)
+class Concepts:
+    """The ideas near one pair.
+
+    Attributes:
+        drawing: the vocabulary's concepts nearest to the drawing, nearest first.
+        photo: those nearest to the photo.
+        start: where the path starts: the drawing's nearest concept.
+        path: from there to the photo's nearest concept; empty where they are the same or there is none.
+        words: the path in words.
+        notes: what is missing or weak.
+    """
+
+    drawing: tuple[Near, ...]
+    photo: tuple[Near, ...]
+    start: str
+    path: tuple[Step, ...]
+    words: str
+    notes: tuple[str, ...]
+
+
+def prototypes(
+    encoder: Encoder,
+    manifest: Manifest,
+    classes: Sequence[str],
+    *,
+    centres: Centres | None = None,
+    device: str = "cpu",
+    per_class: int = PER_CLASS,
+) -> Vocabulary | None:
+    """The mean unit embedding of some images of each class, one for each domain; None where no class has both.
+
+    Give only classes that are not searched: then no label of a result takes part.
+
+    Args:
+        manifest: holds the images.
+        classes: names of the concepts.
+        per_class: so many images of a class and domain at most, evenly spread.
+    """
+    pack = prepare(manifest, encoder.preprocess.size, fit=encoder.preprocess.fit)
+    chosen = [
+        _sample(manifest.rows(domain, [name]), pack.ok, per_class) for domain in Domain for name in classes
+    ]
+    full = [n for n in range(len(classes)) if len(chosen[n]) and len(chosen[len(classes) + n])]
+    if len(full) < 2:
+        return None
+    sides = []
+    for domain in Domain:
+        rows = [chosen[int(domain) * len(classes) + n] for n in full]
+        found = embed(encoder, pack, manifest, np.concatenate(rows), device=device)
+        if centres and domain in centres:
+            found = found - centres[domain].to(found)
+        unit = torch.nn.functional.normalize(found, dim=1)
+        sides.append(torch.stack([part.mean(0) for part in unit.split([len(it) for it in rows])]))
+    names = tuple(classes[n] for n in full)
+    source = (
+        f"means of up to {per_class} drawings and {per_class} photos of each of {len(names)} seen classes"
+    )
+    return Vocabulary(names, sides[0], sides[1], source)
+
+
+def text_vocabulary(
+    names: Sequence[str], encode: Callable[[Sequence[str]], Tensor], source: str
+) -> Vocabulary:
+    """Names through a text encoder whose space is that of the images.
+
+    Args:
+        names: the concepts.
+        encode: texts to vectors [n, d].
+        source: its name.
+    """
+    vectors = encode([name.replace("_", " ") for name in names])
+    return Vocabulary(tuple(names), vectors, vectors, source)
+
+
+def nearest(
+    embedding: Float[Tensor, " d"], names: Sequence[str], vectors: Float[Tensor, "n d"], count: int = NEAREST
+) -> tuple[Near, ...]:
+    """The concepts whose vectors point most alike, nearest first."""
+    scores = torch.cosine_similarity(embedding.to(vectors)[None], vectors)
+    spread = scores.std().clamp(min=1e-9) if len(scores) > 1 else scores.new_ones(())
+    above = (scores - scores.mean()) / spread
+    order = scores.argsort(descending=True, stable=True)[:count].tolist()
+    return tuple(Near(names[n], scores[n].item(), above[n].item()) for n in order)
+
+
+def concepts_of(
+    sketch: Float[Tensor, " d"],
+    photos: Float[Tensor, "k d"],
+    vocabulary: Vocabulary,
+    semantics: Any = None,
+) -> list[Concepts]:
+    """The ideas near a drawing and each of k photos, and the paths between them.
+
+    Args:
+        sketch: embedding of the drawing, centred if the score is.
+        photos: embeddings of the photos, likewise.
+        vocabulary: what ideas there are.
+        semantics: has `path(a, b)`; None for no path.
+    """
+    ours = nearest(sketch, vocabulary.names, vocabulary.sketch)
+    return [
+        _concepts(ours, nearest(photo, vocabulary.names, vocabulary.photo), semantics) for photo in photos
+    ]
+
+
+def _concepts(ours: tuple[Near, ...], theirs: tuple[Near, ...], semantics: Any) -> Concepts:
+    one, other = ours[0].name, theirs[0].name
+    vague = [
+        f"The {what} is not clearly nearer to one idea than to others."
+        for what, near in (("drawing", ours), ("photo", theirs))
+        if near[0].above < 2
+    ]
+    if one == other:
+        words = f"Both stand nearest to “{_said(one)}”."
+        return Concepts(ours, theirs, one, (), words, tuple(vague))
+    if semantics is None:
+        return Concepts(ours, theirs, one, (), "", tuple(vague))
+    try:
+        found = semantics.path(one, other)
+    except SslSbirError as error:
+        return Concepts(ours, theirs, one, (), "", (*vague, error.message))
+    if found is None:
+        missing = f"The graph knows no path between “{_said(one)}” and “{_said(other)}”."
+        return Concepts(ours, theirs, one, (), "", (*vague, missing))
+    steps = _steps(found)
+    return Concepts(ours, theirs, _said(found.nodes[0]), steps, found.in_words(), (*vague, *_weak(steps)))
+
+
+def _steps(path: Any) -> tuple[Step, ...]:
+    weights = path.weights if path.weights is not None and len(path.weights) else [None] * len(path.relations)
+    return tuple(
+        Step(relation, _said(node), _forward(direction), None if weight is None else float(weight))
+        for relation, node, direction, weight in zip(
+            path.relations, path.nodes[1:], path.directions, weights, strict=True
+        )
+    )
+
+
+def _forward(direction: Any) -> bool:
+    return direction > 0 if isinstance(direction, int | float) else str(direction) not in ("←", "<-", "back")
+
+
+def _weak(steps: tuple[Step, ...]) -> list[str]:
+    known = [step.weight for step in steps if step.weight is not None]
+    notes = []
+    if len(steps) > LONG:
+        notes.append(f"The path is weak: {len(steps)} steps lie between the two ideas.")
+    if known and min(known) < LIGHT:
+        notes.append(f"The path is weak: its lightest relation weighs {min(known):.2g}.")
+    return notes
+
+
+def _said(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def _sample(rows: np.ndarray, ok: np.ndarray, count: int) -> np.ndarray:
+    whole = rows[ok[rows]]
+    return whole[np.linspace(0, len(whole) - 1, min(count, len(whole))).round().astype(int)]

@@ -1,0 +1,219 @@
+"""Whether a heat map points at what the score really rests on: cover its best places, or show only those.
+
+Deletion covers the places of an image from the map's strongest to its weakest and watches the similarity
+fall; insertion uncovers them in the same order and watches it rise (Petsiuk et al., BMVC 2018). A map is
+worth something if it does better than random maps of the same coarseness and than a map of edges, which
+knows the image and nothing of the encoder.
+"""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from ssl_sbir.data.manifest import Domain
+from ssl_sbir.explain.occlusion import BATCH, COVER
+from ssl_sbir.explain.towers import Tower
+
+CELLS = 12
+STEPS = 8
+
+
+@dataclass(frozen=True)
+class Curves:
+    """Similarities while an image is covered or uncovered, step by step.
+
+    Attributes:
+        deletion: [n, steps + 1, k], from the whole image to the covered one; n orders, k other images.
+        insertion: the same from the covered image to the whole one.
+    """
+
+    deletion: Float[Tensor, "n t k"]
+    insertion: Float[Tensor, "n t k"]
+
+    @property
+    def areas(self) -> Float[Tensor, "n k"]:
+        """Mean height of the insertion curve less that of the deletion curve: higher is more faithful."""
+        return _area(self.insertion) - _area(self.deletion)
+
+    def own(self) -> "Curves":
+        """The n-th order with the n-th other image only, k = 1."""
+        place = torch.arange(len(self.deletion), device=self.deletion.device)
+        return Curves(self.deletion[place, :, place, None], self.insertion[place, :, place, None])
+
+
+def curves(
+    side: Tower,
+    rows: Int[Tensor, " n"],
+    maps: Float[Tensor, "n h w"],
+    others: Float[Tensor, "k d"],
+    *,
+    steps: int = STEPS,
+    cells: int = CELLS,
+) -> Curves:
+    """Deletion and insertion curves of n maps, all images in batches.
+
+    Args:
+        side: the images and how they are embedded.
+        rows: which image each map belongs to.
+        maps: signed or not, of any size; only the order of their places counts.
+        others: embeddings of the other side.
+        steps: how many times something is covered.
+        cells: places along each side of an image; maps are brought to this size.
+    """
+    hidden = _hidden(_ranks(maps, cells), steps)
+    masks = F.interpolate(hidden.flatten(0, 1)[:, None].float(), side.image.shape[2:]) > 0.5
+    which = rows.repeat_interleave(steps + 1)
+    deleted = _similarities(side, which, masks, others).unflatten(0, (len(maps), steps + 1))
+    inserted = _similarities(side, which, ~masks, others).unflatten(0, (len(maps), steps + 1))
+    return Curves(deleted, inserted)
+
+
+def random_maps(count: int, shape: tuple[int, int], seed: int = 0) -> Float[Tensor, "count h w"]:
+    """Maps of chance: uniform noise of the given coarseness."""
+    return torch.rand(count, *shape, generator=torch.Generator().manual_seed(seed))
+
+
+def edge_maps(image: Float[Tensor, "b 3 h w"], cells: int = CELLS) -> Float[Tensor, "b c e"]:
+    """How much each place changes from pixel to pixel, with no knowledge of the encoder."""
+    grey = image.mean(1, keepdim=True)
+    down = F.pad((grey[:, :, 1:] - grey[:, :, :-1]).abs(), (0, 0, 0, 1))
+    right = F.pad((grey[..., 1:] - grey[..., :-1]).abs(), (0, 1))
+    return F.adaptive_avg_pool2d(down + right, cells)[:, 0]
+
+
+def _similarities(
+    side: Tower, which: Int[Tensor, " m"], masks: Bool[Tensor, "m 1 h w"], others: Tensor
+) -> Float[Tensor, "m k"]:
+    paint = side.image.new_tensor(COVER[side.domain])
+    found = [
+        torch.cosine_similarity(
+            side.embed(torch.where(mask, paint, side.image[row]))[:, None], others[None], dim=-1
+        )
+        for row, mask in zip(which.split(BATCH), masks.split(BATCH), strict=True)
+    ]
+    return torch.cat(found)
+
+
+def _ranks(maps: Float[Tensor, "n h w"], cells: int) -> Int[Tensor, "n c"]:
+    """The place of each cell in its map's order, 0 for the strongest; chance decides between equals."""
+    values = resized(maps, cells).flatten(1)
+    chance = torch.rand(values.shape[1], generator=torch.Generator().manual_seed(0)).argsort()
+    order = chance.to(maps.device)[values[:, chance].argsort(dim=1, descending=True, stable=True)]
+    return order.argsort(dim=1)
+
+
+def resized(maps: Float[Tensor, "n h w"], cells: int) -> Float[Tensor, "n {cells} {cells}"]:
+    """Maps of another size: averaged where they get smaller, interpolated where they get larger."""
+    if maps.shape[1] >= cells and maps.shape[2] >= cells:
+        return F.adaptive_avg_pool2d(maps[:, None], cells)[:, 0]
+    return F.interpolate(maps[:, None], (cells, cells), mode="bilinear", align_corners=False)[:, 0]
+
+
+def _hidden(ranks: Int[Tensor, "n c"], steps: int) -> Bool[Tensor, "n t side side"]:
+    """Which cells are covered after each step, from none to all."""
+    count = (torch.arange(steps + 1, device=ranks.device) * ranks.shape[1] / steps).round()
+    side = round(ranks.shape[1] ** 0.5)
+    return (ranks[:, None] < count[None, :, None]).unflatten(2, (side, side))
+
+
+def _area(heights: Float[Tensor, "n t k"]) -> Float[Tensor, "n k"]:
+    return torch.trapezoid(heights, dim=1) / (heights.shape[1] - 1)
+
+
+@dataclass(frozen=True)
+class Check:
+    """One map of one side, tested: its curves and what random maps and an edge map reach.
+
+    Attributes:
+        method: the map's.
+        side: `drawing` or `photo`.
+        deletion: similarity while the strongest places are covered, from the whole image on.
+        insertion: similarity while they are uncovered, from the covered image on.
+        area: mean of insertion less mean of deletion; higher is better.
+        random: the same for random maps of the same coarseness, their mean.
+        edges: the same for a map of edge density.
+    """
+
+    method: str
+    side: str
+    deletion: tuple[float, ...]
+    insertion: tuple[float, ...]
+    area: float
+    random: float
+    edges: float
+
+    @property
+    def beats_random(self) -> bool:
+        """Whether the map is better than the random maps' mean."""
+        return self.area > self.random
+
+    @property
+    def beats_edges(self) -> bool:
+        """Whether the map is better than the edge map."""
+        return self.area > self.edges
+
+
+class Baselines:
+    """What maps without knowledge of the encoder reach on one side of some pairs; computed when asked.
+
+    A drawing's are embedded once for all photos.
+
+    Args:
+        side: one drawing, or k photos.
+        others: embeddings of k photos, or of the drawing.
+        draws: random maps an image.
+    """
+
+    def __init__(self, side: Tower, others: Float[Tensor, "k d"], draws: int) -> None:
+        self.side, self.others, self.draws = side, others, draws
+        self._edges: Tensor | None = None
+        self._random: dict[tuple[int, int], Tensor] = {}
+
+    def edges(self) -> Float[Tensor, " k"]:
+        """Area of the edge map, one a pair."""
+        if self._edges is None:
+            rows = torch.arange(len(self.side.image), device=self.side.image.device)
+            found = curves(self.side, rows, edge_maps(self.side.image), self.others).areas
+            self._edges = found.flatten()
+        return self._edges
+
+    def random(self, shape: tuple[int, int]) -> Float[Tensor, " k"]:
+        """Mean area of random maps of that coarseness, one a pair."""
+        shape = (min(shape[0], CELLS), min(shape[1], CELLS))
+        if shape not in self._random:
+            count = len(self.side.image)
+            rows = torch.arange(count, device=self.side.image.device).repeat(self.draws)
+            maps = random_maps(count * self.draws, shape).to(self.side.image)
+            areas = curves(self.side, rows, maps, self.others).areas
+            self._random[shape] = areas.unflatten(0, (self.draws, count)).mean(0).flatten()
+        return self._random[shape]
+
+
+def checks(
+    method: str, side: Tower, maps: Float[Tensor, "k h w"], others: Tensor, baselines: Baselines
+) -> list[Check]:
+    """The test of one method's maps on one side, one a pair.
+
+    Args:
+        side: one drawing, or k photos.
+        maps: one a pair.
+        others: [k, d] or [1, d], embeddings of the other side.
+        baselines: of the same side.
+    """
+    count = len(maps)
+    rows = torch.arange(count, device=maps.device) % len(side.image)
+    found = curves(side, rows, maps, others)
+    found = found.own() if len(others) > 1 else found
+    random = baselines.random((maps.shape[1], maps.shape[2])).tolist()
+    name = "drawing" if side.domain == Domain.SKETCH else "photo"
+    columns = (
+        found.deletion[..., 0].tolist(),
+        found.insertion[..., 0].tolist(),
+        found.areas[:, 0].tolist(),
+        random,
+        baselines.edges().tolist(),
+    )
+    return [Check(method, name, tuple(d), tuple(i), a, r, e) for d, i, a, r, e in zip(*columns, strict=True)]

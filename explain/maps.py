@@ -1,0 +1,125 @@
+"""The heat maps of every method, for both sides of some pairs, signed and in the method's own unit."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from jaxtyping import Float
+from torch import Tensor
+
+from ssl_sbir.data.manifest import Domain
+from ssl_sbir.errors import ExplainError
+from ssl_sbir.explain.gradcam import gradcam
+from ssl_sbir.explain.gradients import integrated
+from ssl_sbir.explain.occlusion import photo_drops, sketch_drops
+from ssl_sbir.explain.regions import region_contributions
+from ssl_sbir.explain.rollout import has_attention, rollout
+from ssl_sbir.explain.strokes import ink_pieces, painted, stroke_drops
+from ssl_sbir.explain.towers import Tower
+
+
+@dataclass(frozen=True)
+class SideMaps:
+    """One method's maps of k pairs; a side that the method doesn't speak of is None.
+
+    Attributes:
+        sketch: [k, h, w] of the drawing toward each photo.
+        photo: [k, h, w] of each photo toward the drawing.
+        sketch_error: [k], what the drawing's map lacks of the sum it should have, where that is known.
+        photo_error: the same for the photo.
+    """
+
+    sketch: Float[Tensor, "k a b"] | None
+    photo: Float[Tensor, "k c e"] | None
+    sketch_error: Float[Tensor, " k"] | None = None
+    photo_error: Float[Tensor, " k"] | None = None
+
+
+def _gradcam(sketch: Tower, photos: Tower) -> SideMaps:
+    ours, theirs = features(sketch, photos)
+    count = len(theirs)
+    toward_photos = gradcam(ours.expand(count, -1, -1, -1), photos.embedding)
+    return SideMaps(toward_photos, gradcam(theirs, sketch.embedding.expand(count, -1)))
+
+
+def _regions(sketch: Tower, photos: Tower) -> SideMaps:
+    ours, theirs = features(sketch, photos)
+    shares = region_contributions(ours[0], theirs).float()
+    return SideMaps(
+        shares.sum(2).unflatten(1, ours.shape[2:]),
+        shares.sum(1).unflatten(1, theirs.shape[2:]),
+    )
+
+
+def _occlusion(sketch: Tower, photos: Tower) -> SideMaps:
+    return SideMaps(sketch_drops(sketch, photos), photo_drops(sketch, photos))
+
+
+def _integrated(sketch: Tower, photos: Tower) -> SideMaps:
+    count = len(photos.image)
+    ours, our_error = integrated(sketch, sketch.image.expand(count, -1, -1, -1), photos.embedding)
+    theirs, their_error = integrated(photos, photos.image, sketch.embedding.expand(count, -1))
+    return SideMaps(ours, theirs, our_error, their_error)
+
+
+def _strokes(sketch: Tower, photos: Tower) -> SideMaps:
+    pieces = ink_pieces(sketch.image[0]) if sketch.strokes is None else sketch.strokes
+    return SideMaps(painted(stroke_drops(sketch, photos.embedding, pieces), pieces), None)
+
+
+def _attention(sketch: Tower, photos: Tower) -> SideMaps:
+    ours = rollout(sketch.encoder, sketch.image, Domain.SKETCH).expand(len(photos.image), -1, -1)
+    return SideMaps(ours, rollout(photos.encoder, photos.image, Domain.PHOTO))
+
+
+def features(sketch: Tower, photos: Tower) -> tuple[Float[Tensor, "1 d a b"], Float[Tensor, "k d c e"]]:
+    """The feature maps of both sides.
+
+    Raises:
+        ExplainError: the encoder has none that average to its embeddings.
+    """
+    if sketch.features is None or photos.features is None:
+        raise ExplainError(sketch.lacks or photos.lacks, f"Methods that remain: {', '.join(ANY_ENCODER)}.")
+    return sketch.features, photos.features
+
+
+MAPS: Mapping[str, Callable[[Tower, Tower], SideMaps]] = {
+    "gradcam": _gradcam,
+    "regions": _regions,
+    "occlusion": _occlusion,
+    "strokes": _strokes,
+    "integrated": _integrated,
+    "attention": _attention,
+}
+NEED_FEATURES = ("gradcam", "regions")
+ANY_ENCODER = ("occlusion", "strokes", "integrated")
+DEFAULT = ("gradcam", "regions")
+FALLBACK = ("occlusion",)
+
+
+def chosen(
+    asked: tuple[str, ...] | None, sketch: Tower, photos: Tower
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The methods to compute and what to say about them.
+
+    Args:
+        asked: names of methods, None for the default ones that this encoder allows.
+
+    Raises:
+        ExplainError: an unknown method, or one that this encoder can't give.
+    """
+    lacks = sketch.lacks or photos.lacks
+    if asked is None:
+        missing = (
+            f"{lacks[:1].upper()}{lacks[1:]}: no Grad-CAM and no region pairs; "
+            "the heat maps are by occlusion."
+        )
+        return (FALLBACK, (missing,)) if lacks else (DEFAULT, ())
+    for method in asked:
+        if method not in MAPS:
+            raise ExplainError(f"unknown method {method!r}", f"Choose from {', '.join(MAPS)}.")
+    remaining = f"The methods that remain are {', '.join(ANY_ENCODER)}."
+    if refused := [method for method in asked if lacks and method in NEED_FEATURES]:
+        raise ExplainError(f"{', '.join(refused)}: {lacks}", remaining)
+    if "attention" in asked and not has_attention(sketch.encoder):
+        raise ExplainError("attention: this encoder is no vision transformer", remaining)
+    return asked, ()

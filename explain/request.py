@@ -1,0 +1,125 @@
+"""One call of `ssl-sbir explain`: what was asked, and the page or pages that answer it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ssl_sbir.data.manifest import Manifest
+from ssl_sbir.data.readers import open_data
+from ssl_sbir.errors import ExplainError
+from ssl_sbir.explain.concepts import prototypes
+from ssl_sbir.explain.evaluated import Ask, asks_from
+from ssl_sbir.explain.explainer import Explainer
+from ssl_sbir.explain.index import Index, explain_many
+from ssl_sbir.explain.query import QueryReport, report_of, safe_name
+from ssl_sbir.explain.subject import Subject, subject
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to explain.
+
+    Attributes:
+        run: a run folder, or the name of an encoder.
+        data: data spec.
+        queries: image files, or sketches of the data by key or row number.
+        text: a sentence beside every drawing.
+        from_evaluation: so many of the worst, best and random queries of the run's evaluation too.
+        top: how many results to explain.
+        split: a published split or JSON file instead of the run's own.
+        gallery: `unseen`, `all`, or None.
+        methods: as in `explain_pairs`.
+        expected: key of a photo that should have come first.
+        semantics: a source of paths between ideas, as `load_semantics` takes it.
+        draws: random maps a check.
+        ideas: whether to name ideas near drawing and photos.
+        out: the page, or the folder of several pages.
+        templates: the user's own folder of templates.
+        device: where to compute.
+    """
+
+    run: str
+    data: str
+    queries: tuple[str, ...] = ()
+    text: str = ""
+    from_evaluation: int | None = None
+    top: int = 5
+    split: str | None = None
+    gallery: str | None = None
+    methods: tuple[str, ...] | None = None
+    expected: str | None = None
+    semantics: str | None = None
+    draws: int = 3
+    ideas: bool = True
+    out: Path | None = None
+    templates: Path | None = None
+    device: str = "cpu"
+
+
+def answer(request: Request) -> tuple[QueryReport, Path] | Index:
+    """The report and its page; for several queries an index over their pages.
+
+    Raises:
+        SslSbirError: run, data, split, query or method are wrong.
+    """
+    manifest = open_data(request.data)
+    seen_by = subject(request.run, manifest, request.split)
+    asks = [Ask(query) for query in request.queries]
+    if request.from_evaluation is not None:
+        chosen = request.split or (seen_by.split.name if seen_by.split else None)
+        evaluations = seen_by.pages.parent / "evaluate"
+        asks += asks_from(evaluations, manifest, request.from_evaluation, chosen)
+    explainer = _explainer(request, seen_by, manifest)
+    settings = {**seen_by.settings(request.gallery), **_ideas(request)}
+    if len(asks) > 1:
+        if request.expected:
+            raise ExplainError(f"--expected with {len(asks)} queries", "It speaks of one query: give one.")
+        folder = request.out or seen_by.pages
+        return explain_many(
+            explainer, asks, folder, text=request.text, settings=settings, templates=request.templates
+        )
+    found = explainer.answer(asks[0].query, request.text, request.expected)
+    report = report_of(explainer, found, settings)
+    place = request.out or seen_by.pages / f"{safe_name(report.facts.query)}.html"
+    return report, report.save(place, request.templates)
+
+
+def semantics_of(spec: str) -> Any:
+    """The source of paths that a spec names.
+
+    Raises:
+        ExplainError: this installation has none.
+    """
+    try:
+        from ssl_sbir.semantics import load_semantics
+    except ImportError as error:
+        raise ExplainError(
+            f"--semantics {spec}: this installation has no graphs", "Leave it out; ideas are still named."
+        ) from error
+    return load_semantics(spec)
+
+
+def _explainer(request: Request, seen_by: Subject, manifest: Manifest) -> Explainer:
+    classes = seen_by.classes(request.gallery)
+    return Explainer(
+        seen_by.encoder.to(request.device).eval(),
+        manifest,
+        classes,
+        request.top,
+        request.methods,
+        request.draws,
+        semantics=semantics_of(request.semantics) if request.semantics else None,
+        vocabulary=_vocabulary(request, seen_by, manifest),
+        device=request.device,
+    )
+
+
+def _vocabulary(request: Request, seen_by: Subject, manifest: Manifest) -> Any:
+    """Prototypes of the seen classes where only unseen ones are searched: no result's label takes part."""
+    if not request.ideas or seen_by.split is None or request.gallery == "all":
+        return None
+    return prototypes(seen_by.encoder, manifest, seen_by.split.seen, device=request.device)
+
+
+def _ideas(request: Request) -> dict[str, str]:
+    return {"paths between ideas": request.semantics or "none (--semantics)"} if request.ideas else {}

@@ -1,0 +1,140 @@
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pytest
+import torch
+
+from ssl_sbir.data.loading import prepare
+from ssl_sbir.data.manifest import Domain
+from ssl_sbir.data.readers import open_data
+from ssl_sbir.encoders import load_encoder
+from ssl_sbir.errors import SslSbirError
+from ssl_sbir.explain.concepts import (
+    Vocabulary,
+    _forward,
+    concepts_of,
+    nearest,
+    prototypes,
+    text_vocabulary,
+)
+from ssl_sbir.explain.explainer import Explainer
+
+
+@dataclass(frozen=True)
+class FakePath:
+    nodes: tuple = ("cow", "mammal", "horse")
+    relations: tuple = ("is a", "is a")
+    directions: tuple = (1, -1)
+    weights: tuple = (2.0, 0.2)
+
+    def in_words(self):
+        return "cow —is a→ mammal ←is a— horse"
+
+
+class Graph:
+    def __init__(self, found=None):
+        self.found, self.asked = found, []
+
+    def path(self, a, b):
+        self.asked.append((a, b))
+        return self.found
+
+
+NAMES = ("cow", "horse", "sea_lion", "tree")
+VOCABULARY = Vocabulary(NAMES, torch.eye(4), torch.eye(4), "four axes")
+SKETCH = torch.tensor([1.0, 0.3, 0.0, 0.0])
+PHOTOS = torch.tensor([[0.1, 1.0, 0.0, 0.0], [1.0, 0.0, 0.0, 0.1]])
+
+
+def test_the_nearest_ideas_and_the_path_between_them():
+    graph = Graph(FakePath())
+    first, second = concepts_of(SKETCH, PHOTOS, VOCABULARY, graph)
+    assert [near.name for near in first.drawing][:2] == ["cow", "horse"]
+    assert first.photo[0].name == "horse"
+    assert first.words == "cow —is a→ mammal ←is a— horse"
+    assert [(step.relation, step.node, step.forward) for step in first.path] == [
+        ("is a", "mammal", True),
+        ("is a", "horse", False),
+    ]
+    assert any("lightest relation weighs 0.2" in note for note in first.notes)
+    assert second.words == "Both stand nearest to “cow”."
+    assert graph.asked == [("cow", "horse")]
+
+
+def test_a_graph_without_either_idea_says_so():
+    missing = concepts_of(SKETCH, PHOTOS, VOCABULARY, Graph(None))[0]
+    assert missing.path == ()
+    assert any("no path between “cow” and “horse”" in note for note in missing.notes)
+
+    class Refusing:
+        def path(self, a, b):
+            raise SslSbirError(f"unknown concept '{a}'")
+
+    assert "unknown concept 'cow'" in concepts_of(SKETCH, PHOTOS, VOCABULARY, Refusing())[0].notes
+    assert concepts_of(SKETCH, PHOTOS, VOCABULARY)[0].path == ()
+
+
+def test_a_vague_neighbour_is_called_vague():
+    flat = concepts_of(torch.ones(4), torch.ones(1, 4), VOCABULARY)[0]
+    assert sum("not clearly nearer" in note for note in flat.notes) == 2
+
+
+def test_nearest_equals_a_slow_loop():
+    draw = torch.Generator().manual_seed(0)
+    one, many = torch.randn(5, generator=draw), torch.randn(7, 5, generator=draw)
+    names = [f"n{k}" for k in range(7)]
+    slow = sorted(range(7), key=lambda k: -torch.cosine_similarity(one, many[k], 0).item())
+    assert [near.name for near in nearest(one, names, many)] == [names[k] for k in slow[:3]]
+
+
+def test_prototypes_are_means_of_each_domain(shapes):
+    torch.manual_seed(0)
+    encoder = load_encoder("timm:test_efficientnet", size=64, pretrained=False).eval()
+    manifest = open_data(f"folder:{shapes}")
+    found = prototypes(encoder, manifest, ["circle", "square", "nothing_of_that_name"], per_class=12)
+    assert found.names == ("circle", "square")
+    rows = manifest.rows(Domain.PHOTO, ["square"])
+    pack = prepare(manifest, 64)
+    with torch.no_grad():
+        each = encoder(pack.batch(rows).float() / 255, torch.ones(len(rows), dtype=torch.int64))
+    slow = torch.stack([vector / vector.norm() for vector in each]).mean(0)
+    assert torch.allclose(found.photo[1], slow, atol=1e-4)
+    assert not torch.allclose(found.photo, found.sketch, atol=1e-3)
+    assert prototypes(encoder, manifest, ["circle"]) is None
+
+
+def test_texts_may_be_the_vocabulary():
+    seen = []
+
+    def encode(texts):
+        seen.extend(texts)
+        return torch.eye(len(texts))
+
+    assert text_vocabulary(NAMES, encode, "a text encoder").photo.shape == (4, 4)
+    assert seen[2] == "sea lion"
+
+
+def test_the_label_of_a_result_is_never_used(shapes):
+    torch.manual_seed(0)
+    encoder = load_encoder("timm:test_efficientnet", size=64, pretrained=False).eval()
+    manifest = open_data(f"folder:{shapes}")
+    seen = ("circle", "square", "triangle", "bar")
+    vocabulary = prototypes(encoder, manifest, seen)
+    photos = manifest.rows(Domain.PHOTO, ["ring", "cross"])
+    mixed = manifest.label.copy()
+    mixed[photos] = np.roll(mixed[photos], 7)
+    answers = [
+        Explainer(encoder, data, ("ring", "cross"), top=3, draws=0, misses=0, vocabulary=vocabulary).answer(
+            "sketch/ring/03.png"
+        )
+        for data in (manifest, replace(manifest, label=mixed))
+    ]
+    assert answers[0].known == answers[1].known
+    assert answers[0].known[0].concepts is not None
+
+
+@pytest.mark.parametrize("direction", ["→", ">", 1, True])
+def test_directions_in_any_spelling(direction):
+    assert _forward(direction)
+    assert not _forward("←")
+    assert not _forward(-1)

@@ -1,0 +1,75 @@
+import pytest
+import torch
+from encoders_for_tests import Convolution
+from scipy import stats
+from torch import nn
+
+from ssl_sbir.data.manifest import Domain
+from ssl_sbir.encoders import Encoder, Preprocess
+from ssl_sbir.explain.sanity import moved_by, randomised, spearman, stability
+from ssl_sbir.explain.towers import tower
+
+
+class Deep(Encoder):
+    def __init__(self):
+        super().__init__({"kind": "deep"}, Preprocess(48), 12)
+        layers = [
+            part
+            for inner, outer in ((3, 12), (12, 12), (12, 12))
+            for part in (nn.Conv2d(inner, outer, 3, 2, 1), nn.BatchNorm2d(outer), nn.ReLU())
+        ]
+        self.layers = nn.Sequential(*layers)
+
+    def feature_map(self, image, domain):
+        return self.layers(self.normalised(image))
+
+
+def test_rank_correlation_equals_scipy_and_is_zero_for_a_flat_map():
+    draw = torch.Generator().manual_seed(0)
+    one, other = torch.randint(5, (4, 9), generator=draw).float(), torch.rand(4, 9, generator=draw)
+    slow = [stats.spearmanr(a, b).statistic for a, b in zip(one.numpy(), other.numpy(), strict=True)]
+    assert spearman(one, other).tolist() == pytest.approx(slow, abs=1e-6)
+    assert spearman(torch.ones(1, 9), other[:1]).item() == 0
+    assert spearman(one, one * 3 + 1).tolist() == pytest.approx([1, 1, 1, 1])
+
+
+def test_random_weights_change_the_maps_and_leave_the_encoder_alone():
+    torch.manual_seed(0)
+    encoder = Deep().eval()
+    before = {name: value.clone() for name, value in encoder.state_dict().items()}
+    found = randomised(encoder, torch.rand(3, 48, 48), torch.rand(6, 3, 48, 48), "regions", stages=3)
+    assert [one.share for one in found] == pytest.approx([1 / 3, 2 / 3, 1])
+    assert abs(found[-1].photo) < 0.7
+    assert found[-1].layer == "layers.0"
+    assert all(torch.equal(value, before[name]) for name, value in encoder.state_dict().items())
+    assert randomised(encoder, torch.rand(3, 48, 48), torch.rand(2, 3, 48, 48), "strokes")[-1].photo is None
+
+
+def test_an_encoder_that_moves_with_the_picture_is_steady_and_noise_is_not(spots, sketch, photos):
+    ours, theirs = stability(spots, sketch, photos, "occlusion", shift=1 / 64)
+    assert min(ours, theirs) > 0.5
+
+    class Noisy(Convolution):
+        def feature_map(self, image, domain):
+            where = super().feature_map(image, domain)
+            return where[..., torch.randperm(where.shape[-1])]
+
+    noisy = stability(Noisy().eval(), torch.rand(3, 32, 32), torch.rand(3, 3, 32, 32), "regions")
+    assert noisy[1] < 0.5
+
+
+def test_pictures_move_and_the_rim_is_filled():
+    image = torch.arange(9.0).view(1, 1, 3, 3)
+    assert moved_by(image, (1, 0), -1.0)[0, 0].tolist() == [[-1, -1, -1], [0, 1, 2], [3, 4, 5]]
+    assert moved_by(image, (0, -1), -1.0)[0, 0].tolist() == [[1, 2, -1], [4, 5, -1], [7, 8, -1]]
+
+
+def test_batch_norms_are_refitted_so_that_shuffled_weights_do_not_overflow():
+    torch.manual_seed(0)
+    encoder = Deep().eval()
+    for part in encoder.layers:
+        if isinstance(part, nn.BatchNorm2d):
+            part.running_var.fill_(1e-12)  # as if the trained activations had been tiny
+    found = randomised(encoder, torch.rand(3, 48, 48), torch.rand(3, 3, 48, 48), "gradcam", stages=1)
+    assert torch.isfinite(torch.tensor([found[0].drawing, found[0].photo])).all()
+    assert tower(encoder, torch.rand(1, 3, 48, 48), Domain.PHOTO).embedding.isfinite().all()
