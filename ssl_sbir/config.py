@@ -135,6 +135,7 @@ def _yaml_lines(tree: Mapping[str, Any], origins: Mapping[str, str], above: str,
             yield f"{'  ' * depth}{key}:"
             yield from _yaml_lines(value, origins, f"{above}{key}.", depth + 1)
         else:
-            text = yaml.safe_dump({key: value}, default_flow_style=True, width=10**6, allow_unicode=True)
+            readable = str(value).isprintable()  # others, such as U+0085, must be escaped to come back
+            text = yaml.safe_dump({key: value}, default_flow_style=True, width=10**6, allow_unicode=readable)
             origin = origins.get(above + key)
             yield f"{'  ' * depth}{text.strip()[1:-1]}" + (f"  # {origin}" if origin else "")

@@ -41,7 +41,9 @@ def examine() -> list[Finding]:
         Finding("ssl-sbir", f"{__version__}, Python {platform.python_version()}"),
         _torch(),
         _device(),
-        Finding("precision", f"{fast_precision('auto')} where a recipe says auto"),
+        Finding(
+            "precision", f"{fast_precision('auto')} where a recipe says auto (encoders of dense convolutions)"
+        ),
         *(_package(name, needed_for) for name, needed_for in OFFLINE_PACKAGES.items()),
         _cache(),
     ]

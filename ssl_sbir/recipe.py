@@ -35,7 +35,8 @@ class BatchConfig(Config):
     sketches: NonNegativeInt = Field(32, description="sketches in a batch")
     photos: NonNegativeInt = Field(32, description="photos in a batch")
     pairs: bool = Field(
-        False, description="with each photo comes one of its own sketches, where pairs.csv says whose they are"
+        False,
+        description="with each photo comes one of its own sketches, where pairs.csv says whose they are",
     )
 
 

@@ -11,6 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from ssl_sbir import recipes
 from ssl_sbir.checkpoint import checkpoints
 from ssl_sbir.errors import RunError
 from ssl_sbir.optim import learning_rate
@@ -43,6 +44,16 @@ def test_the_same_seed_gives_the_same_weights_and_another_one_does_not(shapes, t
         train(order(shapes, tmp_path / name, f"seed={seed}", "optim.max_steps=4"), "pretraining", silent)
     assert equal(weights(tmp_path / "a"), weights(tmp_path / "b"))
     assert not equal(weights(tmp_path / "a"), weights(tmp_path / "c"))
+
+
+def test_pixels_keep_32_bit_up_to_the_network(shapes, tmp_path, monkeypatch):
+    recipe, seen = recipes.load("simclr"), []
+    loss = recipe.loss
+    monkeypatch.setattr(
+        recipe, "loss", lambda self, *call: seen.append(call[1].image.dtype) or loss(self, *call)
+    )
+    train(order(shapes, tmp_path / "a", "optim.max_steps=2", "precision=bf16-mixed"), "pretraining", silent)
+    assert seen == [torch.float32] * 2
 
 
 @pytest.mark.parametrize("settings", [(), ("optim.name=sgd",), ("optim.ema=0.9", "optim.accumulate=2")])

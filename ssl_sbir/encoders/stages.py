@@ -115,7 +115,7 @@ def _sides(
 
 
 def _divided(row: nn.Module, poolings: list[int]) -> list[Stage]:
-    layers, found = list(row.children()), []
+    layers, found = list(row.children()), list[Stage]()
     for start, end in zip([0, *(at + 1 for at in poolings)], [*poolings, len(layers)], strict=True):
         parts = tuple(layer for layer in layers[start:end] if any(True for _ in layer.parameters()))
         if parts:

@@ -145,7 +145,11 @@ def test_fine_tuning_goes_on_from_a_run_and_remembers_where_it_began(shapes, tmp
     facts = json.loads(result.stdout)
     assert facts["start"]["name"] == "timm:test_efficientnet"
     assert facts["from"] == str(tmp_path / "first")
-    assert not set(facts["trained_classes"]) & set(facts["split"]["unseen"])
+    unseen = set(facts["split"]["unseen"])
+    assert not set(facts["labelled_classes"]) & unseen
+    assert (
+        set(facts["trained_classes"]) >= unseen
+    )  # pretraining without a split saw their unlabelled images, and says so
 
 
 def test_recipes_are_listed_shown_and_copied_to_train_with(shapes, tmp_path):

@@ -215,7 +215,7 @@ def test_training_beats_the_frozen_encoder_on_real_sketches(sketchy_mini, tmp_pa
                 (tmp_path / "data" / domain / folder.name).symlink_to(folder)
     (tmp_path / "few.json").write_text(json.dumps({"name": "few", "seen": few.seen, "unseen": few.unseen}))
     data = f"folder:{tmp_path / 'data'}"
-    settings = ("encoder.size=48", "batch.sketches=16", "batch.photos=8", "optim.epochs=2")
+    settings = ("encoder.size=48", "batch.sketches=16", "batch.photos=8", "optim.epochs=6")
     run = train(
         Order("sake", data, tmp_path / "run", str(tmp_path / "few.json"), settings=settings),
         "finetuning",
