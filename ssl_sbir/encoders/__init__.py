@@ -8,6 +8,7 @@ from ssl_sbir.encoders.heads import Centred, Projected, Towers
 from ssl_sbir.encoders.loading import encoders, load_encoder
 from ssl_sbir.encoders.specs import encoder_from_spec
 from ssl_sbir.encoders.table import EncoderInfo, encoder_table
+from ssl_sbir.encoders.text import Reading, TextEncoder, load_text_encoder, text_encoders
 
 __all__ = [
     "Attended",
@@ -18,11 +19,15 @@ __all__ = [
     "EncoderInfo",
     "Preprocess",
     "Projected",
+    "Reading",
+    "TextEncoder",
     "Towers",
     "encoder_from_spec",
     "encoder_table",
     "encoders",
     "load_encoder",
     "load_exported",
+    "load_text_encoder",
     "save_encoder",
+    "text_encoders",
 ]

