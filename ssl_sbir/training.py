@@ -15,6 +15,7 @@ import numpy as np
 from ssl_sbir import __version__, recipes
 from ssl_sbir.card import write_card
 from ssl_sbir.config import Layer, parse_assignments, read_yaml, resolve, to_yaml
+from ssl_sbir.data.joined import with_photos
 from ssl_sbir.data.labels import LabelBudget, label_facts
 from ssl_sbir.data.loading import Pack, prepare
 from ssl_sbir.data.manifest import Manifest
@@ -38,6 +39,7 @@ class Order:
     Attributes:
         recipe: a name or a `.py` file.
         data: data spec, such as "folder:pets".
+        photos: data spec whose photos join those of `data`, such as shards of an archive.
         out: the run folder to write.
         split: a published split, a JSON file, or None.
         start: a run folder whose weights to start from (`--from`).
@@ -54,6 +56,7 @@ class Order:
     recipe: str
     data: str
     out: Path
+    photos: str | None = None
     split: str | None = None
     start: Path | None = None
     preset: str | None = None
@@ -105,7 +108,7 @@ def train(order: Order, stage: Stage, say: Any = print) -> RunFolder:
         raise ConfigError("--labels: pretraining reads none", "Leave it out, or use ssl-sbir finetune.")
     if not (order.resume or order.overwrite):
         refuse_taken(order.out, overwrite=False)
-    manifest = open_data(order.data)
+    manifest = opened(order)
     split = chosen_split(order.split, manifest, stage)
     encoder = _start(order, recipe.config)
     pack = prepare(manifest, encoder.preprocess.size, fit=encoder.preprocess.fit, strict=order.strict)
@@ -120,6 +123,12 @@ def train(order: Order, stage: Stage, say: Any = print) -> RunFolder:
     run = run or RunFolder.create(order.out, to_yaml(recipe.config), facts, overwrite=order.overwrite)
     write_card(run, fit(recipe, encoder, data, run, order.where))
     return run
+
+
+def opened(order: Order) -> Manifest:
+    """The images that an order names."""
+    manifest = open_data(order.data)
+    return with_photos(manifest, open_data(order.photos)) if order.photos else manifest
 
 
 def chosen_split(name: str | None, manifest: Manifest, stage: Stage) -> Split | None:
@@ -153,6 +162,9 @@ def _introduce(recipe: Recipe, data: TrainingSet, pack: Pack, say: Any) -> None:
     sketches, photos = (len(data.rows[d]) for d in sorted(data.rows))
     labels = f"{len(data.classes)} classes" if data.classes else "labels not used"
     say(f"photos {photos:,} · sketches {sketches:,} · {labels}")
+    lost = data.manifest.lost
+    if lost:
+        say(f"left out {len(lost):,}: {'; '.join(lost[:3])}{' …' if len(lost) > 3 else ''}")
     if pack.broken:
         names = ", ".join(f"{b.key} ({b.reason})" for b in pack.broken[:3])
         say(f"{len(pack.broken)} unreadable images left out: {names}{' …' if len(pack.broken) > 3 else ''}")
@@ -176,6 +188,7 @@ def _provenance(
         "recipe": recipe.name,
         "command": sys.argv[1:],
         "data": order.data,
+        "photos": order.photos,
         "manifest_sha256": manifest.sha256,
         "split": split and split.facts(),
         "trained_classes": sorted(seen.union(before.get("trained_classes", ()))),
@@ -184,6 +197,7 @@ def _provenance(
         "labels": label_facts(labels, data) if data.classes else None,
         "images": {d.name.lower(): len(rows) for d, rows in data.rows.items()},
         "left_out": [b.key for b in data.pack.broken],
+        "lost": list(manifest.lost),
         "start": _beginning(order, recipe),
         "from": str(order.start) if order.start else None,
         "seed": recipe.config.seed,

@@ -56,8 +56,8 @@ def emit(facts: Any) -> None:
 
 
 def say(text: str) -> None:
-    """Prints a line for people on stderr, so that stdout stays a result."""
-    err.print(text)
+    """Prints a line for people on stderr, so that stdout stays a result; a file's name is never read as markup."""
+    err.print(text, markup=False)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

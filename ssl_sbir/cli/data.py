@@ -89,7 +89,7 @@ def verify_data(
 
 
 def _say_warnings(manifest: "Manifest", pack: "Pack") -> None:
-    for warning in manifest.warnings:
+    for warning in (*manifest.lost, *manifest.warnings):
         say(warning)
     if pack.broken:
         say(f"{len(pack.broken):,} images can't be read and are left out:")
@@ -135,6 +135,7 @@ def _pack_facts(manifest: "Manifest", pack: "Pack") -> dict[str, Any]:
         "fit": pack.fit,
         "folder": str(pack.folder),
         "broken": [{"key": it.key, "reason": it.reason} for it in pack.broken],
+        "lost": list(manifest.lost),
         "warnings": list(manifest.warnings),
     }
 

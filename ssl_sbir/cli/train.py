@@ -16,6 +16,10 @@ Recipe = Annotated[
     str, typer.Argument(help="Name of a recipe (ssl-sbir recipes list) or a .py file of your own.")
 ]
 Data = Annotated[str, typer.Option(help="What to train on, such as folder:pets/ (ssl-sbir data list).")]
+Photos = Annotated[
+    str | None,
+    typer.Option(help="Further photos, such as shards:archive-{0000..0099}.tar beside a folder of sketches."),
+]
 Out = Annotated[Path | None, typer.Option(help="Run folder to write; runs/RECIPE by default.")]
 SplitName = Annotated[
     str | None, typer.Option("--split", help="Published split or JSON file; trains on its seen classes.")
@@ -55,6 +59,7 @@ def _command(stage: "Stage", default: str) -> Callable[..., None]:
         data: Data,
         recipe: Recipe = default,
         out: Out = None,
+        photos: Photos = None,
         split: SplitName = None,
         start: From = None,
         preset: Preset = None,
@@ -80,6 +85,7 @@ def _command(stage: "Stage", default: str) -> Callable[..., None]:
             recipe=recipe,
             data=data,
             out=out or Path("runs") / Path(recipe).stem,
+            photos=photos,
             split=split,
             start=start,
             preset=preset,

@@ -16,6 +16,7 @@ class Columns:
     def __init__(self, classes: Collection[str] = ()) -> None:
         self.classes = tuple(sorted(classes))
         self.warnings: list[str] = []
+        self.lost: list[str] = []
         self._label_of = {name: label for label, name in enumerate(self.classes)}
         self._blob, self._offsets = bytearray(), array("q", [0])
         self._domain, self._label = array("B"), array("i")
@@ -54,6 +55,7 @@ class Columns:
             texts=Strings.of(self._texts),
             text=np.frombuffer(self._text, np.int32),
             warnings=self._shortened(),
+            lost=tuple(self.lost),
         )
 
     def _shortened(self) -> tuple[str, ...]:

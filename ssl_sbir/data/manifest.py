@@ -1,7 +1,7 @@
 """What images exist, as columns: building or moving a manifest never reads a pixel."""
 
 import hashlib
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum
 from functools import cached_property
@@ -15,7 +15,7 @@ from PIL import Image
 from ssl_sbir.data.names import normalise
 from ssl_sbir.data.strings import Strings
 
-__all__ = ["Domain", "ImageSource", "Manifest", "Strings"]
+__all__ = ["Domain", "ImageSource", "Manifest", "Streamed", "Strings"]
 
 
 class Domain(IntEnum):
@@ -39,6 +39,14 @@ class ImageSource(Protocol):
         """The file of a key, or None where there is none."""
 
 
+@runtime_checkable
+class Streamed(ImageSource, Protocol):
+    """A source that is read faster front to back than image by image."""
+
+    def held(self, keys: Sequence[str]) -> ImageSource:
+        """A source of these keys whose bytes are in memory; read by one thread, in the order of the manifest."""
+
+
 @dataclass(frozen=True, eq=False)
 class Manifest:
     """The images of one data set, a row each.
@@ -54,6 +62,7 @@ class Manifest:
         texts: distinct descriptions.
         text: int32 [n], row of `texts`, −1 for none.
         warnings: what was skipped or looks wrong, a sentence each.
+        lost: what should be there and can't be read, such as a shard that breaks off, a sentence each.
     """
 
     name: str
@@ -66,6 +75,7 @@ class Manifest:
     texts: Strings
     text: npt.NDArray[np.int32]
     warnings: tuple[str, ...] = ()
+    lost: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.keys)

@@ -5,6 +5,7 @@ import re
 import unicodedata
 
 _GAP = re.compile(r"[\s_-]+")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 def normalise(name: str) -> str:
@@ -18,5 +19,5 @@ def normalise(name: str) -> str:
 
 
 def printable(name: str) -> str:
-    """A file name as it can be shown: bytes that are no UTF-8 become `�`."""
-    return os.fsencode(name).decode("utf-8", "replace")
+    """A file name as it can be shown: bytes that are no UTF-8, and control characters, become `�`."""
+    return _CONTROL.sub("�", os.fsencode(name).decode("utf-8", "replace"))

@@ -19,7 +19,7 @@ from PIL import Image
 from torch import Tensor
 
 from ssl_sbir.data.images import DECODER_VERSION, FITS, Broken, decode_many
-from ssl_sbir.data.manifest import Manifest
+from ssl_sbir.data.manifest import Manifest, Streamed
 from ssl_sbir.data.names import printable
 from ssl_sbir.errors import DataError
 from ssl_sbir.files import atomic_folder, cache_dir, sha256_of
@@ -73,13 +73,19 @@ def prepare(manifest: Manifest, size: int, *, fit: str = "squash", strict: bool 
         manifest: which images.
         size: side in pixels.
         fit: see `decode`.
-        strict: whether one broken image is an error; otherwise it is listed and its `ok` is False.
+        strict: whether one broken image, or something `lost`, is an error; otherwise a broken image is listed and
+            its `ok` is False.
 
     Raises:
         DataError: an unknown fit, no images, none readable, a broken one with `strict`, or a full disk.
     """
     if not len(manifest):
         raise DataError(f"{manifest.name} holds no images", "Check it with: ssl-sbir data verify")
+    if strict and manifest.lost:
+        more = f" (and {len(manifest.lost) - 1:,} more)" if len(manifest.lost) > 1 else ""
+        raise DataError(
+            f"{manifest.lost[0]}{more}", "Mend or remove it, or go on without it: leave out --strict."
+        )
     if fit not in FITS:
         raise DataError(f"unknown fit '{fit}'", f"One of: {', '.join(FITS)}")
     key = pack_key(manifest, size, fit)
@@ -149,7 +155,8 @@ def decoded(manifest: Manifest, size: int, fit: str) -> Iterator[Decoded]:
         for first in range(0, len(manifest), CHUNK):
             rows = range(first, min(first + CHUNK, len(manifest)))
             keys = [manifest.keys[row] for row in rows]
-            waiting.append(pool.submit(decode_many, manifest.source, keys, size, fit))
+            source = manifest.source.held(keys) if isinstance(manifest.source, Streamed) else manifest.source
+            waiting.append(pool.submit(decode_many, source, keys, size, fit))
             if len(waiting) > 3 * threads:
                 yield waiting.popleft().result()
         while waiting:

@@ -165,6 +165,8 @@ def _name_classes(report: Verification, names: list[str], what: str, *, problem:
 
 def _check_strays(report: Verification, manifest: Manifest, *, harmless: bool) -> None:
     """Skipped files; in a published tree they mean that it is not the published tree."""
+    for lost in manifest.lost:
+        report.note(report.spec, lost, problem=True)
     for warning in manifest.warnings:
         what, _, text = warning.partition(": ")
         if "is missing" not in what:

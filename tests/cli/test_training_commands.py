@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+import tarfile
 
 import numpy as np
 import pytest
@@ -188,3 +189,28 @@ def test_doctor_finds_what_the_extras_bring():
     facts = json.loads(result.stdout)
     assert {f["what"] for f in facts["findings"]} >= {"torch", "device", "precision", "cache"}
     assert result.exit_code == (0 if facts["good"] else 1)
+
+
+def test_photos_come_from_shards_beside_a_folder_of_sketches(shapes, tmp_path):
+    (tmp_path / "drawn").mkdir()
+    (tmp_path / "drawn/sketch").symlink_to(shapes / "sketch")
+    photos = sorted((shapes / "photo").rglob("*.png"))
+    for shard in range(2):
+        with tarfile.open(tmp_path / f"photos-{shard}.tar", "w") as tar:
+            for number, file in enumerate(photos[shard::2]):
+                tar.add(file, f"[/{number}].png")
+    whole = (tmp_path / "photos-1.tar").read_bytes()
+    (tmp_path / "photos-1.tar").write_bytes(whole[: len(whole) // 2])
+    more = ("--photos", f"shards:{tmp_path}/photos-{{0..1}}.tar")
+    result = pretrain(tmp_path / "drawn", tmp_path / "run", *more, "--json")
+    assert result.exit_code == 0, result.output
+    facts = json.loads(result.stdout)
+    assert facts["images"]["sketch"] == 72
+    assert 36 < facts["images"]["photo"] < 72
+    assert "left out 1: photos-1.tar broke off after" in said(result)
+    assert facts["lost"][0].startswith("photos-1.tar broke off")
+    refused(pretrain(tmp_path / "drawn", tmp_path / "strict", *more, "--strict"), "photos-1.tar broke off")
+    refused(
+        pretrain(tmp_path / "drawn", tmp_path / "none", "--photos", f"shards:{tmp_path}/x.tar"),
+        "No such file",
+    )

@@ -5,12 +5,22 @@ import os
 from typing import Any
 
 from ssl_sbir.data.manifest import Manifest
-from ssl_sbir.data.readers import folder, openmoji, quickdraw, sketchy, tuberlin
+from ssl_sbir.data.readers import folder, openmoji, quickdraw, shards, sketchy, tuberlin
 from ssl_sbir.data.readers.kinds import READERS, Reader
 from ssl_sbir.errors import DataError
 from ssl_sbir.registry import did_you_mean
 
-__all__ = ["READERS", "folder", "open_data", "openmoji", "parse_spec", "quickdraw", "sketchy", "tuberlin"]
+__all__ = [
+    "READERS",
+    "folder",
+    "open_data",
+    "openmoji",
+    "parse_spec",
+    "quickdraw",
+    "shards",
+    "sketchy",
+    "tuberlin",
+]
 
 
 def open_data(spec: str, **options: Any) -> Manifest:

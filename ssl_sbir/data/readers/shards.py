@@ -1,0 +1,125 @@
+"""WebDataset shards: tar files of photos, on disk or behind http(s) URLs."""
+
+import glob
+import itertools
+import math
+import os
+import re
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from ssl_sbir.data.columns import Columns
+from ssl_sbir.data.manifest import Domain, Manifest
+from ssl_sbir.data.names import normalise, printable
+from ssl_sbir.data.readers.kinds import READERS
+from ssl_sbir.data.shards import ShardSource, key_of
+from ssl_sbir.data.tapes import existing, is_url
+from ssl_sbir.data.tars import Listing, listed
+from ssl_sbir.errors import DataError
+from ssl_sbir.progress import progress
+
+LISTED_AT_ONCE = 8
+MOST_SHARDS = 1_000_000
+_BRACES = re.compile(r"\{([^{}]*)\}")
+_RANGE = re.compile(r"(\d+)\.\.(\d+)")
+
+
+@READERS.register("shards")
+def shards(spec: str, path: str) -> Manifest:
+    """WebDataset shards of photos: tar files, local or http(s), such as photos-{0000..0009}.tar.
+
+    Every image in them is a photo; `.txt` beside it in the sample is its description, `.cls` its class. Nothing is
+    unpacked: shards are listed once (the list is kept in the cache), and streamed into the pack that training reads.
+    A shard that breaks off or can't be reached loses only what lies behind the break; `Manifest.lost` names it.
+
+    Args:
+        spec: as the user wrote it.
+        path: path or URL; `{0000..0009}` and `{a,b}` stand for several, `*` and `?` match names on disk.
+
+    Raises:
+        DataError: no shard holds an image, or the pattern is wrong.
+    """
+    listings = _listings(_places(spec, path))
+    names = _names([it.place for it in listings])
+    columns = Columns({normalise(m.label) for it in listings for m in it.members if m.label})
+    for name, listing in zip(names, listings, strict=True):
+        for member in listing.members:
+            label = normalise(member.label) if member.label else None
+            key = key_of(name, member.offset, member.size, member.name)
+            columns.add(key, Domain.PHOTO, label, text=member.text or None)
+        if listing.others:
+            columns.warnings.append(f"{name}: {listing.others:,} files that are no images, skipped")
+        if listing.lost:
+            columns.lost.append(_told(name, listing))
+    manifest = columns.manifest(spec, ShardSource(dict(zip(names, listings, strict=True))))
+    if not len(manifest):
+        raise DataError(
+            f"{spec}: no images in {len(listings):,} shards" + _first(columns.lost),
+            "Check the path or URL; a shard is a plain tar of image files.",
+        )
+    return manifest
+
+
+def _told(name: str, listing: Listing) -> str:
+    kept = f"broke off after {len(listing.members):,} images" if listing.members else "can't be read"
+    return f"{printable(name)} {kept}: {listing.lost}"
+
+
+def _first(lost: list[str]) -> str:
+    return f" ({lost[0]})" if lost else ""
+
+
+def _listings(places: list[str]) -> list[Listing]:
+    with ThreadPoolExecutor(LISTED_AT_ONCE) as pool, progress(len(places), "listing", "shard") as bar:
+        found = []
+        for listing in pool.map(listed, places):
+            found.append(listing)
+            bar.advance(1)
+        return found
+
+
+def _places(spec: str, pattern: str) -> list[str]:
+    """Every path or URL that a pattern stands for, each once."""
+    if not pattern:
+        raise DataError(f"{spec}: which shards?", "Such as shards:photos-{0000..0009}.tar")
+    if math.prod(len(_choices(inside)) for inside in _BRACES.findall(pattern)) > MOST_SHARDS:
+        raise DataError(f"{spec} stands for more than {MOST_SHARDS:,} shards", "Is there a digit too many?")
+    found = dict.fromkeys(_expanded(pattern))
+    return [place for one in found for place in _matching(one)]
+
+
+def _expanded(pattern: str) -> Iterator[str]:
+    braces = _BRACES.search(pattern)
+    if braces is None:
+        yield pattern
+        return
+    width = len(braces[1].partition("..")[0])
+    for choice in _choices(braces[1]):
+        filled = choice if isinstance(choice, str) else str(choice).zfill(width)
+        yield from _expanded(pattern[: braces.start()] + filled + pattern[braces.end() :])
+
+
+def _choices(inside: str) -> Sequence[str] | range:
+    """What a pair of braces stands for, counted without being written out."""
+    ends = _RANGE.fullmatch(inside)
+    if ends is None:
+        return inside.split(",")
+    first, last = int(ends[1]), int(ends[2])
+    return range(first, last + 1) if first <= last else range(first, last - 1, -1)
+
+
+def _matching(place: str) -> list[str]:
+    if is_url(place):
+        return [place]
+    local = os.path.expanduser(place)
+    return sorted(glob.glob(local)) if glob.has_magic(local) and not existing(local) else [local]
+
+
+def _names(places: list[str]) -> list[str]:
+    """What each shard is called in keys: its place, less what all have in common and what may be a secret."""
+    plain = [place.partition("?")[0] if is_url(place) else place for place in places]
+    folders = zip(*(place.split("/")[:-1] for place in plain), strict=False)
+    shared = sum(1 for _ in itertools.takewhile(lambda level: len(set(level)) == 1, folders))
+    names = ["/".join(place.split("/")[shared:]) for place in plain]
+    once = len(set(names)) == len(names)
+    return names if once else [f"{name}:{number}" for number, name in enumerate(names)]

@@ -1,0 +1,144 @@
+"""Images in tar shards, on disk or behind URLs: read in place, one after the other, never unpacked."""
+
+import io
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from PIL import Image
+
+from ssl_sbir.data.tapes import Tape, is_url, reason
+from ssl_sbir.data.tars import Listing
+from ssl_sbir.errors import DataError
+from ssl_sbir.files import sha256_of
+
+LARGEST_IMAGE = 32 << 20  # bytes of a file; several hundred are held at once while a pack is made
+_KEY = re.compile(r"(?P<shard>.+?)#(?P<offset>\d+)\+(?P<size>\d+)/", re.DOTALL)
+
+
+def key_of(shard: str, offset: int, size: int, name: str) -> str:
+    """The manifest's key of an image: which shard, where in it, and its name for people."""
+    return f"{shard}#{offset}+{size}/{name}"
+
+
+@dataclass(frozen=True)
+class HeldSource:
+    """Images whose bytes are in memory, or the reason why they aren't."""
+
+    bytes_of: dict[str, bytes | str]
+
+    def open(self, key: str, size: int) -> Image.Image:  # noqa: ARG002 - files have a size of their own
+        """The image of a key, not decoded yet."""
+        return _opened(self.bytes_of[key])
+
+    def fingerprint(self, keys: Iterable[str]) -> str:
+        """A hash of the keys: they are read once."""
+        return sha256_of(*keys)
+
+    def path(self, key: str) -> Path | None:  # noqa: ARG002
+        """None: nothing is on disk."""
+        return None
+
+
+@dataclass
+class ShardSource:
+    """Opens images of shards by `key_of`.
+
+    Attributes:
+        listings: what each shard holds, by its name in keys.
+    """
+
+    listings: dict[str, Listing]
+    _tape: tuple[str, Tape] | None = None
+    _broken: dict[str, str] = field(default_factory=dict)
+
+    def open(self, key: str, size: int) -> Image.Image:  # noqa: ARG002
+        """The image of a key, not decoded yet; from a URL only its own bytes are asked for."""
+        shard, offset, count = _place(key)
+        try:
+            with Tape(self.listings[shard].place, offset) as tape:
+                return _opened(_image_bytes(tape, offset, count))
+        except OSError as error:
+            raise DataError(f"{shard}: {reason(error)}", "Is the shard still there?") from error
+
+    def held(self, keys: Sequence[str]) -> HeldSource:
+        """The bytes of some images, read in this order: a stream where the keys follow each other in a shard.
+
+        One thread may call it. A shard whose connection breaks twice at one place is given up for this source's
+        lifetime: its images can't be opened, and the next run lists it anew.
+        """
+        found = HeldSource({key: self._bytes(key) for key in keys})
+        if self._tape is not None and not self._worth_keeping(*self._tape):
+            self._let_go()
+        return found
+
+    def fingerprint(self, keys: Iterable[str]) -> str:  # noqa: ARG002 - the shards say it all
+        """A hash of the shards' marks: sizes and times, or what servers say of them."""
+        facts = ((name, it.mark, str(it.failures)) for name, it in self.listings.items())
+        return sha256_of(*(part for parts in facts for part in parts))
+
+    def path(self, key: str) -> Path | None:  # noqa: ARG002
+        """None: an image in a shard is no file of its own."""
+        return None
+
+    def _bytes(self, key: str) -> bytes | str:
+        shard, offset, count = _place(key)
+        for again in (True, False):
+            if shard in self._broken:
+                break
+            try:
+                return _image_bytes(self._wound(shard, offset), offset, count)
+            except OSError as error:
+                self._let_go()
+                if not again:
+                    self._give_up(shard, reason(error))
+        return self._broken[shard]
+
+    def _wound(self, shard: str, offset: int) -> Tape:
+        """The tape of a shard, at or before a place; the one that is open where that will do."""
+        if self._tape is not None and (self._tape[0] != shard or self._tape[1].tell() > offset):
+            self._let_go()
+        if self._tape is None:
+            self._tape = shard, Tape(self.listings[shard].place, offset)
+        return self._tape[1]
+
+    def _worth_keeping(self, shard: str, tape: Tape) -> bool:
+        """Whether there is more to come on a tape that would be slow to open again."""
+        listing = self.listings[shard]
+        return is_url(listing.place) and tape.tell() <= listing.members[-1].offset
+
+    def _let_go(self) -> None:
+        if self._tape is not None:
+            self._tape[1].close()
+        self._tape = None
+
+    def _give_up(self, shard: str, why: str) -> None:
+        listing = self.listings[shard]
+        self._broken[shard] = f"{shard} broke off: {why}"
+        if is_url(listing.place):
+            listing.failed()
+
+
+def _place(key: str) -> tuple[str, int, int]:
+    found = _KEY.match(key)
+    assert found is not None, f"no key of a shard: {key}"
+    return found["shard"], int(found["offset"]), int(found["size"])
+
+
+def _image_bytes(tape: Tape, offset: int, count: int) -> bytes | str:
+    if count > LARGEST_IMAGE:
+        return f"a file of {count >> 20:,} MB: refused"
+    tape.seek(offset)
+    content = tape.read(count)
+    if len(content) < count:
+        raise OSError("it ends too early")
+    return content
+
+
+def _opened(content: bytes | str) -> Image.Image:
+    if isinstance(content, str):
+        raise DataError(content)
+    if not content:
+        raise DataError("the file is empty (0 bytes)")
+    return Image.open(io.BytesIO(content))
