@@ -39,7 +39,6 @@ class Order:
     Attributes:
         recipe: a name or a `.py` file.
         data: data spec, such as "folder:pets".
-        photos: data spec whose photos join those of `data`, such as shards of an archive.
         out: the run folder to write.
         split: a published split, a JSON file, or None.
         start: a run folder whose weights to start from (`--from`).
@@ -51,12 +50,12 @@ class Order:
         overwrite: replace the run in `out`.
         strict: refuse broken images instead of leaving them out.
         where: devices.
+        photos: data spec whose photos join those of `data`, such as shards of an archive.
     """
 
     recipe: str
     data: str
     out: Path
-    photos: str | None = None
     split: str | None = None
     start: Path | None = None
     preset: str | None = None
@@ -67,6 +66,7 @@ class Order:
     overwrite: bool = False
     strict: bool = False
     where: Devices = field(default_factory=Devices)
+    photos: str | None = None
 
 
 def configured(order: Order, stage: Stage) -> tuple[Recipe, dict[str, str]]:

@@ -97,7 +97,7 @@ class Tape:
             found = self._file.read(count)
         except http.client.HTTPException as error:
             raise OSError(f"the connection broke off ({type(error).__name__})") from error
-        if len(found) < count and getattr(self._file, "length", 0):  # bytes that the server had announced
+        if len(found) < count and getattr(self._file, "length", None):  # bytes that the server had announced
             raise OSError("the connection broke off")
         return found
 
