@@ -22,7 +22,7 @@ from ssl_sbir.data.manifest import Manifest
 from ssl_sbir.data.readers import open_data
 from ssl_sbir.data.splits import Split
 from ssl_sbir.data.training import TrainingSet
-from ssl_sbir.encoders import Encoder, Towers, load_encoder
+from ssl_sbir.encoders import Encoder, Towers, load_encoder, save_encoder
 from ssl_sbir.engine import Devices, fit
 from ssl_sbir.errors import ConfigError, RunError
 from ssl_sbir.recipe import Recipe, RecipeConfig, Stage
@@ -103,6 +103,42 @@ def train(order: Order, stage: Stage, say: Any = print) -> RunFolder:
     Raises:
         SslSbirError: data, settings, encoder or run folder are wrong; nothing is left half-written.
     """
+    ready = _prepared(order, stage, say)
+    recipe, data = ready.recipe, ready.data
+    run = _resumed(order, recipe, ready.facts) if order.resume else None
+    run = run or RunFolder.create(order.out, to_yaml(recipe.config), ready.facts, overwrite=order.overwrite)
+    write_card(run, fit(recipe, ready.encoder, data, run, order.where))
+    return run
+
+
+def untrained(order: Order, stage: Stage, say: Any = print) -> RunFolder:
+    """The encoder that a run would start from, as a finished run that read nothing: what training has to beat.
+
+    Raises:
+        SslSbirError: as `train` does.
+    """
+    ready = _prepared(replace(order, labels=LabelBudget()), stage, say)
+    before = RunFolder.open(order.start).provenance if order.start else {}
+    classes = {key: list(before.get(key, ())) for key in ("trained_classes", "labelled_classes")}
+    read = {"labels_used": False, "labels": None, "images": {"sketch": 0, "photo": 0}, **classes}
+    facts = {**ready.facts, "recipe": "untrained", "stage": "none", **read}
+    run = RunFolder.create(order.out, to_yaml(ready.recipe.config), facts, overwrite=True)
+    save_encoder(ready.encoder, run.path / "model")
+    write_card(run, ready.encoder)
+    return run
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    """Everything a run needs before its first step, and what its provenance will say."""
+
+    recipe: Recipe
+    encoder: Encoder
+    data: TrainingSet
+    facts: dict[str, Any]
+
+
+def _prepared(order: Order, stage: Stage, say: Any) -> _Prepared:
     recipe, _ = configured(order, stage)
     if stage == "pretraining" and not order.labels.whole:
         raise ConfigError("--labels: pretraining reads none", "Leave it out, or use ssl-sbir finetune.")
@@ -118,11 +154,7 @@ def train(order: Order, stage: Stage, say: Any = print) -> RunFolder:
     _introduce(recipe, data, pack, say)
     if not labels.whole:
         say(f"labels {_told(label_facts(labels, data))}")
-    facts = _provenance(order, recipe, manifest, split, data, labels)
-    run = _resumed(order, recipe, facts) if order.resume else None
-    run = run or RunFolder.create(order.out, to_yaml(recipe.config), facts, overwrite=order.overwrite)
-    write_card(run, fit(recipe, encoder, data, run, order.where))
-    return run
+    return _Prepared(recipe, encoder, data, _provenance(order, recipe, manifest, split, data, labels))
 
 
 def opened(order: Order) -> Manifest:

@@ -1,0 +1,7 @@
+"""Studies: grids of ordinary runs, and what they say when they are read together."""
+
+from ssl_sbir.studies.cell import Cell
+from ssl_sbir.studies.grid import run_grid
+from ssl_sbir.studies.table import Row, Table
+
+__all__ = ["Cell", "Row", "Table", "run_grid"]

@@ -1,0 +1,143 @@
+"""One run of a study: what it is made of, its hash, and the command that would make it by hand."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ssl_sbir import recipes
+from ssl_sbir.config import to_yaml
+from ssl_sbir.data.labels import LabelBudget
+from ssl_sbir.data.readers import open_data
+from ssl_sbir.errors import ConfigError
+from ssl_sbir.files import sha256_of
+from ssl_sbir.recipe import Stage
+from ssl_sbir.training import Order, configured
+
+IMAGENET, SCRATCH, RUN = "imagenet", "scratch", "run:"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run and its evaluation.
+
+    Attributes:
+        recipe: a name or a `.py` file, of either stage.
+        data: data spec, such as "folder:pets".
+        start: `imagenet` (the encoder's published weights), `scratch` (random ones) or `run:PATH`; a path with
+            `{seed}` in it is another run for each seed.
+        labels: which labels of the seen classes training reads.
+        seed: of the run, its labels and its scratch.
+        split: a published split, a JSON file, or None.
+        preset: a named set of settings.
+        settings: `key=value` texts.
+        trained: False evaluates the encoder that training would start from, and trains nothing.
+        protocols: of the evaluation.
+        centre: of the evaluation: none or train.
+        axes: what else the table says of it, by column; changes nothing of the run.
+    """
+
+    recipe: str
+    data: str
+    start: str = IMAGENET
+    labels: LabelBudget = field(default_factory=LabelBudget)
+    seed: int = 0
+    split: str | None = None
+    preset: str | None = None
+    settings: tuple[str, ...] = ()
+    trained: bool = True
+    protocols: tuple[str, ...] = ("standard",)
+    centre: str = "none"
+    axes: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Refuses a start of another form.
+
+        Raises:
+            ConfigError: it is none of imagenet, scratch and run:PATH.
+        """
+        if self.start not in (IMAGENET, SCRATCH) and not self.start.startswith(RUN):
+            raise ConfigError(f"unknown start '{self.start}'", "Give imagenet, scratch or run:PATH.")
+
+    @property
+    def stage(self) -> Stage:
+        """What the recipe is for."""
+        return recipes.load(self.recipe).stage
+
+    @property
+    def start_run(self) -> Path | None:
+        """The run folder it starts from, if any."""
+        if not self.start.startswith(RUN):
+            return None
+        return Path(self.start.removeprefix(RUN).replace("{seed}", str(self.seed)))
+
+    def order(self, out: Path, *, resume: bool = False) -> Order:
+        """What a training command would be asked for."""
+        random = ("encoder.pretrained=false",) if self.start == SCRATCH else ()
+        return Order(
+            recipe=self.recipe,
+            data=self.data,
+            out=out,
+            split=self.split,
+            start=self.start_run,
+            preset=self.preset,
+            settings=(*self.settings, *random, f"seed={self.seed}"),
+            labels=self.labels,
+            resume=resume,
+        )
+
+    def command(self, out: Path) -> list[str]:
+        """The arguments of `ssl-sbir` that make the same run; `evaluate`'s for one that is not trained."""
+        order = self.order(out)
+        if not self.trained:
+            return ["evaluate", str(out), "--data", self.data]
+        verb = "finetune" if self.stage == "finetuning" else "pretrain"
+        options = {
+            "--data": self.data,
+            "--split": self.split,
+            "--from": order.start,
+            "--preset": self.preset,
+            "--out": out,
+        }
+        labels = {"--labels": self.labels.amount, "--label-domains": self.labels.domains}
+        if not self.labels.whole:
+            options |= labels | {"--label-classes": self.labels.classes}
+        given = [part for name, value in options.items() if value is not None for part in (name, str(value))]
+        return [verb, self.recipe, *given, *(part for text in order.settings for part in ("--set", text))]
+
+    def sha256(self) -> str:
+        """The hash of everything that decides its result: settings, data, split, labels and starting weights.
+
+        Raises:
+            ConfigError, DataError: recipe, settings or data are wrong.
+        """
+        recipe, _ = configured(self.order(Path()), self.stage)
+        file = Path(self.recipe).read_text("utf-8") if self.recipe.endswith(".py") else ""
+        split = Path(self.split) if self.split and Path(self.split).is_file() else None
+        amounts = (self.labels.amount, self.labels.domains, self.labels.classes or "")
+        return sha256_of(
+            recipe.name + file,
+            to_yaml(recipe.config),
+            open_data(self.data).sha256,
+            split.read_text("utf-8") if split else self.split or "",
+            self.start + _weights(self.start_run),
+            *(amounts if self.trained else ()),
+            json.dumps([self.trained, self.protocols, self.centre]),
+        )
+
+    def facts(self) -> dict[str, Any]:
+        """JSON-able; `of` reads them back."""
+        return {**vars(self), "labels": vars(self.labels), "axes": dict(self.axes)}
+
+    @classmethod
+    def of(cls, facts: Mapping[str, Any]) -> "Cell":
+        """The cell that `facts` describes."""
+        tuples = {key: tuple(facts[key]) for key in ("settings", "protocols")}
+        return cls(**{**facts, **tuples, "labels": LabelBudget(**facts["labels"])})
+
+
+def _weights(run: Path | None) -> str:
+    """The hash of a run's exported weights; empty where there are none yet."""
+    file = run / "model" / "model.safetensors" if run else None
+    return sha256_of(file.read_bytes()) if file and file.is_file() else ""

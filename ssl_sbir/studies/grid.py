@@ -1,0 +1,134 @@
+"""A grid of ordinary runs in processes of their own: finished ones are skipped, failures recorded, the rest goes on.
+
+    table = run_grid([Cell("sake", "folder:pets", seed=seed) for seed in range(3)], Path("runs/study"))
+
+Below `out` lie `runs/NAME/` (an ordinary run folder each), `cells/NAME.json` (how each ended), `logs/NAME.log` and
+`table.csv`. NAME ends with the hash of the cell, so that another setting, label or start is another run.
+"""
+
+import json
+import queue
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from ssl_sbir.errors import ConfigError, RunError
+from ssl_sbir.files import write_atomic
+from ssl_sbir.progress import progress
+from ssl_sbir.run import read_json
+from ssl_sbir.studies.cell import Cell
+from ssl_sbir.studies.pool import Worker, threads_each
+from ssl_sbir.studies.table import Row, Table, row_of
+
+
+def run_grid(cells: Sequence[Cell], out: Path, jobs: int = 1, *, retry: bool = False) -> Table:
+    """The table of a grid, whose cells are now made or recorded as failed.
+
+    A study that was killed goes on where it was, cells broken off in training from their last checkpoint.
+
+    Args:
+        cells: what to run; equal ones run once.
+        out: folder of the study.
+        jobs: how many cells at a time; threads are divided among them.
+        retry: make cells anew that are recorded as failed.
+
+    Raises:
+        ConfigError, DataError: no job, or a recipe, setting or data set that can't be.
+        RunError: another process is at this study.
+    """
+    if jobs < 1:
+        raise ConfigError(f"--jobs {jobs}", "Give 1 or more.")
+    places = [_Place.of(cell, out) for cell in cells]
+    out.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(out / ".lock", timeout=0):
+            _run([place for place in _distinct(places) if not place.ended(retry)], jobs)
+    except Timeout as error:
+        raise RunError(f"another process is at {out}", "Wait for it, or choose another --out.") from error
+    table = Table([place.row() for place in places])
+    write_atomic(out / "table.csv", table.csv())
+    return table
+
+
+@dataclass(frozen=True)
+class _Place:
+    """A cell and where it lies."""
+
+    cell: Cell
+    out: Path
+    name: str
+
+    @classmethod
+    def of(cls, cell: Cell, out: Path) -> "_Place":
+        amount = cell.labels.amount.replace("%", "pc") if cell.trained else "untrained"
+        parts = (Path(cell.recipe).stem, _short(cell.start), amount, str(cell.seed), cell.sha256()[:12])
+        return cls(cell, out, "-".join(parts))
+
+    @property
+    def run(self) -> Path:
+        return self.out / "runs" / self.name
+
+    @property
+    def record(self) -> Path:
+        return self.out / "cells" / f"{self.name}.json"
+
+    def ended(self, retry: bool) -> bool:
+        return self.record.is_file() and not (retry and read_json(self.record)["cause"])
+
+    def make(self, worker: Worker) -> str:
+        """Has a worker make it, and records how it ended."""
+        begun, before = time.monotonic(), 0.0
+        if self.record.is_file():
+            before = read_json(self.record)["seconds"]
+        cause = worker.make(self.cell, self.run, self.out / "logs" / f"{self.name}.log")
+        facts = {"cause": cause, "seconds": before + time.monotonic() - begun}
+        facts["command"] = ["ssl-sbir", *self.cell.command(self.run)]
+        write_atomic(self.record, json.dumps({**facts, "cell": self.cell.facts()}, indent=1) + "\n")
+        return cause
+
+    def row(self) -> Row:
+        facts = read_json(self.record)
+        return row_of(self.cell, self.run, facts["cause"], facts["seconds"])
+
+
+def _short(start: str) -> str:
+    name = Path(start.removeprefix("run:")).name
+    return "".join(sign if sign.isalnum() else "_" for sign in name)[:24]
+
+
+def _distinct(places: Sequence[_Place]) -> list[_Place]:
+    return list({place.name: place for place in places}.values())
+
+
+def _run(places: Sequence[_Place], jobs: int) -> None:
+    """Makes cells, `jobs` at a time; when it is interrupted, what is under way stays resumable."""
+    jobs = min(jobs, len(places))
+    if not jobs:
+        return
+    workers = [Worker(threads_each(jobs)) for _ in range(jobs)]
+    free: queue.SimpleQueue[Worker] = queue.SimpleQueue()
+    for worker in workers:
+        free.put(worker)
+
+    def make(place: _Place) -> tuple[_Place, str]:
+        worker = free.get()
+        try:
+            return place, place.make(worker)
+        finally:
+            free.put(worker)
+
+    failed = 0
+    with progress(len(places), "study", "run") as counter, ThreadPoolExecutor(jobs) as pool:
+        try:
+            for future in as_completed([pool.submit(make, place) for place in places]):
+                place, cause = future.result()
+                failed += bool(cause)
+                counter.advance(1, last=place.name, failed=str(failed))
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+            for worker in workers:
+                worker.close()

@@ -1,0 +1,175 @@
+"""Grids of runs: killed and resumed, failed and recorded, skipped when finished."""
+
+import csv
+import io
+import os
+import signal
+import time
+import warnings
+
+import pytest
+from typer.testing import CliRunner
+
+from ssl_sbir.cli import app
+from ssl_sbir.data.labels import LabelBudget
+from ssl_sbir.errors import ConfigError, DataError, RunError
+from ssl_sbir.studies import run_grid
+from ssl_sbir.studies.pool import threads_each
+
+BROKEN = """
+import os, signal
+from ssl_sbir.recipe import register
+from ssl_sbir.recipes.finetuning.sake import Sake
+
+@register("broken")
+class Broken(Sake):
+    def loss(self, model, batch):
+        {what}
+        return {{name: term * float("nan") for name, term in super().loss(model, batch).items()}}
+"""
+UNEQUAL = ("run", "seconds")  # columns that differ between two folders that hold the same
+
+
+def records(table):
+    return [{k: v for k, v in row.items() if k not in UNEQUAL} for row in table.records()]
+
+
+@pytest.fixture(scope="module")
+def cells(cell):
+    few, none = LabelBudget("25%"), LabelBudget("1%")
+    return [cell(trained=False), cell(labels=few), cell(labels=none), cell()]
+
+
+@pytest.fixture(scope="module")
+def unbroken(cells, tmp_path_factory):
+    out = tmp_path_factory.mktemp("unbroken")
+    return out, run_grid(cells, out)
+
+
+def test_the_table_is_tidy(unbroken, cells):
+    out, table = unbroken
+    start, few, none, whole = table.rows
+    assert [row.failed for row in table.rows] == [False, False, True, False]
+    assert "leaves class 'bar' without a labelled sketch" in none.cause
+    assert few.labels == {"sketch": 9, "photo": 9, "classes": 3}
+    assert start.labels == {"sketch": 0, "photo": 0, "classes": 0}
+    assert all(0 < row.metrics["standard mAP@all"] <= 1 for row in (start, few, whole))
+    read = list(csv.DictReader(io.StringIO((out / "table.csv").read_text())))
+    assert [row["labels"] for row in read] == ["0", "25%", "1%", "all"]
+    assert read[2]["standard mAP@all"] == ""
+    assert float(read[3]["standard mAP@all"]) == whole.metrics["standard mAP@all"]
+
+
+def test_killed_twice_and_resumed_the_table_is_the_same(unbroken, cells, tmp_path):
+    for labels in ("25pc", "all"):
+        killed_when(
+            lambda labels=labels: list(tmp_path.glob(f"runs/*-{labels}-*/checkpoints/step-*")),
+            cells,
+            tmp_path,
+        )
+        assert not list(tmp_path.glob(f"runs/*-{labels}-*/model")), "killed too late to show anything"
+    assert len(list(tmp_path.glob("cells/*.json"))) == 3
+    assert records(run_grid(cells, tmp_path)) == records(unbroken[1])
+
+
+def killed_when(condition, cells, out):
+    """Runs the grid in a process of its own and kills that one as soon as the condition holds."""
+    with warnings.catch_warnings():
+        warnings.simplefilter(
+            "ignore", DeprecationWarning
+        )  # a fork beside threads: the child only starts others
+        child = os.fork()
+    if not child:
+        run_grid(cells, out)
+        os._exit(0)
+    try:
+        deadline = time.monotonic() + 120
+        while not condition():
+            assert time.monotonic() < deadline
+            assert os.waitpid(child, os.WNOHANG) == (0, 0), "it ended before it could be killed"
+            time.sleep(0.005)
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+
+
+def test_finished_cells_are_skipped_and_another_study_is_kept_out(unbroken, cells, monkeypatch):
+    out, table = unbroken
+    monkeypatch.setattr("ssl_sbir.studies.grid.Worker", None)  # whoever starts one fails
+    assert run_grid(cells, out).records() == table.records()
+    with pytest.raises(TypeError):
+        run_grid([*cells, cells[1].__class__(**{**vars(cells[1]), "seed": 1})], out)
+
+
+def test_a_cell_names_the_command_that_makes_its_run(unbroken, cells, tmp_path):
+    row = unbroken[1].rows[1]
+    done = CliRunner().invoke(app, cells[1].command(tmp_path / "by-hand"))
+    assert done.exit_code == 0, done.output
+    weights = [(run / "model/model.safetensors").read_bytes() for run in (row.run, tmp_path / "by-hand")]
+    assert weights[0] == weights[1]
+
+
+def test_failures_are_recorded_with_their_cause_and_the_rest_goes_on(cell, tmp_path, unbroken):
+    def broken(name, what):
+        path = tmp_path / f"{name}.py"
+        path.write_text(BROKEN.format(what=what))
+        return cell(recipe=str(path))
+
+    (tmp_path / "unfinished").mkdir()
+    (tmp_path / "unfinished" / "provenance.json").write_text('{"start": null}')
+    asked = {
+        "is nan at step 5": broken("nan", "pass"),
+        "killed by SIGKILL: most likely the machine ran out of memory": broken(
+            "killed", "os.kill(os.getpid(), signal.SIGKILL)"
+        ),
+        "ran out of memory": broken("memory", "bytearray(1 << 62)"),
+        "the run is unfinished": cell(start=f"run:{tmp_path / 'unfinished'}"),
+        "no run folder": cell(start=f"run:{tmp_path / 'absent'}"),
+    }
+    good = cell(settings=(*cell().settings, "optim.max_steps=1"))
+    *failed, last = run_grid([*asked.values(), good], tmp_path / "study").rows
+    for cause, row in zip(asked, failed, strict=True):
+        assert cause in row.cause
+        assert not row.metrics
+    assert not last.failed
+    assert last.metrics
+
+
+def test_the_hash_follows_everything_that_decides_the_result(cell, tmp_path):
+    whole = cell()
+    others = [cell(seed=1), cell(labels=LabelBudget("25%")), cell(settings=(*whole.settings, "optim.lr=1")),
+              cell(trained=False), cell(start="imagenet"), cell(protocols=("sake",)), cell(split=None),
+              cell(centre="train")]  # fmt: skip
+    assert len({one.sha256() for one in (whole, *others)}) == len(others) + 1
+    assert cell(axes={"graph": "wordnet"}).sha256() == whole.sha256()
+    run = cell(start=f"run:{tmp_path}")
+    before = run.sha256()
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "model.safetensors").write_bytes(b"trained")
+    assert run.sha256() != before
+
+
+def test_what_can_never_run_is_refused_at_once(cell, tmp_path):
+    with pytest.raises(ConfigError, match="unknown start 'imagnet'"):
+        cell(start="imagnet")
+    with pytest.raises(ConfigError, match=r"unknown key 'optim\.lrr'"):
+        run_grid([cell(settings=("optim.lrr=1",))], tmp_path)
+    with pytest.raises(DataError, match="absent"):
+        run_grid([cell().__class__(recipe="sake", data="folder:absent")], tmp_path)
+    with pytest.raises(ConfigError, match="--jobs 0"):
+        run_grid([cell()], tmp_path, jobs=0)
+    assert not list(tmp_path.iterdir())
+
+
+def test_two_studies_never_share_a_folder(cell, tmp_path):
+    from filelock import FileLock
+
+    with FileLock(tmp_path / ".lock"), pytest.raises(RunError, match="another process is at"):
+        run_grid([cell()], tmp_path)
+
+
+def test_threads_are_divided_among_jobs(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "8")
+    assert [threads_each(jobs) for jobs in (1, 2, 3, 16)] == [8, 4, 2, 1]
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    assert threads_each(1) == len(os.sched_getaffinity(0))
