@@ -57,6 +57,9 @@ class SakeConfig(RecipeConfig):
     """Settings of SAKE."""
 
     teacher: str = Field("efficientnet_lite0", description="frozen classifier whose knowledge is kept")
+    teacher_size: int = Field(
+        224, ge=32, le=1024, description="side of the photos that the teacher is asked about, in pixels"
+    )
     teacher_views: bool = Field(
         False, description="ask the teacher about every augmented view; published: true"
     )
@@ -99,7 +102,8 @@ class Sake(Recipe[SakeConfig]):
 
     def build(self, encoder: Encoder, classes: tuple[str, ...]) -> nn.Module:
         config = self.config
-        self.teacher = load_encoder(config.teacher, size=encoder.preprocess.size).requires_grad_(False)
+        size = encoder.preprocess.size if config.teacher_views else config.teacher_size
+        self.teacher = load_encoder(config.teacher, size=size).requires_grad_(False)
         self.head = classifier_of(self.teacher, config.teacher).requires_grad_(False)
         if config.semantics is not None:
             if config.tilt == "calibrated" and config.nearness >= 1:

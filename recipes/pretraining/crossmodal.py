@@ -41,6 +41,9 @@ class CrossmodalConfig(RecipeConfig):
 
     edges: Detector = Field("mixed", description="what draws a photo's pseudo-sketch; hed needs its package")
     teacher: str = Field("efficientnet_lite0", description="frozen classifier whose knowledge is kept")
+    teacher_size: int = Field(
+        224, ge=32, le=1024, description="side of the photos that the teacher is asked about, in pixels"
+    )
     code: PositiveInt = Field(512, description="width of the embedding")
     temperature: PositiveFloat = Field(0.1, description="of the contrast's softmax")
     hardness: NonNegativeFloat = Field(
@@ -70,7 +73,7 @@ class Crossmodal(Recipe[CrossmodalConfig]):
 
     def build(self, encoder: Encoder, classes: tuple[str, ...]) -> nn.Module:
         assert not classes, "pretraining sees no labels"
-        self.teacher = load_encoder(self.config.teacher, size=encoder.preprocess.size)
+        self.teacher = load_encoder(self.config.teacher, size=self.config.teacher_size)
         code, recall = factorised(classifier_of(self.teacher, self.config.teacher), self.config.code)
         return _Crossmodal(coded(encoder, code), recall)
 

@@ -40,10 +40,9 @@ from ssl_sbir.edges.drawings import Detector, Drawings
 from ssl_sbir.encoders import Centred, Encoder, load_encoder
 from ssl_sbir.errors import DataError
 from ssl_sbir.objectives.contrast import both_ways
-from ssl_sbir.objectives.preservation import Answers, classifier_of, coded, factorised
+from ssl_sbir.objectives.preservation import Answers, classifier_of, coded, factorised, photo_features
 from ssl_sbir.objectives.selflabelling import assign, clusters, means_by
 from ssl_sbir.recipe import BatchConfig, OptimConfig, Recipe, RecipeConfig, register
-from ssl_sbir.retrieval.embeddings import embed
 
 
 class SelflabelConfig(RecipeConfig):
@@ -54,8 +53,21 @@ class SelflabelConfig(RecipeConfig):
     )
     edges: Detector = Field("mixed", description="what draws a photo's pseudo-sketch; hed needs its package")
     teacher: str = Field("efficientnet_lite0", description="frozen classifier whose knowledge is kept")
+    teacher_size: int = Field(
+        224, ge=32, le=1024, description="side of the photos that the teacher is asked about, in pixels"
+    )
     code: PositiveInt = Field(512, description="width of the embedding")
     sharpness: PositiveFloat = Field(0.05, description="temperature of the sketches' assignment")
+    evenness: float = Field(
+        1.0,
+        ge=0,
+        le=1,
+        description="1: all classes get equally many sketches, 0: as many as they have photos",
+    )
+    memory: float = Field(
+        0.0, ge=0, lt=1, description="how much of a sketch's earlier codes counts when it is given a class"
+    )
+    scale: NonNegativeFloat = Field(0.0, description="of a classifier by cosine; 0: a linear one")
     trust: float = Field(0.5, gt=0, le=1, description="share of the sketches that is trusted at first")
     trust_end: float = Field(0.8, gt=0, le=1, description="share that is trusted in the end")
     temperature: PositiveFloat = Field(0.1, description="of the contrast's softmax")
@@ -92,7 +104,7 @@ class Selflabel(Recipe[SelflabelConfig]):
 
     def build(self, encoder: Encoder, classes: tuple[str, ...]) -> nn.Module:
         assert not classes, "pretraining sees no labels"
-        self.teacher = load_encoder(self.config.teacher, size=encoder.preprocess.size)
+        self.teacher = load_encoder(self.config.teacher, size=self.config.teacher_size)
         code, recall = factorised(classifier_of(self.teacher, self.config.teacher), self.config.code)
         return _Selflabelled(coded(encoder, code), recall, self.config.clusters)
 
@@ -107,8 +119,7 @@ class Selflabel(Recipe[SelflabelConfig]):
         self.clusters = min(self.config.clusters, len(photos) // 4)
         device = str(model.recall.weight.device)
         self.answers = Answers.of(self.teacher.to(device), data)
-        features = embed(self.teacher, data.pack, data.manifest, photos, device=device)
-        self.photo_class = clusters(features, self.clusters, self.config.seed)
+        self.photo_class = clusters(photo_features(self.teacher, data), self.clusters, self.config.seed)
         answers = self.answers.logits.softmax(-1)
         self.class_answers = means_by(answers, self.photo_class, self.clusters).to(device)
         self.drawings = Drawings.of(self.config.edges, data, device)
@@ -132,6 +143,7 @@ class Selflabel(Recipe[SelflabelConfig]):
             self.photo_class,
             self.clusters,
             temperature=self.config.sharpness,
+            evenness=self.config.evenness,
             share=self.config.trust + (self.config.trust_end - self.config.trust) * begun,
         )
         model.label[photos:] = given.label.masked_fill(~given.trusted, -1).to(model.label.device)
@@ -148,8 +160,10 @@ class Selflabel(Recipe[SelflabelConfig]):
         given = ~photo & (label >= 0)
         recalled, taught = model.recall(both), self.answers(batch.row[photo]).softmax(-1)
         terms = {
-            "photo_classes": F.cross_entropy(model.classify(both), label[photo].repeat(2)),
-            "sketch_classes": F.cross_entropy(model.classify(real[given]), label[given], reduction="sum"),
+            "photo_classes": F.cross_entropy(self._classes(model, both), label[photo].repeat(2)),
+            "sketch_classes": F.cross_entropy(
+                self._classes(model, real[given]), label[given], reduction="sum"
+            ),
             "contrast": both_ways(real[photo], pseudo, self.config.temperature),
             "preserve": F.cross_entropy(recalled, taught.repeat(2, 1)),
             "kinship": F.cross_entropy(
@@ -163,7 +177,16 @@ class Selflabel(Recipe[SelflabelConfig]):
             terms[name] = terms[name] / (~photo).sum().clamp(min=1)
         return {name: getattr(self.config, name) * term for name, term in terms.items()}
 
+    def _classes(self, model: Any, code: Tensor) -> Tensor:
+        if not self.config.scale:
+            return model.classify(code)
+        return self.config.scale * F.linear(
+            F.normalize(code, dim=1), F.normalize(model.classify.weight, dim=1)
+        )
+
     @torch.no_grad()
     def _watch(self, model: Any, code: Tensor, domain: Tensor, place: Tensor) -> None:
         model.encoder.watch(code, domain)
-        model.seen[place] = code.float()
+        old, new = model.seen[place], F.normalize(code.float(), dim=1)
+        kept = self.config.memory * old.any(1, keepdim=True)
+        model.seen[place] = kept * old + (1 - kept) * new

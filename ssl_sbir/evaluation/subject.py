@@ -75,6 +75,11 @@ def evaluated(
         raise EvaluationError(f"unknown centre '{how.centre}'", "Choose none or train.")
     folder = Path(name)
     run = RunFolder.open(folder) if (folder / PROVENANCE).is_file() else None
+    if run and size:
+        raise EvaluationError(
+            f"--size {size} with the run {name}: a run keeps the size it was trained at",
+            "Leave --size out, or name an encoder.",
+        )
     manifest = open_data(data)
     facts = run.provenance if run else {}
     chosen = _split(split, facts, manifest)

@@ -11,7 +11,7 @@ from ssl_sbir.data.manifest import Domain
 from ssl_sbir.data.training import TrainingSet
 from ssl_sbir.encoders import Centred, Encoder, Projected
 from ssl_sbir.errors import ConfigError
-from ssl_sbir.retrieval.embeddings import embed
+from ssl_sbir.retrieval.embeddings import embed, embed_at_own_size
 
 
 def factorised(classifier: nn.Linear, width: int) -> tuple[nn.Linear, nn.Linear]:
@@ -161,7 +161,7 @@ class Answers:
     @classmethod
     @torch.no_grad()
     def of(cls, teacher: Encoder, data: TrainingSet) -> "Answers":
-        """Asks a teacher about every photo of a run, as it is; its features come from the cache if they are there.
+        """Asks a teacher about every photo of a run, as it is, at the teacher's own image size.
 
         Raises:
             ConfigError: the teacher has no classifier.
@@ -170,5 +170,12 @@ class Answers:
         place = torch.full((len(data.manifest),), -1, dtype=torch.int64)
         place[torch.from_numpy(rows)] = torch.arange(len(rows))
         head = classifier_of(teacher, "teacher").cpu()
-        features = embed(teacher, data.pack, data.manifest, rows, device=str(teacher.mean.device))
-        return cls(head(features), place)
+        return cls(head(photo_features(teacher, data)), place)
+
+
+def photo_features(teacher: Encoder, data: TrainingSet) -> Float[Tensor, "photos width"]:
+    """A frozen teacher's features of a run's photos at its own image size, from the cache if they are there."""
+    rows, device = data.rows[Domain.PHOTO], str(teacher.mean.device)
+    if teacher.preprocess.size == data.pack.size:
+        return embed(teacher, data.pack, data.manifest, rows, device=device)
+    return embed_at_own_size(teacher, data.manifest, rows, device=device)

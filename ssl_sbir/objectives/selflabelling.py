@@ -6,7 +6,6 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
-from lightly.loss.swav_loss import sinkhorn
 from sklearn.cluster import KMeans
 from torch import Tensor
 
@@ -43,6 +42,29 @@ class Assignment(NamedTuple):
     trusted: Bool[Tensor, " n"]
 
 
+def balanced(
+    scores: Float[Tensor, "n groups"], share: Float[Tensor, " groups"], temperature: float, rounds: int
+) -> Float[Tensor, "n groups"]:
+    """Beliefs in proportion to exp(scores / temperature) whose mean over all rows is a given share of each group.
+
+    R. Sinkhorn, P. Knopp, 1967: columns and rows are scaled in turns, here as sums of logarithms.
+
+    Args:
+        scores: of each item for each group.
+        share: what each group is to receive, adding up to 1; a group of share 0 receives nothing.
+        temperature: small for decided beliefs.
+        rounds: of scaling.
+
+    Returns:
+        Rows that add up to 1.
+    """
+    logits, wanted = scores / temperature, (share * len(scores)).log()
+    for _ in range(rounds):
+        logits = logits - logits.logsumexp(0, keepdim=True) + wanted
+        logits = logits.log_softmax(1)
+    return logits.exp()
+
+
 def assign(
     sketches: Float[Tensor, "n width"],
     photos: Float[Tensor, "m width"],
@@ -51,12 +73,13 @@ def assign(
     *,
     temperature: float,
     share: float,
+    evenness: float = 1.0,
     rounds: int = 10,
 ) -> Assignment:
-    """Drawings given to clusters of photos so that all clusters are used evenly (Sinkhorn and Knopp).
+    """Drawings given to clusters of photos, each of which receives its share (Sinkhorn and Knopp).
 
-    Both sides are centred about their own mean. Evenness is what keeps a few clusters, whose photos happen to
-    look like drawings, from taking them all.
+    Both sides are centred about their own mean. The fixed shares are what keeps a few clusters, whose photos
+    happen to look like drawings, from taking them all.
 
     Args:
         sketches: features of the drawings.
@@ -65,10 +88,13 @@ def assign(
         groups: number of clusters.
         temperature: of the similarities.
         share: of the drawings is trusted, those most surely assigned; 0 to 1.
+        evenness: 1 gives every cluster that has photos equally many drawings, 0 as many as its photos are.
         rounds: of the balancing.
     """
     centres = F.normalize(means_by(centred(photos), photo_class, groups), dim=1)
-    belief = sinkhorn(centred(sketches) @ centres.T, iterations=rounds, epsilon=temperature)
+    count = photo_class.bincount(minlength=groups).float()
+    wanted = torch.where(count > 0, count.pow(1 - evenness), 0.0)
+    belief = balanced(centred(sketches) @ centres.T, wanted / wanted.sum(), temperature, rounds)
     sureness, label = belief.max(1)
     kept = sureness.argsort(descending=True, stable=True)[: round(share * len(label))]
     trusted = torch.zeros(len(label), dtype=torch.bool)

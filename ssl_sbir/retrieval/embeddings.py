@@ -2,18 +2,20 @@
 
 import json
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int, UInt8
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
 from ssl_sbir.data.loading import Pack, load_batch
 from ssl_sbir.data.manifest import Manifest
+from ssl_sbir.data.packs import decoded, pack_key
 from ssl_sbir.encoders import Encoder
 from ssl_sbir.files import cache_dir, sha256_of, write_atomic
 from ssl_sbir.progress import progress
@@ -47,6 +49,55 @@ def embed(
     features = _computed(encoder, pack, manifest, rows, batch_size, device)
     if cache:
         write_atomic(path, save({"features": features}))
+    return features
+
+
+def embed_at_own_size(
+    encoder: Encoder,
+    manifest: Manifest,
+    rows: npt.NDArray[np.int64],
+    *,
+    device: str = "cpu",
+    cache: bool = True,
+) -> Float[Tensor, "n width"]:
+    """The features of some rows at the encoder's own image size, decoded for this alone; cached as `embed` does.
+
+    For a frozen network that is asked once and sees more at a larger size than training affords. A broken
+    image counts as white paper.
+
+    Args:
+        encoder: put into evaluation mode.
+        manifest: the images.
+        rows: n row numbers.
+        device: where to compute.
+        cache: whether to read and fill the cache.
+    """
+    chosen, size, fit = manifest.select(rows), encoder.preprocess.size, encoder.preprocess.fit
+    key = sha256_of(weights_sha256(encoder), pack_key(chosen, size, fit), chosen.domain.tobytes())
+    path = cache_dir() / "embeddings" / f"{key}.safetensors"
+    found = _cached(path, (len(rows), encoder.width)) if cache else None
+    if found is not None:
+        return found
+    pixels = (torch.from_numpy(images).permute(0, 3, 1, 2) for images, _ in decoded(chosen, size, fit))
+    features = _streamed(encoder, pixels, torch.from_numpy(chosen.domain.astype(np.int64)), device)
+    if cache:
+        write_atomic(path, save({"features": features}))
+    return features
+
+
+@torch.no_grad()
+def _streamed(
+    encoder: Encoder, pixels: Iterable[UInt8[Tensor, "b 3 s s"]], domain: Int[Tensor, " n"], device: str
+) -> Float[Tensor, "n width"]:
+    encoder = encoder.to(device).to(memory_format=torch.channels_last).eval()
+    features, done = torch.empty(len(domain), encoder.width), 0
+    with progress(len(domain), f"embedding at {encoder.preprocess.size} px") as counter:
+        for images in pixels:
+            image = images.to(device).float().div_(255).contiguous(memory_format=torch.channels_last)
+            here = slice(done, done + len(image))
+            features[here] = encoder(image, domain[here].to(device)).float().cpu()
+            done += len(image)
+            counter.advance(len(image))
     return features
 
 

@@ -141,7 +141,7 @@ def test_a_taken_or_foreign_folder_is_left_alone(shapes, tmp_path):
 def test_fine_tuning_goes_on_from_a_run_and_remembers_where_it_began(shapes, tmp_path):
     assert pretrain(shapes, tmp_path / "first").exit_code == 0
     result = run("finetune", "sake", "--data", f"folder:{shapes}", "--from", tmp_path / "first", "--out",
-                 tmp_path / "second", *sets(*TINY, "code=16"), "--json")  # fmt: skip
+                 tmp_path / "second", *sets(*TINY, "code=16", "teacher_size=32"), "--json")  # fmt: skip
     assert result.exit_code == 0, result.output
     facts = json.loads(result.stdout)
     assert facts["start"]["name"] == "timm:test_efficientnet"

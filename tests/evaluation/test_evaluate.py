@@ -209,6 +209,9 @@ def test_a_run_is_evaluated_on_its_own_split_beside_its_beginning(unlike, tmp_pa
         app, [*arguments, "--split", _split_file(tmp_path, ["ring"], ["bar", "square"])]
     )
     assert told.stdout.startswith("INTEGRITY AUDIT FAILED: training used 1 unseen class(es): bar")
+    sized = CliRunner().invoke(app, [*arguments, "--size", "64"])
+    assert sized.exit_code == 2
+    assert "keeps the size it was trained at" in sized.stderr
 
 
 def _split_file(folder, seen, unseen):

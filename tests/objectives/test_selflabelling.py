@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ssl_sbir.objectives.selflabelling import assign, centred, clusters, means_by
+from ssl_sbir.objectives.selflabelling import assign, balanced, centred, clusters, means_by
 
 
 def around(centres, each, spread, seed):
@@ -54,6 +54,28 @@ def test_assignment_equals_a_slow_sinkhorn():
             q[i] /= q[i].sum() * 12
     assert found.label.tolist() == q.argmax(1).tolist()
     assert set(found.trusted.nonzero()[:, 0].tolist()) == set(np.argsort(-q.max(1))[:6].tolist())
+
+
+@given(st.integers(2, 30), st.integers(1, 6), st.integers(0, 10_000))
+@settings(max_examples=25, deadline=None)
+def test_balanced_beliefs_give_each_group_its_share(n, groups, seed):
+    draw = torch.Generator().manual_seed(seed)
+    scores, share = torch.randn(n, groups, generator=draw), torch.rand(groups, generator=draw) + 0.1
+    belief = balanced(scores, share / share.sum(), temperature=1.0, rounds=200)
+    torch.testing.assert_close(belief.sum(1), torch.ones(n))
+    torch.testing.assert_close(belief.mean(0), share / share.sum(), atol=1e-3, rtol=0)
+
+
+def test_uneven_sharing_follows_the_photos_and_leaves_empty_groups_empty():
+    draw = torch.Generator().manual_seed(5)
+    photo_class = torch.tensor([0] * 30 + [1] * 10)
+    photos, sketches = torch.randn(40, 8, generator=draw), torch.randn(400, 8, generator=draw)
+    sharing = {"temperature": 0.02, "share": 1.0, "rounds": 200}
+    for evenness, first in ((0.0, 300), (1.0, 200)):
+        found = assign(sketches, photos, photo_class, 3, evenness=evenness, **sharing)
+        counts = found.label.bincount(minlength=3)
+        assert counts[2] == 0
+        assert abs(int(counts[0]) - first) <= 40
 
 
 def test_balance_keeps_one_cluster_from_taking_all_drawings():

@@ -13,7 +13,7 @@ from ssl_sbir.data.training import Schedule, TrainingSet
 from ssl_sbir.encoders import load_encoder
 from ssl_sbir.training import Order, train
 
-SMALL = ("encoder.size=48", "batch.photos=24", "batch.sketches=8")
+SMALL = ("encoder.size=48", "teacher_size=48", "batch.photos=24", "batch.sketches=8")
 
 
 def subset(sketchy_mini, folder, names=("airplane", "apple", "bear", "bell", "cup", "fish")):
@@ -35,7 +35,7 @@ def test_the_loss_falls_clearly_below_chance_and_drawings_find_their_photos(sket
     manifest = open_data(data)
     drawings = TrainingSet.of(manifest, prepare(manifest, 48), None, labelled=False)
     kind = recipes.load("crossmodal")
-    recipe = kind(kind.Config())
+    recipe = kind(kind.Config(teacher_size=48))
     trained, frozen = run.encoder(), load_encoder("efficientnet_lite0", size=48).eval()
     recipe.prepare(recipe.build(load_encoder("efficientnet_lite0", size=48), ()), drawings)
     torch.manual_seed(0)
@@ -62,7 +62,7 @@ def made(sketchy_mini, tmp_path):
     manifest = open_data(data)
     data = TrainingSet.of(manifest, prepare(manifest, 48), None, labelled=False)
     kind = recipes.load("crossmodal")
-    recipe = kind(kind.Config(code=32, batch={"pairs": True}))
+    recipe = kind(kind.Config(teacher_size=48, code=32, batch={"pairs": True}))
     model = recipe.build(load_encoder("efficientnet_lite0", size=48), ())
     recipe.prepare(model, data)
     return recipe, model, data

@@ -62,7 +62,7 @@ def test_the_teacher_is_asked_once_and_found_by_row(data):
 def test_the_loss_is_the_published_one(data):
     kind = recipes.load("sake")
     still = {"flip": 0, "rotation": 0, "shift": 0, "zoom": 0}
-    sake = kind(kind.Config(preserve=0.7, kinship=0.3, augment=still, encoder={"size": 32}))
+    sake = kind(kind.Config(preserve=0.7, kinship=0.3, augment=still, encoder={"size": 32}, teacher_size=32))
     model = sake.build(load_encoder("efficientnet_lite0", size=32), data.classes).eval()
     sake.prepare(model, data)
     rows = torch.cat([torch.from_numpy(data.rows[d][:3]) for d in Domain])
@@ -119,6 +119,7 @@ def test_semantics_tilt_the_teacher_as_published(data, letters, views):
             teacher_views=views,
             augment=still,
             encoder={"size": 32},
+            teacher_size=32,
         )
     )
     model = sake.build(load_encoder("efficientnet_lite0", size=32), data.classes).eval()
@@ -155,7 +156,7 @@ def test_a_class_that_semantics_does_not_know_is_refused_or_left_alone(letters):
 
 def test_a_term_that_no_image_takes_part_in_is_zero(data):
     kind = recipes.load("sake")
-    sake = kind(kind.Config(encoder={"size": 32}))
+    sake = kind(kind.Config(encoder={"size": 32}, teacher_size=32))
     model = sake.build(load_encoder("efficientnet_lite0", size=32), data.classes)
     sake.prepare(model, data)
     for domain, absent in ((Domain.SKETCH, "preserve"), (Domain.PHOTO, "kinship")):
@@ -194,7 +195,13 @@ def test_training_brings_the_loss_far_below_chance(shapes, tmp_path):
     few = Split("few", ("circle", "square", "triangle", "cross", "bar"), ("ring",))
     (tmp_path / "few.json").write_text(json.dumps({"name": "few", "seen": few.seen, "unseen": few.unseen}))
     data = f"folder:{shapes}"
-    settings = ("encoder.size=32", "batch.sketches=12", "batch.photos=12", "optim.epochs=5")
+    settings = (
+        "encoder.size=32",
+        "teacher_size=32",
+        "batch.sketches=12",
+        "batch.photos=12",
+        "optim.epochs=5",
+    )
     run = train(
         Order("sake", data, tmp_path / "run", str(tmp_path / "few.json"), settings=settings),
         "finetuning",
@@ -215,7 +222,7 @@ def test_training_beats_the_frozen_encoder_on_real_sketches(sketchy_mini, tmp_pa
                 (tmp_path / "data" / domain / folder.name).symlink_to(folder)
     (tmp_path / "few.json").write_text(json.dumps({"name": "few", "seen": few.seen, "unseen": few.unseen}))
     data = f"folder:{tmp_path / 'data'}"
-    settings = ("encoder.size=48", "batch.sketches=16", "batch.photos=8", "optim.epochs=6")
+    settings = ("encoder.size=48", "teacher_size=96", "batch.sketches=16", "batch.photos=8", "optim.epochs=6")
     run = train(
         Order("sake", data, tmp_path / "run", str(tmp_path / "few.json"), settings=settings),
         "finetuning",
