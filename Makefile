@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 
-.PHONY: demo test lint type bench clean
+.PHONY: demo test lint type docs bench clean
 
 demo: $(INSTALLED)
 	$(BIN)/ssl-sbir quickstart --out runs/quickstart --overwrite
@@ -23,6 +23,9 @@ type: $(INSTALLED)
 	ln -s $(addprefix $(CURDIR)/,$(wildcard ssl_sbir/*) explain recipes reports) build/type/ssl_sbir/
 	cd build/type && $(CURDIR)/$(BIN)/mypy --config-file $(CURDIR)/pyproject.toml -p ssl_sbir
 	$(BIN)/mypy --config-file pyproject.toml scripts
+
+docs: $(INSTALLED)
+	$(BIN)/python scripts/build_docs.py --out build/docs
 
 bench: $(INSTALLED)
 	for script in scripts/bench_*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done

@@ -128,6 +128,16 @@ def untrained(order: Order, stage: Stage, say: Any = print) -> RunFolder:
     return run
 
 
+def starting_point(order: Order, stage: Stage) -> tuple[Encoder, TrainingSet]:
+    """The encoder that a run would start from, and the images and labels it would read.
+
+    Raises:
+        SslSbirError: as `train` does.
+    """
+    ready = _prepared(replace(order, overwrite=True), stage, lambda _: None)
+    return ready.encoder, ready.data
+
+
 @dataclass(frozen=True)
 class _Prepared:
     """Everything a run needs before its first step, and what its provenance will say."""

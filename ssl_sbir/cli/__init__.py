@@ -10,6 +10,7 @@ from ssl_sbir.cli import (
     preview,
     quickstart,
     recipes,
+    study,
     train,
 )
 from ssl_sbir.cli._app import app, main
@@ -26,5 +27,6 @@ __all__ = [
     "preview",
     "quickstart",
     "recipes",
+    "study",
     "train",
 ]

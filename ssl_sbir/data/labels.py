@@ -1,8 +1,9 @@
-"""How many labels a run may read: all, a share, or a few of every class; of both domains or one."""
+"""How many labels a run may read: all, a share, a few of every class, or the first of an order; of both domains or one."""
 
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -32,12 +33,16 @@ class LabelBudget:
         domains: whose labels.
         classes: how many of the seen classes, or their names separated by commas; None for all.
         seed: decides the choice.
+        order: a text file of image names, most wanted first, that decides in the seed's place: the first of each
+            domain are labelled, as many as `amount` comes to, whatever their classes. A class that gets no label
+            is left out.
     """
 
     amount: str = "all"
     domains: str = "both"
     classes: str | None = None
     seed: int = 0
+    order: str | None = None
 
     def __post_init__(self) -> None:
         """Refuses what can't be read.
@@ -48,11 +53,15 @@ class LabelBudget:
         self._keep(1)
         if self.domains not in get_args(LabelDomains):
             raise ConfigError(f"--label-domains {self.domains}", f"Give {', '.join(get_args(LabelDomains))}.")
+        if self.order is not None and self.classes is not None:
+            raise ConfigError(
+                "--label-order with --label-classes", "An order doesn't know classes: give one of them."
+            )
 
     @property
     def whole(self) -> bool:
         """Whether every label may be read."""
-        return (self.amount, self.domains, self.classes) == ("all", "both", None)
+        return (self.amount, self.domains, self.classes, self.order) == ("all", "both", None, None)
 
     def of(self, data: TrainingSet) -> TrainingSet:
         """The same images, all labels outside the budget forgotten.
@@ -62,6 +71,8 @@ class LabelBudget:
         """
         if self.whole:
             return data
+        if self.order is not None:
+            return self._first(data, Path(self.order))
         labelled = np.zeros(len(data.manifest), dtype=bool)
         data = replace(data, classes=self._classes(data.classes))
         for name, domain, rows in self._strata(data):
@@ -74,6 +85,30 @@ class LabelBudget:
                 )
             labelled[kept] = True
         return replace(data, labelled=labelled)
+
+    def _first(self, data: TrainingSet, path: Path) -> TrainingSet:
+        """The first images of each wanted domain keep their labels, and classes that have one stay."""
+        place = _places(path)
+        labelled = np.zeros(len(data.manifest), dtype=bool)
+        for domain in self._wanted():
+            rows = data.rows[domain]
+            known = {
+                place[key]: int(row) for row, key in zip(rows, _keys(data, rows), strict=True) if key in place
+            }
+            count = (
+                self._keep(len(rows))
+                if self.amount.endswith("%")
+                else self._keep(len(rows)) * len(data.classes)
+            )
+            if not count or len(known) < min(count, len(rows)):
+                raise DataError(
+                    f"--labels {self.amount} asks for {count} of {len(rows)} {domain.name.lower()} labels; "
+                    f"{path} names {len(known)} of these images",
+                    "Give an amount of one or more, and an order that names every image of the run.",
+                )
+            labelled[[known[n] for n in sorted(known)[:count]]] = True
+        there = data.labels[torch.from_numpy(labelled)].unique().tolist()
+        return replace(data, labelled=labelled, classes=tuple(data.classes[code] for code in there))
 
     def _classes(self, seen: tuple[str, ...]) -> tuple[str, ...]:
         if self.classes is None:
@@ -94,13 +129,14 @@ class LabelBudget:
 
     def _strata(self, data: TrainingSet) -> Iterator[tuple[str, Domain, Rows]]:
         """The rows of each class and wanted domain, in an order that seed and file names decide."""
-        for domain in Domain:
-            if self.domains not in ("both", domain.name.lower()):
-                continue
+        for domain in self._wanted():
             rows = data.rows[domain]
             label = data.labels[torch.from_numpy(rows)].numpy()
             for code, name in enumerate(data.classes):
                 yield name, domain, self._ordered(data, rows[label == code])
+
+    def _wanted(self) -> list[Domain]:
+        return [domain for domain in Domain if self.domains in ("both", domain.name.lower())]
 
     def _ordered(self, data: TrainingSet, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         digests = [sha256_of(str(self.seed), data.manifest.keys[int(row)]) for row in rows]
@@ -132,9 +168,17 @@ def label_facts(budget: LabelBudget, data: TrainingSet) -> dict[str, Any]:
         "domains": budget.domains,
         "classes": len(data.classes),
         "seed": budget.seed,
+        "order": budget.order,
         "count": counts,
         "sha256": sha256_of(*sorted(keys)),
     }
+
+
+def _places(path: Path) -> dict[str, int]:
+    try:
+        return {key: place for place, key in enumerate(path.read_text("utf-8").splitlines())}
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"--label-order {path}: {error}", "Name a text file, one image a line.") from error
 
 
 def _keys(data: TrainingSet, rows: Iterable[Any]) -> list[str]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
+from ssl_sbir.card import write_card
 from ssl_sbir.data.manifest import Manifest
 from ssl_sbir.data.readers import open_data
 from ssl_sbir.data.splits import Split
@@ -83,8 +84,9 @@ def evaluated(
     manifest = open_data(data)
     facts = run.provenance if run else {}
     chosen = _split(split, facts, manifest)
+    encoder = run.encoder() if run else load_encoder(name, size=size)
     result = evaluate(
-        run.encoder() if run else load_encoder(name, size=size),
+        encoder,
         manifest,
         chosen,
         frozen=_frozen(facts) if run else None,
@@ -94,7 +96,10 @@ def evaluated(
         **{**vars(how), "ties": tie_rule(how.ties)},
     )
     place = out or (folder if run else Path("evaluations") / _safe(name)) / "evaluate" / _safe(chosen.name)
-    return result, save_evaluation(result, place)
+    page = save_evaluation(result, place)
+    if run:
+        write_card(run, encoder)
+    return result, page
 
 
 def _split(name: str | None, facts: dict[str, Any], manifest: Manifest) -> Split:

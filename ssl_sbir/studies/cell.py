@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ class Cell:
         start: `imagenet` (the encoder's published weights), `scratch` (random ones) or `run:PATH`; a path with
             `{seed}` in it is another run for each seed.
         labels: which labels of the seen classes training reads.
+        choice: how its start chooses the images to label (`studies.choice`); None leaves it to `labels`.
         seed: of the run, its labels and its scratch.
         split: a published split, a JSON file, or None.
         preset: a named set of settings.
@@ -42,6 +43,7 @@ class Cell:
     data: str
     start: str = IMAGENET
     labels: LabelBudget = field(default_factory=LabelBudget)
+    choice: str | None = None
     seed: int = 0
     split: str | None = None
     preset: str | None = None
@@ -72,6 +74,13 @@ class Cell:
             return None
         return Path(self.start.removeprefix(RUN).replace("{seed}", str(self.seed)))
 
+    def budget(self, out: Path) -> LabelBudget:
+        """The labels it reads; where they are chosen, by the order in a file that all runs beside `out` share."""
+        if self.choice is None:
+            return self.labels
+        same = replace(self, labels=LabelBudget(), axes={}).sha256()[:12]
+        return replace(self.labels, order=str(out.parents[1] / "orders" / f"{self.choice}-{same}.txt"))
+
     def order(self, out: Path, *, resume: bool = False) -> Order:
         """What a training command would be asked for."""
         random = ("encoder.pretrained=false",) if self.start == SCRATCH else ()
@@ -83,7 +92,7 @@ class Cell:
             start=self.start_run,
             preset=self.preset,
             settings=(*self.settings, *random, f"seed={self.seed}"),
-            labels=self.labels,
+            labels=self.budget(out),
             resume=resume,
         )
 
@@ -100,9 +109,9 @@ class Cell:
             "--preset": self.preset,
             "--out": out,
         }
-        labels = {"--labels": self.labels.amount, "--label-domains": self.labels.domains}
-        if not self.labels.whole:
-            options |= labels | {"--label-classes": self.labels.classes}
+        if not order.labels.whole:
+            options |= {"--labels": order.labels.amount, "--label-domains": order.labels.domains}
+            options |= {"--label-classes": order.labels.classes, "--label-order": order.labels.order}
         given = [part for name, value in options.items() if value is not None for part in (name, str(value))]
         return [verb, self.recipe, *given, *(part for text in order.settings for part in ("--set", text))]
 
@@ -112,17 +121,17 @@ class Cell:
         Raises:
             ConfigError, DataError: recipe, settings or data are wrong.
         """
-        recipe, _ = configured(self.order(Path()), self.stage)
+        recipe, _ = configured(replace(self, choice=None).order(Path()), self.stage)
         file = Path(self.recipe).read_text("utf-8") if self.recipe.endswith(".py") else ""
         split = Path(self.split) if self.split and Path(self.split).is_file() else None
-        amounts = (self.labels.amount, self.labels.domains, self.labels.classes or "")
+        labels = (self.labels.amount, self.labels.domains, self.labels.classes or "", self.choice or "")
         return sha256_of(
             recipe.name + file,
             to_yaml(recipe.config),
             open_data(self.data).sha256,
             split.read_text("utf-8") if split else self.split or "",
             self.start + _weights(self.start_run),
-            *(amounts if self.trained else ()),
+            *(labels if self.trained else ()),
             json.dumps([self.trained, self.protocols, self.centre]),
         )
 

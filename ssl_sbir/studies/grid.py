@@ -65,8 +65,8 @@ class _Place:
     @classmethod
     def of(cls, cell: Cell, out: Path) -> "_Place":
         amount = cell.labels.amount.replace("%", "pc") if cell.trained else "untrained"
-        parts = (Path(cell.recipe).stem, _short(cell.start), amount, str(cell.seed), cell.sha256()[:12])
-        return cls(cell, out, "-".join(parts))
+        parts = (Path(cell.recipe).stem, _short(cell.start), amount, cell.choice, str(cell.seed))
+        return cls(cell, out, "-".join([part for part in parts if part] + [cell.sha256()[:12]]))
 
     @property
     def run(self) -> Path:

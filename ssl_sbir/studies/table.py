@@ -47,6 +47,7 @@ class Row:
             "labels": amount.amount if amount else "0",
             "label_domains": amount.domains if amount else "none",
             "label_classes": (amount.classes or "all") if amount else "0",
+            "choice": cell.choice or "",
             "seed": cell.seed,
             "split": cell.split or "",
             "preset": cell.preset or "",

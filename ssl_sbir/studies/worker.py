@@ -18,6 +18,7 @@ from ssl_sbir.errors import SslSbirError
 from ssl_sbir.evaluation.subject import How, evaluated
 from ssl_sbir.run import PROVENANCE, RunFolder
 from ssl_sbir.studies.cell import Cell
+from ssl_sbir.studies.ordering import write_order
 from ssl_sbir.training import train, untrained
 
 OUT_OF_MEMORY = "ran out of memory"
@@ -31,6 +32,7 @@ def make(cell: Cell, folder: Path) -> None:
     """
     begun = (folder / PROVENANCE).is_file()
     if not (begun and RunFolder(folder).finished):
+        write_order(cell, folder)
         begin = train if cell.trained else untrained
         begin(cell.order(folder, resume=begun), cell.stage, _log)
     if not any(folder.glob("evaluate/*/results.json")):

@@ -83,7 +83,7 @@ def killed_when(condition, cells, out):
         run_grid(cells, out)
         os._exit(0)
     try:
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 300
         while not condition():
             assert time.monotonic() < deadline
             assert os.waitpid(child, os.WNOHANG) == (0, 0), "it ended before it could be killed"

@@ -1,0 +1,110 @@
+"""`study`: grids of runs, read together."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ssl_sbir.cli._app import app, emit, err, out
+
+study = typer.Typer(no_args_is_help=True, help="Grids of runs, read together: curves, tables, a report.")
+app.add_typer(study, name="study")
+
+Data = Annotated[str, typer.Option(help="What to train and evaluate on, such as folder:pets/.")]
+Recipe = Annotated[str, typer.Option(help="What fine-tunes (ssl-sbir recipes list).")]
+SplitName = Annotated[
+    str | None, typer.Option("--split", help="Published split or JSON file; hashed by default.")
+]
+Fractions = Annotated[
+    str, typer.Option(help="Amounts of labels: 0 for the start itself, shares such as 5%, or 5-per-class.")
+]
+PerClass = Annotated[
+    str, typer.Option(help="Labels per class and domain, such as 1,2,5: in the place of --fractions' shares.")
+]
+Starts = Annotated[
+    str,
+    typer.Option(help="scratch, imagenet, run:PATH; with {seed} in its path, another run for each seed."),
+]
+Domains = Annotated[str, typer.Option(help="Whose labels: both, sketch, photo.")]
+Classes = Annotated[str, typer.Option(help="Numbers of labelled classes, such as 10,50,all.")]
+Choices = Annotated[
+    str,
+    typer.Option(
+        "--choose", help="What to label next: stratified, random, k-centre, uncertainty, cluster-balanced."
+    ),
+]
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="A setting of the recipe, such as optim.epochs=3; may be repeated."),
+]
+
+
+@study.command()
+def labels(
+    data: Data,
+    recipe: Recipe = "sake",
+    split: SplitName = None,
+    fractions: Fractions = "0,1%,5%,10%,25%,100%",
+    per_class: PerClass = "",
+    starts: Starts = "scratch,imagenet",
+    domains: Domains = "both",
+    classes: Classes = "all",
+    choose: Choices = "stratified",
+    seeds: Annotated[int, typer.Option(help="How many.")] = 3,
+    preset: Annotated[str | None, typer.Option(help="Named settings that come with a recipe.")] = None,
+    settings: Set = None,
+    protocol: Annotated[str, typer.Option(help="A published definition.")] = "standard",
+    metric: Annotated[str, typer.Option(help="Of the protocol; what the report draws.")] = "mAP@all",
+    centre: Annotated[str, typer.Option(help="Of the evaluation: none or train.")] = "none",
+    price: Annotated[float, typer.Option(help="Of a label, for the report's cost calculator.")] = 0.10,
+    out_folder: Annotated[Path, typer.Option("--out", help="Folder of the study.")] = Path(
+        "runs/study-labels"
+    ),
+    jobs: Annotated[int, typer.Option(help="Runs at a time; threads are divided among them.")] = 1,
+    retry: Annotated[
+        bool, typer.Option("--retry-failed", help="Make anew what is recorded as failed.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,
+) -> None:
+    """How much accuracy a label buys, from which start; called again, it goes on where it was."""
+    from ssl_sbir.studies.labels import LabelStudy, study_labels
+    from ssl_sbir.studies.report import label_report
+
+    shares = _listed(fractions)
+    if per_class:
+        shares = tuple(name for name in shares if name == "0") + tuple(
+            f"{number}-per-class" for number in _listed(per_class)
+        )
+    asked = LabelStudy(
+        data=data,
+        recipe=recipe,
+        split=split,
+        amounts=shares,
+        starts=_listed(starts),
+        domains=_listed(domains),
+        classes=_listed(classes),
+        choices=_listed(choose),
+        seeds=seeds,
+        preset=preset,
+        settings=tuple(settings or ()),
+        protocol=protocol,
+        metric=metric,
+        centre=centre,
+    )
+    table = study_labels(asked, out_folder, jobs, retry=retry)
+    facts = label_report(asked, table, out_folder, price)
+    for row in facts["failed"]:
+        err.print(
+            f"no result: {row['start']}, {row['labels']} labels, seed {row['seed']}: {row['cause']}",
+            markup=False,
+        )
+    if as_json:
+        emit(facts)
+        return
+    for line in facts["answers"]:
+        out.print(line, markup=False)
+    out.print(facts["page"], markup=False)
+
+
+def _listed(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())

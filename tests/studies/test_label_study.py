@@ -1,0 +1,179 @@
+"""The label study: its grid, what it concludes from values known by hand, and its page with gaps where runs failed."""
+
+import csv
+import json
+import math
+import re
+
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from ssl_sbir.cli import app
+from ssl_sbir.errors import ConfigError
+from ssl_sbir.evaluation.compare import Scored
+from ssl_sbir.studies.findings import Findings
+from ssl_sbir.studies.labels import LabelStudy, cells
+from ssl_sbir.studies.points import Measured, Point, Series
+from ssl_sbir.studies.report import answer
+from ssl_sbir.studies.tables import area_rows, comma_separated, latex, point_rows, saving_rows
+from ssl_sbir.training import untrained
+
+ASKED = LabelStudy("folder:x", starts=("scratch", "imagenet", "run:labelfree"), seeds=2)
+
+
+def point(labels, *means, failed=()):
+    """A point whose runs give every sketch the same value; NaN stands for a run that failed."""
+    values = torch.tensor(means, dtype=torch.float64)[:, None].expand(-1, 8)
+    there = ~values[:, 0].isnan()
+    return Point(
+        "all" if labels == 1000 else f"{labels}", float(labels), values.nan_to_num(), there, dict(failed)
+    )
+
+
+@pytest.fixture
+def findings():
+    name = {
+        "classes": [{"name": "cat"}, {"name": "dog"}],
+        "data": {"queries_sha256": "q", "gallery_sha256": "g"},
+    }
+    labels = torch.tensor([0, 0, 0, 0, 1, 1, 1, 1])
+    curves = {
+        "imagenet": [point(0, 0.1, 0.1), point(10, 0.2, 0.2), point(100, 0.3, 0.3), point(1000, 0.4, 0.4)],
+        "run:labelfree": [
+            point(0, 0.2, 0.2), point(10, 0.3, 0.3), point(100, 0.5, math.nan, failed={1: "it diverged"}),
+            point(1000, 0.5, 0.5),
+        ],
+        "scratch": [point(0, 0.05, 0.05), point(10, 0.1, 0.1), point(1000, 0.35, 0.35)],
+    }  # fmt: skip
+    found = {Series(start, "both", "stratified", "all"): points for start, points in curves.items()}
+    return Findings(ASKED, Measured(found, Scored("one", name, {}, labels), labels), draws=40)
+
+
+def test_every_combination_is_a_cell_and_a_fixed_start_is_evaluated_once():
+    asked = LabelStudy("folder:x", amounts=("0", "5%", "100%"), starts=("scratch", "imagenet", "run:a-{seed}"),
+                       domains=("both", "sketch"), choices=("stratified", "k-centre"), seeds=2)  # fmt: skip
+    found = cells(asked)
+    untouched = [(cell.start, cell.seed) for cell in found if not cell.trained]
+    assert untouched == [
+        ("scratch", 0),
+        ("scratch", 1),
+        ("imagenet", 0),
+        ("run:a-{seed}", 0),
+        ("run:a-{seed}", 1),
+    ]
+    assert len(found) - len(untouched) == 3 * 2 * 2 * (
+        2 + 1
+    )  # starts, seeds, domains; 5 % in two ways and 100 %
+    assert len({str(cell) for cell in found}) == len(found)
+    assert found[-1].start_run.name == "a-1"
+
+
+@pytest.mark.parametrize(
+    ("asked", "says"),
+    [
+        ({"seeds": 0}, "--seeds 0"),
+        ({"starts": ()}, "no starts"),
+        ({"amounts": ("0",)}, "no amount of labels"),
+        ({"choices": ("k-center",)}, "Did you mean 'k-centre'"),
+        ({"choices": ("random",), "classes": ("5",)}, "--choices random with --classes"),
+    ],
+)
+def test_what_cannot_be_studied_is_refused(asked, says):
+    with pytest.raises(ConfigError, match=re.escape(says)):
+        LabelStudy("folder:x", **asked)
+
+
+def test_labels_saved_are_read_off_the_curves(findings):
+    by_name = {(row["curve"], row["reference_labels"]): row for row in saving_rows(findings)}
+    whole = by_name["run labelfree", 1000]
+    # .4 lies half-way between .3 at 10 labels and .5 at 100, on a logarithmic axis
+    assert whole["needed"] == pytest.approx(10 * 10**0.5)
+    assert whole["saved"] == pytest.approx(1000 - 10 * 10**0.5)
+    assert (whole["needed_low"], whole["needed_high"]) == pytest.approx((10 * 10**0.5,) * 2)
+    assert by_name["run labelfree", 10]["needed"] == 0
+    assert by_name["run labelfree", 100]["needed"] == pytest.approx(10)
+    never = by_name["scratch", 1000]
+    assert never["needed"] == math.inf
+    assert never["share_of_draws_that_reach_it"] == 0
+    assert by_name["scratch", 10]["needed"] == pytest.approx(10 ** (1 + 2 * (0.2 - 0.1) / (0.35 - 0.1)))
+
+
+def test_the_answer_is_a_plain_sentence_either_way(findings):
+    labelfree, scratch = (answer(findings, series) for series in findings.series[1:])
+    if "scratch" in labelfree:
+        labelfree, scratch = scratch, labelfree
+    assert labelfree.startswith(
+        "With 32 of 1,000 labels (3%), run labelfree reaches what imagenet reaches with all"
+    )
+    assert "scratch does not reach what imagenet reaches with all labels (0.400)" in scratch
+
+
+def test_areas_and_points_are_those_of_the_curve(findings):
+    areas = {row["curve"]: row for row in area_rows(findings)}
+    assert areas["imagenet"]["area"] == pytest.approx((0.15 + 0.25 + 0.35) / 3)
+    assert areas["scratch"]["area"] == pytest.approx((0.075 + 2 * 0.225) / 3)
+    rows = [row for row in point_rows(findings) if row["curve"] == "run labelfree"]
+    assert [(row["seeds"], row["failed"]) for row in rows] == [(2, 0), (2, 0), (1, 1), (2, 0)]
+    assert rows[2]["accuracy"] == pytest.approx(0.5)
+
+
+def test_tests_are_paired_and_corrected_together(findings):
+    found = {(one.first, one.second): one for one in findings.tests}
+    one = found["imagenet · all labels", "run labelfree · all labels"]
+    assert one.difference == pytest.approx(0.1)
+    assert all(test.p_holm >= test.p for test in findings.tests)
+    assert ("imagenet · all labels", "run labelfree · 10") in found
+    assert ("imagenet · 10", "scratch · 10") in found
+
+
+def test_tables_say_infinity_in_their_own_way(findings):
+    rows = saving_rows(findings)
+    read = list(csv.DictReader(comma_separated(rows).splitlines()))
+    assert any(row["needed"] == "inf" for row in read)
+    text = latex(rows, "a note")
+    assert r"$\infty$" in text
+    assert r"run labelfree" in text
+    assert text.count(r"\\") == len(rows) + 1
+
+
+@pytest.fixture(scope="module")
+def studied(cell, tmp_path_factory):
+    out = tmp_path_factory.mktemp("study")
+    start = out / "<b>start"
+    asked = cell(seed=5)
+    untrained(asked.order(start), "finetuning", lambda _: None)
+    sets = [part for text in (*asked.settings, "optim.max_steps=2") for part in ("--set", text)]
+    arguments = ["study", "labels", "--data", asked.data, "--split", asked.split, "--starts", f"scratch,run:{start}",
+                 "--fractions", "0,1%,50%,100%", "--choose", "stratified,k-centre", "--seeds", "1",
+                 "--out", str(out / "study"), "--json", *sets]  # fmt: skip
+    done = CliRunner().invoke(app, arguments)
+    assert done.exit_code == 0, done.output
+    return out / "study", json.loads(done.stdout), done.stderr
+
+
+def test_runs_that_fail_are_gaps_with_their_cause_and_the_rest_is_reported(studied):
+    out, facts, spoken = studied
+    page = (out / "index.html").read_text()
+    assert len(facts["failed"]) == 4
+    assert "leaves class 'bar' without a labelled sketch" in facts["failed"][0]["cause"]
+    assert "no result: scratch, 1% labels, seed 0" in " ".join(spoken.split())
+    assert page.count("no result with 1 labels") == 4
+    assert "leaves class &#39;bar&#39; without a labelled sketch" in page
+    rows = list(csv.DictReader((out / "points.csv").read_text().splitlines()))
+    assert {row["amount"] for row in rows} == {"no label", "50%", "all labels"}
+    assert {row["curve"] for row in rows} >= {"scratch, stratified", "scratch, k-centre"}
+
+
+def test_the_page_is_whole_escaped_and_asks_for_nothing_outside(studied):
+    out, _, _ = studied
+    page = (out / "index.html").read_text()
+    assert "<b>start" not in page
+    assert "&lt;b&gt;start" in page
+    assert not re.findall(r"""(?:src|href)=["']?(?:https?:|//)""", page)
+    assert "NaN" not in page
+    assert {f.name for f in out.iterdir()} >= {
+        f"{name}.{ending}"
+        for name in ("points", "savings", "areas", "classes", "tests")
+        for ending in ("csv", "tex")
+    }
