@@ -17,6 +17,7 @@ from ssl_sbir.data.training import Schedule, TrainingSet
 from ssl_sbir.encoders import Encoder, save_encoder
 from ssl_sbir.errors import RunError
 from ssl_sbir.optim import frozen_stages, learning_rate, optimizer_of
+from ssl_sbir.precision import has_bf16
 from ssl_sbir.progress import Counter, progress
 from ssl_sbir.recipe import Recipe
 from ssl_sbir.run import RunFolder
@@ -262,14 +263,10 @@ def fast_precision(accelerator: str, encoder: nn.Module | None = None) -> Litera
     convolutions: those gain nothing at 96 px and take twice as long at 48 px, where dense ones gain 1.5 to 2 ×.
     """
     if accelerator in ("auto", "cuda", "gpu") and torch.cuda.is_available():
-        return "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "32-true"
+        return "bf16-mixed" if has_bf16("cuda") else "32-true"
     if accelerator in ("auto", "mps") and torch.backends.mps.is_available():
         return "32-true"
-    return "bf16-mixed" if _cpu_has_bf16() and not _has_depthwise(encoder) else "32-true"
-
-
-def _cpu_has_bf16() -> bool:
-    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    return "bf16-mixed" if has_bf16("cpu") and not _has_depthwise(encoder) else "32-true"
 
 
 def _has_depthwise(encoder: nn.Module | None) -> bool:

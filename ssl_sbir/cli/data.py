@@ -6,6 +6,7 @@ import typer
 from rich.table import Table
 
 from ssl_sbir.cli._app import app, emit, out, say
+from ssl_sbir.errors import ConfigError
 
 if TYPE_CHECKING:
     from ssl_sbir.data.manifest import Manifest
@@ -42,7 +43,10 @@ def prepare_data(
     size: Annotated[int, typer.Option(min=8, max=4096, help="Side in pixels.")] = 224,
     fit: Annotated[str, typer.Option(help="squash, crop or pad to a square.")] = "squash",
     strict: Annotated[bool, typer.Option("--strict", help="A broken image is an error.")] = False,
-    edges: Annotated[bool, typer.Option("--edges", help="Draw HED's edges of every photo, too.")] = False,
+    edges: Annotated[
+        str | None,
+        typer.Option(help="hed: draw every photo's edges, too (other detectors need no preparing)."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Decode every image once, so that training and evaluation read a ready array."""
@@ -50,15 +54,16 @@ def prepare_data(
     from ssl_sbir.data.packs import prepare
     from ssl_sbir.data.readers import open_data
 
+    if edges not in (None, "hed"):
+        raise ConfigError(
+            f"--edges {edges}: only HED's edges are drawn beforehand",
+            "Write --edges hed, or leave it out: sobel and canny are drawn while training.",
+        )
     manifest = open_data(spec)
     pack = prepare(manifest, size, fit=fit, strict=strict)
-    if edges:
-        from ssl_sbir.edges import prepare_edges
-
-        drawn = prepare_edges(manifest, pack)
-        say(f"edges of {len(drawn):,} photos in {drawn.folder}")
+    drawn = _edges(manifest, pack) if edges else None
     if as_json:
-        emit(_pack_facts(manifest, pack))
+        emit(_pack_facts(manifest, pack) | ({"edges": {"detector": "hed", **drawn}} if drawn else {}))
         return
     _say_warnings(manifest, pack)
     sketches, photos = (len(manifest.rows(domain=domain)) for domain in Domain)
@@ -86,6 +91,16 @@ def verify_data(
         out.print(report.verdict + ("" if report.ready else " · exit 1"), markup=False)
     if not report.ready:
         raise typer.Exit(1)
+
+
+def _edges(manifest: "Manifest", pack: "Pack") -> dict[str, Any]:
+    import torch
+
+    from ssl_sbir.edges import prepare_edges
+
+    maps = prepare_edges(manifest, pack, device="cuda" if torch.cuda.is_available() else "cpu")
+    say(f"edges of {len(maps):,} photos in {maps.folder}")
+    return {"photos": len(maps), "folder": str(maps.folder)}
 
 
 def _say_warnings(manifest: "Manifest", pack: "Pack") -> None:

@@ -14,6 +14,7 @@ from ssl_sbir.data.loading import Pack, load_batch
 from ssl_sbir.data.manifest import Domain, Manifest
 from ssl_sbir.edges.hed import load_hed
 from ssl_sbir.files import atomic_folder, cache_dir, sha256_of
+from ssl_sbir.precision import has_bf16
 from ssl_sbir.progress import progress
 
 VERSION = "1"
@@ -53,6 +54,9 @@ class EdgeMaps:
 def prepare_edges(manifest: Manifest, pack: Pack, *, device: str = "cpu") -> EdgeMaps:
     """HED's maps of every photo of a pack, computed now or taken from the cache.
 
+    In bfloat16 where the device has it: half as fast again on a processor, and no grey level moves by more than
+    a few of 255.
+
     Raises:
         EncoderError: the package with HED's weights isn't installed.
     """
@@ -91,11 +95,12 @@ def _write_maps(
     file: Path, detector: nn.Module, manifest: Manifest, pack: Pack, rows: npt.NDArray[np.int64], device: str
 ) -> None:
     header = {"descr": "|u1", "fortran_order": False, "shape": (len(rows), pack.size, pack.size)}
-    with open(file, "wb") as out, progress(len(rows), f"edges of {manifest.name}") as bar:
+    half = torch.autocast(torch.device(device).type, torch.bfloat16, enabled=has_bf16(device))
+    with open(file, "wb") as out, progress(len(rows), f"edges of {manifest.name}") as bar, half:
         np.lib.format.write_array_header_1_0(out, header)
         for start in range(0, len(rows), 16):
             photos = load_batch(pack, manifest, rows[start : start + 16]).to(device).image
-            out.write((detector(photos) * 255).round().to(torch.uint8).cpu().numpy().data)
+            out.write((detector(photos).float() * 255).round().to(torch.uint8).cpu().numpy().data)
             bar.advance(len(photos))
 
 

@@ -1,11 +1,14 @@
 """HED's maps: boundaries of things, computed once, looked up by row."""
 
 import importlib.metadata
+import json
 
 import numpy as np
 import pytest
 import torch
+from typer.testing import CliRunner
 
+from ssl_sbir.cli import app
 from ssl_sbir.data.loading import Batch
 from ssl_sbir.data.manifest import Domain
 from ssl_sbir.data.packs import prepare
@@ -52,6 +55,19 @@ def test_boundaries_of_things_count_and_texture_does_not(hed):
     assert edges[rim].mean() > 3 * edges[elsewhere].mean()
 
 
+def test_half_precision_moves_no_grey_level_far(hed, shapes, monkeypatch):
+    manifest = open_data(f"folder:{shapes}")
+    pack = prepare(manifest, 36)
+    rows = manifest.rows(domain=Domain.PHOTO)[::12]
+    photos = pack.batch(rows).float() / 255
+    with torch.no_grad():
+        whole = hed(photos)
+        with torch.autocast("cpu", torch.bfloat16):
+            half = hed(photos).float()
+    assert (whole - half).abs().max() < 6 / 255
+    assert (whole - half).abs().mean() < 1 / 255
+
+
 def test_a_missing_package_says_how_to_install_it(monkeypatch):
     def absent(name):
         raise importlib.metadata.PackageNotFoundError(name)
@@ -81,6 +97,21 @@ def test_maps_are_computed_once_for_photos_only(shapes, tiny_hed):
     assert tiny_hed.calls == calls
     with pytest.raises(IndexError, match="no photo"):
         maps.batch(torch.from_numpy(manifest.rows(domain=Domain.SKETCH)[:1]))
+
+
+def test_the_command_draws_edges_once_and_knows_no_other_detector(shapes, tiny_hed):
+    def prepared(edges):
+        asked = ["data", "prepare", f"folder:{shapes}", "--size", "26", "--edges", edges, "--json"]
+        return CliRunner().invoke(app, asked)
+
+    facts = json.loads(prepared("hed").stdout)["edges"]
+    assert facts["photos"] == 72
+    calls = tiny_hed.calls
+    assert json.loads(prepared("hed").stdout)["edges"] == {"detector": "hed", **facts}
+    assert tiny_hed.calls == calls
+    refused = prepared("canny")
+    assert refused.exit_code == 2
+    assert "--edges hed" in refused.stderr
 
 
 def test_damaged_maps_are_made_anew(shapes, tiny_hed):
