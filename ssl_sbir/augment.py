@@ -157,5 +157,8 @@ def _sobel_ink(grey: Float[Tensor, "b 1 h w"]) -> Float[Tensor, "b 1 h w"]:
 
 
 def _canny_ink(grey: Float[Tensor, "b 1 h w"]) -> Float[Tensor, "b 1 h w"]:
-    _, edges = canny(grey, low_threshold=0.1, high_threshold=0.25)
+    # A photo that is texture all over (gravel, leaves) would become a page full of worms: its contrast is lowered
+    # until the thresholds leave the strongest tenth of its edges.
+    strong = sobel(grey).flatten(1).quantile(0.9, dim=1).clamp(min=0.05)
+    _, edges = canny(grey * (0.05 / strong)[:, None, None, None], low_threshold=0.1, high_threshold=0.25)
     return gaussian_blur2d(edges, (3, 3), (0.6, 0.6)).mul(1.6).clamp(0, 1)

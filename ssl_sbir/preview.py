@@ -1,14 +1,18 @@
 """A contact sheet of what training will see: images, their random views, and pseudo-sketches of photos."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
-from ssl_sbir.augment import Augment, AugmentConfig, pseudo_sketch
+from ssl_sbir.augment import Augment, AugmentConfig
 from ssl_sbir.data.loading import Pack
 from ssl_sbir.data.manifest import Domain, Manifest
+from ssl_sbir.data.training import Rows, TrainingSet
+from ssl_sbir.edges.drawings import Detector, Drawings
 from ssl_sbir.errors import DataError
 from ssl_sbir.seeding import seed_everything
 
@@ -16,16 +20,25 @@ GAP = 4
 
 
 def contact_sheet(
-    manifest: Manifest, pack: Pack, config: AugmentConfig, *, images: int = 6, views: int = 6, seed: int = 0
+    manifest: Manifest,
+    pack: Pack,
+    config: AugmentConfig,
+    *,
+    detectors: Sequence[Detector] = ("sobel", "canny", "mixed"),
+    images: int = 6,
+    views: int = 6,
+    seed: int = 0,
 ) -> Image.Image:
     """A sheet with a row for each of some photos, then of some sketches.
 
-    In each row: the image, `views` random views of it, and for a photo its three kinds of pseudo-sketch.
+    In each row: the image and `views` random views of it; for a photo, then, by each detector its pseudo-sketch and
+    a random view of that.
 
     Args:
         manifest: the images.
         pack: their pixels.
         config: how strongly views differ.
+        detectors: what draws the photos.
         images: rows of each domain.
         views: views of each image.
         seed: decides which images and which views.
@@ -34,29 +47,30 @@ def contact_sheet(
         DataError: there is no readable image.
     """
     seed_everything(seed)
-    drawn = (_rows(manifest, pack, config, domain, images, views) for domain in (Domain.PHOTO, Domain.SKETCH))
-    blocks = [block for block in drawn if block is not None]
-    if not blocks:
+    chosen = {domain: _chosen(manifest, pack, domain, images) for domain in (Domain.PHOTO, Domain.SKETCH)}
+    if not any(len(rows) for rows in chosen.values()):
         raise DataError(f"{manifest.name} has no readable image to show", "ssl-sbir data verify says why.")
+    data = TrainingSet.of(manifest, pack, None, labelled=False)
+    blocks = [_block(data, rows, config, detectors, views) for rows in chosen.values() if len(rows)]
     width = max(block.shape[1] for block in blocks)
     padded = [np.pad(b, ((0, 0), (0, width - b.shape[1]), (0, 0)), constant_values=200) for b in blocks]
     return Image.fromarray(np.concatenate(padded))
 
 
-def _rows(
-    manifest: Manifest, pack: Pack, config: AugmentConfig, domain: Domain, images: int, views: int
-) -> np.ndarray | None:
+def _chosen(manifest: Manifest, pack: Pack, domain: Domain, images: int) -> Rows:
     rows = manifest.rows(domain=domain)
-    rows = rows[pack.ok[rows]]
-    if not len(rows):
-        return None
-    chosen = np.sort(np.random.permutation(rows)[:images])
-    image = pack.batch(chosen).float() / 255
-    tags = torch.full((len(chosen),), int(domain))
-    augment = Augment(config)
-    columns = [image, *(augment(image, tags) for _ in range(views))]
-    if domain is Domain.PHOTO:
-        columns += [pseudo_sketch(image, detector) for detector in ("sobel", "canny", "mixed")]
+    return np.sort(np.random.permutation(rows[pack.ok[rows]])[:images])
+
+
+def _block(
+    data: TrainingSet, rows: Rows, config: AugmentConfig, detectors: Sequence[Detector], views: int
+) -> np.ndarray:
+    batch, augment = data.batch(rows).to("cpu"), Augment(config)
+    columns = [batch.image, *(augment(batch.image, batch.domain) for _ in range(views))]
+    if batch.domain[0] == Domain.PHOTO:
+        for detector in detectors:
+            page = Drawings.of(detector, data, "cpu")(batch)
+            columns += [page, augment(page, torch.full_like(batch.domain, Domain.SKETCH))]
     return _grid(torch.stack(columns, 1))
 
 

@@ -62,11 +62,24 @@ def test_a_pseudo_sketch_draws_the_edge_dark_on_white(detector):
     assert drawn[:, :, 8:40, 32:44].min() > 0.95
 
 
+def test_contrast_does_not_decide_how_much_canny_draws_of_a_texture():
+    draw = torch.Generator().manual_seed(0)
+    grain = torch.rand(1, 1, 24, 24, generator=draw)
+    gravel = torch.nn.functional.interpolate(grain, size=(64, 64), mode="bicubic").clamp(0, 1)
+    softer = 0.5 + 0.6 * (gravel - 0.5)
+    page, other = 1 - pseudo_sketch(torch.cat([gravel, softer]).expand(2, 3, 64, 64), "canny")[:, 0]
+    assert 0 < page.mean() < 0.45
+    assert (page - other).abs().mean() < 0.05
+    thing = torch.full((1, 3, 64, 64), 0.3)
+    thing[:, :, 16:48, 16:48] = 0.6
+    assert 1 - pseudo_sketch(thing, "canny")[0, 0, 14:18, 20:44].amin(0).max() > 0.5
+
+
 def test_a_contact_sheet_shows_every_view_and_is_repeatable(shapes):
     manifest = open_data(f"folder:{shapes}")
     pack = prepare(manifest, 32)
     sheets = [np.asarray(contact_sheet(manifest, pack, STRONG, images=3, views=4, seed=1)) for _ in range(2)]
-    assert sheets[0].shape == (2 * 3 * 40, (1 + 4 + 3) * 40, 3)
+    assert sheets[0].shape == (2 * 3 * 40, (1 + 4 + 2 * 3) * 40, 3)
     assert np.array_equal(*sheets)
 
 

@@ -1,7 +1,7 @@
 """`data preview`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, get_args
 
 import typer
 
@@ -16,18 +16,29 @@ def preview(
     recipe: Annotated[str, typer.Option(help="Whose augmentation to show.")] = "simclr",
     settings: Annotated[list[str] | None, typer.Option("--set", help="For example augment.crop=0.5")] = None,
     size: Annotated[int, typer.Option(help="Side of each image, in pixels.")] = 96,
+    edges: Annotated[
+        list[str] | None,
+        typer.Option(help="What draws the photos: sobel, canny, mixed, hed; may be repeated."),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Decides which images and views.")] = 0,
 ) -> None:
-    """Write a contact sheet: images, random views of them, pseudo-sketches of photos."""
+    """Write a contact sheet: images, random views of them, photos' pseudo-sketches as drawn and as distorted."""
     from ssl_sbir import recipes
     from ssl_sbir.config import parse_assignments, resolve
     from ssl_sbir.data.loading import prepare
     from ssl_sbir.data.readers import open_data
+    from ssl_sbir.edges.drawings import Detector
+    from ssl_sbir.errors import ConfigError
     from ssl_sbir.preview import contact_sheet
 
     config, _ = resolve(recipes.load(recipe).Config, [("--set", parse_assignments(settings or ()))])
+    detectors = edges or ["sobel", "canny", "mixed"]
+    for name in detectors:
+        if name not in get_args(Detector):
+            raise ConfigError(f"--edges {name}: no such detector", f"Known: {', '.join(get_args(Detector))}.")
     manifest = open_data(data)
-    sheet = contact_sheet(manifest, prepare(manifest, size), config.augment, seed=seed)
+    pack = prepare(manifest, size)
+    sheet = contact_sheet(manifest, pack, config.augment, detectors=detectors, seed=seed)
     out.parent.mkdir(parents=True, exist_ok=True)
     sheet.save(out, format="PNG")
     say(f"{out}   {sheet.width} × {sheet.height}")

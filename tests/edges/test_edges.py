@@ -16,6 +16,7 @@ from ssl_sbir.data.readers import open_data
 from ssl_sbir.data.training import TrainingSet
 from ssl_sbir.edges import Hed, drawn, load_hed, prepare_edges
 from ssl_sbir.edges.drawings import Drawings
+from ssl_sbir.edges.maps import ridges
 from ssl_sbir.errors import DataError, EncoderError
 
 
@@ -122,7 +123,7 @@ def test_damaged_maps_are_made_anew(shapes, tiny_hed):
     assert len(prepare_edges(manifest, pack)) == len(maps)
 
 
-def test_drawn_maps_are_dark_lines_on_white_of_varying_hardness():
+def test_drawn_maps_are_dark_lines_on_white_and_faint_ones_come_and_go():
     edges = torch.zeros(8, 1, 16, 16)
     edges[:, :, 8] = 0.9
     edges[:, :, 3] = 0.4
@@ -131,6 +132,18 @@ def test_drawn_maps_are_dark_lines_on_white_of_varying_hardness():
     assert page[:, :, 8].max() < 0.3
     assert page[:, :, 12].min() > 0.6
     assert page[:, 0, 3, 0].std() > 0.1
+
+
+def test_a_broad_band_is_drawn_as_its_ridge_whichever_way_it_runs():
+    rows, columns = torch.meshgrid(torch.arange(48.0), torch.arange(48.0), indexing="ij")
+    across = ((rows - 24) * 0.6 + (columns - 24) * 0.8).abs()  # distance from a slanting line
+    ring = (((rows - 24) ** 2 + (columns - 24) ** 2).sqrt() - 18).abs()
+    inside = slice(3, -3)
+    for distance in (across, ring, (rows - 24).abs(), (columns - 24).abs()):
+        kept = ridges((1 - distance / 5).clamp(min=0)[None, None])[0, 0, inside, inside] > 0
+        assert kept[distance[inside, inside] < 0.3].all()
+        assert not kept[distance[inside, inside] > 1.6].any()
+    assert not ridges(torch.full((1, 1, 20, 20), 0.7)).any()
 
 
 def test_every_photo_of_a_batch_gets_its_drawing(shapes, tiny_hed):
