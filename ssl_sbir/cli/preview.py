@@ -1,7 +1,7 @@
 """`data preview`."""
 
 from pathlib import Path
-from typing import Annotated, get_args
+from typing import Annotated, cast, get_args
 
 import typer
 
@@ -18,7 +18,7 @@ def preview(
     size: Annotated[int, typer.Option(help="Side of each image, in pixels.")] = 96,
     edges: Annotated[
         list[str] | None,
-        typer.Option(help="What draws the photos: sobel, canny, mixed, hed; may be repeated."),
+        typer.Option(help="What draws the photos: sobel, canny, mixed, hed, hed_lines; may be repeated."),
     ] = None,
     seed: Annotated[int, typer.Option(help="Decides which images and views.")] = 0,
 ) -> None:
@@ -38,7 +38,9 @@ def preview(
             raise ConfigError(f"--edges {name}: no such detector", f"Known: {', '.join(get_args(Detector))}.")
     manifest = open_data(data)
     pack = prepare(manifest, size)
-    sheet = contact_sheet(manifest, pack, config.augment, detectors=detectors, seed=seed)
+    sheet = contact_sheet(
+        manifest, pack, config.augment, detectors=cast("list[Detector]", detectors), seed=seed
+    )
     out.parent.mkdir(parents=True, exist_ok=True)
     sheet.save(out, format="PNG")
     say(f"{out}   {sheet.width} × {sheet.height}")

@@ -14,7 +14,7 @@ from ssl_sbir.data.training import TrainingSet
 from ssl_sbir.edges.maps import EdgeMaps, drawn, prepare_edges
 from ssl_sbir.errors import DataError
 
-Detector = Literal["mixed", "sobel", "canny", "hed", "all"]
+Detector = Literal["mixed", "sobel", "canny", "hed", "hed_lines", "all"]
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,8 @@ class Drawings:
     """Pseudo-sketches of photos.
 
     Attributes:
-        detector: sobel, canny, a random blend of both (mixed), hed, or a coin's toss between the last two (all).
+        detector: sobel, canny, a random blend of both (mixed), HED's edges as bands (hed) or as thin lines
+            (hed_lines), or a coin's toss between mixed and hed_lines (all).
         maps: HED's maps, computed beforehand, where they are wanted.
     """
 
@@ -39,9 +40,10 @@ class Drawings:
         """
         if not len(data.rows[Domain.PHOTO]):
             raise DataError(
-                f"{data.manifest.name} has no photos to draw", "Without photos take simclr, for example."
+                f"{data.manifest.name} has no photos to draw",
+                "Sketches alone are enough for simclr and ucdir.",
             )
-        wanted = detector in ("hed", "all")
+        wanted = detector in ("hed", "hed_lines", "all")
         return cls(detector, prepare_edges(data.manifest, data.pack, device=device) if wanted else None)
 
     @torch.no_grad()
@@ -50,8 +52,9 @@ class Drawings:
         photo = batch.domain == Domain.PHOTO
         if self.maps is None:
             return pseudo_sketch(batch.image[photo], self.detector)
-        by_hed = drawn(self.maps.batch(batch.row[photo]).to(batch.image.device) / 255)
-        if self.detector == "hed":
+        maps = self.maps.batch(batch.row[photo]).to(batch.image.device) / 255
+        by_hed = drawn(maps, lines=self.detector != "hed")
+        if self.detector != "all":
             return by_hed
         other = pseudo_sketch(batch.image[photo], "mixed")
         return torch.where(torch.rand(len(other), 1, 1, 1, device=other.device) < 0.5, by_hed, other)

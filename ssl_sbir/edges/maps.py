@@ -106,17 +106,24 @@ def _write_maps(
             bar.advance(len(photos))
 
 
-def drawn(edges: Float[Tensor, "b 1 s s"]) -> Float[Tensor, "b 3 s s"]:
-    """Pseudo-sketches [b, 3, s, s] in 0..1, dark lines on white, of edge maps in 0..1.
+def drawn(edges: Float[Tensor, "b 1 s s"], *, lines: bool = False) -> Float[Tensor, "b 3 s s"]:
+    """Pseudo-sketches [b, 3, s, s] in 0..1, dark on white, of edge maps in 0..1.
 
-    A map's edges are bands several pixels wide, which would fill a small picture with ink: only their ridges are
-    drawn, those above a random share of the map's strongest edge, so that the amount of lines varies.
+    Each map is cut at a random share of its strongest edge, so that the amount of ink varies.
+
+    Args:
+        edges: 1 = boundary.
+        lines: draw the ridges of the map, as thin as a pen's lines, in place of its edges, which are bands several
+            pixels wide.
     """
-    threshold = torch.empty(len(edges), 1, 1, 1, device=edges.device).uniform_(0.2, 0.6)
-    strongest = edges.flatten(1).quantile(0.99, dim=1).clamp(min=0.05)[:, None, None, None]
-    edges = edges / strongest
-    lines = torch.where(edges > threshold, ridges(edges), 0.0)
-    ink = gaussian_blur2d(lines, (3, 3), (0.6, 0.6)).mul(1.6).clamp(0, 1)
+    draw = torch.empty(2, len(edges), 1, 1, 1, device=edges.device)
+    threshold, hardness = draw[0].uniform_(0.2, 0.6), draw[1].uniform_(6, 20)
+    edges = edges / edges.flatten(1).quantile(0.99, dim=1).clamp(min=0.05)[:, None, None, None]
+    if lines:
+        ridge = torch.where(edges > threshold, ridges(edges), 0.0)
+        ink = gaussian_blur2d(ridge, (3, 3), (0.6, 0.6)).mul(1.6).clamp(0, 1)
+    else:
+        ink = torch.sigmoid(hardness * (edges - threshold))
     return (1 - ink).expand(-1, 3, -1, -1).contiguous()
 
 

@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import json
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from ssl_sbir.data.packs import prepare
 from ssl_sbir.data.readers import open_data
 from ssl_sbir.data.training import TrainingSet
 from ssl_sbir.edges import Hed, drawn, load_hed, prepare_edges
-from ssl_sbir.edges.drawings import Drawings
+from ssl_sbir.edges.drawings import Detector, Drawings
 from ssl_sbir.edges.maps import ridges
 from ssl_sbir.errors import DataError, EncoderError
 
@@ -123,12 +124,13 @@ def test_damaged_maps_are_made_anew(shapes, tiny_hed):
     assert len(prepare_edges(manifest, pack)) == len(maps)
 
 
-def test_drawn_maps_are_dark_lines_on_white_and_faint_ones_come_and_go():
+@pytest.mark.parametrize("lines", [False, True])
+def test_drawn_maps_are_dark_lines_on_white_and_faint_ones_come_and_go(lines):
     edges = torch.zeros(8, 1, 16, 16)
     edges[:, :, 8] = 0.9
     edges[:, :, 3] = 0.4
     torch.manual_seed(0)
-    page = drawn(edges)
+    page = drawn(edges, lines=lines)
     assert page[:, :, 8].max() < 0.3
     assert page[:, :, 12].min() > 0.6
     assert page[:, 0, 3, 0].std() > 0.1
@@ -151,14 +153,13 @@ def test_every_photo_of_a_batch_gets_its_drawing(shapes, tiny_hed):
     data = TrainingSet.of(manifest, prepare(manifest, 24), None, labelled=False)
     rows = np.concatenate([data.rows[Domain.SKETCH][:2], data.rows[Domain.PHOTO][:5]])
     batch: Batch = data.batch(rows).to("cpu")
-    pages = {
-        name: Drawings.of(name, data, "cpu")(batch) for name in ("mixed", "sobel", "canny", "hed", "all")
-    }
+    pages = {name: Drawings.of(name, data, "cpu")(batch) for name in get_args(Detector)}
     for page in pages.values():
         assert page.shape == (5, 3, 24, 24)
         assert 0 <= page.min() < page.max() <= 1
     assert pages["sobel"].mean() > 0.5
     assert not torch.allclose(pages["hed"], pages["sobel"])
+    assert pages["hed_lines"].mean() > pages["hed"].mean()
 
 
 def test_without_photos_nothing_can_be_drawn(shapes, tmp_path):
