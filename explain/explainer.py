@@ -90,7 +90,8 @@ class Explainer:
     @cached_property
     def gallery(self) -> PhotoGallery:
         """The photos that are searched."""
-        self.encoder.to(self.device).eval()
+        # Channels last: an EfficientNet takes a third of the processor's time so.
+        self.encoder.to(self.device).to(memory_format=torch.channels_last).eval()
         return photo_gallery(
             self.encoder, self.manifest, self.classes, centres=self.centres, device=self.device
         )

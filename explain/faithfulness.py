@@ -18,7 +18,7 @@ from ssl_sbir.explain.occlusion import BATCH, COVER
 from ssl_sbir.explain.towers import Tower
 
 CELLS = 12
-STEPS = 8
+STEPS = 6
 
 
 @dataclass(frozen=True)
@@ -65,10 +65,11 @@ def curves(
     """
     hidden = _hidden(_ranks(maps, cells), steps)
     masks = F.interpolate(hidden.flatten(0, 1)[:, None].float(), side.image.shape[2:]) > 0.5
-    which = rows.repeat_interleave(steps + 1)
-    deleted = _similarities(side, which, masks, others).unflatten(0, (len(maps), steps + 1))
-    inserted = _similarities(side, which, ~masks, others).unflatten(0, (len(maps), steps + 1))
-    return Curves(deleted, inserted)
+    which = rows.repeat_interleave(steps - 1)
+    whole, blank = _ends(side, rows, others)
+    between = (_similarities(side, which, it, others).unflatten(0, (len(maps), -1)) for it in (masks, ~masks))
+    deleted, inserted = between
+    return Curves(torch.cat([whole, deleted, blank], 1), torch.cat([blank, inserted, whole], 1))
 
 
 def random_maps(count: int, shape: tuple[int, int], seed: int = 0) -> Float[Tensor, "count h w"]:
@@ -82,6 +83,15 @@ def edge_maps(image: Float[Tensor, "b 3 h w"], cells: int = CELLS) -> Float[Tens
     down = F.pad((grey[:, :, 1:] - grey[:, :, :-1]).abs(), (0, 0, 0, 1))
     right = F.pad((grey[..., 1:] - grey[..., :-1]).abs(), (0, 1))
     return F.adaptive_avg_pool2d(down + right, cells)[:, 0]
+
+
+def _ends(side: Tower, rows: Int[Tensor, " n"], others: Tensor) -> tuple[Tensor, Tensor]:
+    """Similarities [n, 1, k] of the whole images, which are embedded already, and of the covered one."""
+    covered = side.embed(torch.full_like(side.image[:1], COVER[side.domain]))
+    whole, blank = (
+        torch.cosine_similarity(seen[:, None], others[None], dim=-1) for seen in (side.embedding, covered)
+    )
+    return whole[rows][:, None], blank.expand(len(rows), -1)[:, None]
 
 
 def _similarities(
@@ -113,8 +123,8 @@ def resized(maps: Float[Tensor, "n h w"], cells: int) -> Float[Tensor, "n {cells
 
 
 def _hidden(ranks: Int[Tensor, "n c"], steps: int) -> Bool[Tensor, "n t side side"]:
-    """Which cells are covered after each step, from none to all."""
-    count = (torch.arange(steps + 1, device=ranks.device) * ranks.shape[1] / steps).round()
+    """Which cells are covered after each step but the first and last, where none and all are."""
+    count = (torch.arange(1, steps, device=ranks.device) * ranks.shape[1] / steps).round()
     side = round(ranks.shape[1] ** 0.5)
     return (ranks[:, None] < count[None, :, None]).unflatten(2, (side, side))
 

@@ -63,7 +63,7 @@ def randomised(
         seed: of the lots.
     """
     images = sketch[None], photos
-    before = _maps(encoder, images, method, centres)
+    before, pooled = _first_maps(encoder, images, method, centres)
     lot = torch.Generator().manual_seed(seed)
     changed = deepcopy(encoder).eval()
     layers = _layers(changed)
@@ -73,7 +73,7 @@ def randomised(
         for _, layer in layers[start:end]:
             _shuffle(layer, lot)
         _refit(changed, images)
-        after = _maps(changed, images, method, centres)
+        after = _maps(changed, images, method, centres, pooled)
         found.append(Randomised(end / len(layers), layers[end - 1][0], *_agreements(before, after)))
     return found
 
@@ -93,12 +93,12 @@ def stability(
         That of the drawing's and of the photos' maps, −1..1; None for a side without maps.
     """
     images = sketch[None], photos
-    before = _maps(encoder, images, method, centres)
+    before, pooled = _first_maps(encoder, images, method, centres)
     step = max(round(shift * sketch.shape[-1]), 1)
     found: list[tuple[float | None, float | None]] = []
     for move in ((step, 0), (-step, 0), (0, step), (0, -step)):
         moved = moved_by(images[0], move, COVER[Domain.SKETCH]), moved_by(photos, move, COVER[Domain.PHOTO])
-        after = _maps(encoder, moved, method, centres)
+        after = _maps(encoder, moved, method, centres, pooled)
         back = SideMaps(*(_back(side, move, sketch.shape[-1]) for side in (after.sketch, after.photo)))
         found.append(_agreements(before, back))
     ours, theirs = zip(*found, strict=True)
@@ -124,10 +124,24 @@ def moved_by(images: Float[Tensor, "b c h w"], move: tuple[int, int], fill: floa
     return padded[:, :, reach - down : reach - down + height, reach - right : reach - right + width]
 
 
-def _maps(encoder: Encoder, images: tuple[Tensor, Tensor], method: str, centres: Centres | None) -> SideMaps:
-    sketch, photos = images
-    ours = tower(encoder, sketch, Domain.SKETCH, centres)
-    return MAPS[method](ours, tower(encoder, photos, Domain.PHOTO, centres))
+def _first_maps(
+    encoder: Encoder, images: tuple[Tensor, Tensor], method: str, centres: Centres | None
+) -> tuple[SideMaps, bool]:
+    """The maps, and whether one pass through the encoder gives both its map and its embedding."""
+    ours, theirs = (
+        tower(encoder, image, domain, centres) for image, domain in zip(images, Domain, strict=True)
+    )
+    return MAPS[method](ours, theirs), not (ours.lacks or theirs.lacks)
+
+
+def _maps(
+    encoder: Encoder, images: tuple[Tensor, Tensor], method: str, centres: Centres | None, pooled: bool
+) -> SideMaps:
+    ours, theirs = (
+        tower(encoder, image, domain, centres, pooled=pooled)
+        for image, domain in zip(images, Domain, strict=True)
+    )
+    return MAPS[method](ours, theirs)
 
 
 def _agreements(one: SideMaps, other: SideMaps) -> tuple[float | None, float | None]:

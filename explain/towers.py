@@ -44,17 +44,33 @@ class Tower:
 
 
 def tower(
-    encoder: Encoder, image: Float[Tensor, "b 3 h w"], domain: Domain, centres: Centres | None = None
+    encoder: Encoder,
+    image: Float[Tensor, "b 3 h w"],
+    domain: Domain,
+    centres: Centres | None = None,
+    *,
+    pooled: bool = False,
 ) -> Tower:
     """The embedded side; the encoder must be in evaluation mode.
+
+    Args:
+        encoder: sees the images.
+        image: in 0..1.
+        domain: of all of them.
+        centres: vectors to subtract from each domain's embeddings.
+        pooled: it is known that this encoder's map averages to its embedding, so one pass gives both.
 
     Raises:
         ExplainError: the centre has another width than the embedding.
     """
     with torch.no_grad():
-        raw = encoder(image, tags(image, domain))
+        if pooled:
+            features, lacks = encoder.feature_map(image, tags(image, domain)), ""
+            raw = features.mean((2, 3))
+        else:
+            raw = encoder(image, tags(image, domain))
+            features, lacks = _features(encoder, image, domain, raw)
         centre = _centre(centres, domain, raw)
-        features, lacks = _features(encoder, image, domain, raw)
     centred = None if features is None else features - centre[:, None, None]
     return Tower(encoder, domain, image, centre, raw - centre, centred, lacks)
 
