@@ -6,7 +6,7 @@ encoder that shares its space with images. The photo's own label is never looked
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -22,8 +22,44 @@ from ssl_sbir.retrieval.embeddings import embed
 
 PER_CLASS = 6
 NEAREST = 3
-# A path of more steps, or whose weakest relation weighs less, says little.
-LONG, LIGHT = 4, 0.5
+# A path of more steps, or between ideas less alike than this, says little.
+LONG, FAINT = 4, 0.1
+
+
+@runtime_checkable
+class Path(Protocol):
+    """A path in a graph of concepts (`semantics.ConceptPath`)."""
+
+    @property
+    def nodes(self) -> Sequence[str]:
+        """n + 1 concepts."""
+
+    @property
+    def relations(self) -> Sequence[str]:
+        """n relations in words."""
+
+    @property
+    def directions(self) -> Sequence[int]:
+        """1 for a relation that leads on, -1 for one that leads back."""
+
+    @property
+    def weights(self) -> Sequence[float] | None:
+        """The strength of each relation."""
+
+    @property
+    def similarity(self) -> float:
+        """Of both ends, 0 to 1."""
+
+    def in_words(self) -> str:
+        """The path as one line."""
+
+
+@runtime_checkable
+class Paths(Protocol):
+    """A source of paths (`semantics.load_semantics`)."""
+
+    def path(self, a: str, b: str) -> Path | None:
+        """The best path between two concepts."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +108,7 @@ class Concepts:
         start: where the path starts: the drawing's nearest concept.
         path: from there to the photo's nearest concept; empty where they are the same or there is none.
         words: the path in words.
+        weight: how alike the graph finds the two ideas, 0 to 1; None without a path.
         notes: what is missing or weak.
     """
 
@@ -81,6 +118,7 @@ class Concepts:
     path: tuple[Step, ...]
     words: str
     notes: tuple[str, ...]
+    weight: float | None = None
 
 
 def prototypes(
@@ -152,7 +190,7 @@ def concepts_of(
     sketch: Float[Tensor, " d"],
     photos: Float[Tensor, "k d"],
     vocabulary: Vocabulary,
-    semantics: Any = None,
+    semantics: Paths | None = None,
 ) -> list[Concepts]:
     """The ideas near a drawing and each of k photos, and the paths between them.
 
@@ -168,7 +206,7 @@ def concepts_of(
     ]
 
 
-def _concepts(ours: tuple[Near, ...], theirs: tuple[Near, ...], semantics: Any) -> Concepts:
+def _concepts(ours: tuple[Near, ...], theirs: tuple[Near, ...], semantics: Paths | None) -> Concepts:
     one, other = ours[0].name, theirs[0].name
     vague = [
         f"The {what} is not clearly nearer to one idea than to others."
@@ -187,31 +225,30 @@ def _concepts(ours: tuple[Near, ...], theirs: tuple[Near, ...], semantics: Any) 
     if found is None:
         missing = f"The graph knows no path between “{_said(one)}” and “{_said(other)}”."
         return Concepts(ours, theirs, one, (), "", (*vague, missing))
-    steps = _steps(found)
-    return Concepts(ours, theirs, _said(found.nodes[0]), steps, found.in_words(), (*vague, *_weak(steps)))
+    notes = (*vague, *_weak(found))
+    return Concepts(
+        ours, theirs, _said(found.nodes[0]), _steps(found), found.in_words(), notes, found.similarity
+    )
 
 
-def _steps(path: Any) -> tuple[Step, ...]:
-    weights = path.weights if path.weights is not None and len(path.weights) else [None] * len(path.relations)
+def _steps(path: Path) -> tuple[Step, ...]:
+    weights: Sequence[float | None] = path.weights or [None] * len(path.relations)
     return tuple(
-        Step(relation, _said(node), _forward(direction), None if weight is None else float(weight))
+        Step(relation, _said(node), direction > 0, weight)
         for relation, node, direction, weight in zip(
             path.relations, path.nodes[1:], path.directions, weights, strict=True
         )
     )
 
 
-def _forward(direction: Any) -> bool:
-    return direction > 0 if isinstance(direction, int | float) else str(direction) not in ("←", "<-", "back")
-
-
-def _weak(steps: tuple[Step, ...]) -> list[str]:
-    known = [step.weight for step in steps if step.weight is not None]
+def _weak(path: Path) -> list[str]:
     notes = []
-    if len(steps) > LONG:
-        notes.append(f"The path is weak: {len(steps)} steps lie between the two ideas.")
-    if known and min(known) < LIGHT:
-        notes.append(f"The path is weak: its lightest relation weighs {min(known):.2g}.")
+    if len(path.relations) > LONG:
+        notes.append(f"The path is weak: {len(path.relations)} steps lie between the two ideas.")
+    if path.similarity < FAINT:
+        notes.append(
+            f"The path is weak: the graph finds the two ideas only {path.similarity:.2g} alike, of 1."
+        )
     return notes
 
 

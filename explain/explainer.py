@@ -24,14 +24,13 @@ from ssl_sbir.explain.pairs import explain_pairs
 from ssl_sbir.explain.query_words import Counterfactual, counterfactuals, word_weights
 from ssl_sbir.explain.sanity import randomised, stability
 from ssl_sbir.explain.strokes import vector_pieces
+from ssl_sbir.explain.texts import TextSide
 from ssl_sbir.explain.towers import Centres, Tower, tower
 from ssl_sbir.explain.trust import Trust, trust
 from ssl_sbir.explain.words import contrast_words
 
-# Methods that are computed ten times over for the checks of a page; the others would take minutes.
+# Methods that the checks of a page compute again and again for all results; others for the first result alone.
 QUICK = ("gradcam", "regions", "strokes", "attention")
-# A drawing [3, h, w] and texts to query vectors [t, d] in the space of the photos; "" is the drawing alone.
-Fuse = Callable[[Tensor, Sequence[str]], Tensor]
 
 
 @dataclass(frozen=True)
@@ -70,7 +69,7 @@ class Explainer:
         centres: vectors to subtract from each domain's embeddings.
         vocabulary: ideas to name drawing and photos by; None for none.
         semantics: a source of paths between ideas; None for none.
-        fuse: makes one vector of drawing and text; None for an encoder of drawings alone.
+        texts: makes one vector of drawing and text; None for an encoder of drawings alone.
         device: where to compute.
     """
 
@@ -84,7 +83,7 @@ class Explainer:
     centres: Centres | None = None
     vocabulary: Vocabulary | None = None
     semantics: Any = None
-    fuse: Fuse | None = field(default=None, repr=False)
+    texts: TextSide | None = field(default=None, repr=False)
     device: str = "cpu"
 
     @cached_property
@@ -108,14 +107,16 @@ class Explainer:
             ExplainError: there is no such drawing, photo or method, or the encoder reads no text.
             DataError: the drawing can't be read.
         """
-        if text and self.fuse is None:
-            raise ExplainError("this encoder reads drawings, no text", "Leave out --text.")
+        if text and self.texts is None:
+            raise ExplainError(
+                "this encoder reads drawings, no text", "Leave out --text, or name a run with text."
+            )
         gallery, fit = self.gallery, self.encoder.preprocess
         asked = drawing(query, self.manifest)
         pixels = asked.pixels(fit.size, fit.fit)
         image = torch.from_numpy(pixels.copy()).permute(2, 0, 1).to(self.device).float() / 255
         sketch = tower(self.encoder, image[None], Domain.SKETCH, self.centres)
-        vector = self.fuse(image, [text])[0] if self.fuse and text else sketch.embedding[0]
+        vector = self.texts(image, [text])[0] if self.texts and text else sketch.embedding[0]
         scores = gallery.scores(vector)
         order = best(scores, len(scores))
         places = order[: self.top]
@@ -181,11 +182,11 @@ class Explainer:
 
     def _score(self, image: Tensor, places: npt.NDArray[np.int64]) -> Callable[[Sequence[str]], Tensor]:
         photos = self.gallery.embeddings[torch.from_numpy(places)]
-        fuse = self.fuse
-        assert fuse is not None
+        texts = self.texts
+        assert texts is not None
 
-        def score(texts: Sequence[str]) -> Tensor:
-            vectors = fuse(image, texts)
+        def score(changed: Sequence[str]) -> Tensor:
+            vectors = texts(image, changed)
             return torch.cosine_similarity(vectors[:, None].to(photos), photos[None], dim=-1)
 
         return score
@@ -224,9 +225,10 @@ class Explainer:
         ]
         tested, largest = [one.checks for one in known], max(errors, default=None)
         method, photos = known[0].maps[0].method, self._photos(places)
+        stages = 5
         if method not in QUICK:
-            return trust(tested, integral=largest)
-        lots = randomised(self.encoder, image, photos, method, centres=self.centres)
+            photos, stages = photos[:1], 2
+        lots = randomised(self.encoder, image, photos, method, centres=self.centres, stages=stages)
         steady = stability(self.encoder, image, photos, method, centres=self.centres)
         return trust(tested, lots, steady, largest)
 

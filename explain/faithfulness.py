@@ -2,8 +2,8 @@
 
 Deletion covers the places of an image from the map's strongest to its weakest and watches the similarity
 fall; insertion uncovers them in the same order and watches it rise (Petsiuk et al., BMVC 2018). A map is
-worth something if it does better than random maps of the same coarseness and than a map of edges, which
-knows the image and nothing of the encoder.
+worth something if it does better than random maps and than a map of edges, both of its own coarseness: these
+know the image at most, and nothing of the encoder.
 """
 
 from dataclasses import dataclass
@@ -77,12 +77,18 @@ def random_maps(count: int, shape: tuple[int, int], seed: int = 0) -> Float[Tens
     return torch.rand(count, *shape, generator=torch.Generator().manual_seed(seed))
 
 
-def edge_maps(image: Float[Tensor, "b 3 h w"], cells: int = CELLS) -> Float[Tensor, "b c e"]:
+def edge_maps(
+    image: Float[Tensor, "b 3 h w"], shape: tuple[int, int] = (CELLS, CELLS)
+) -> Float[Tensor, "b c e"]:
     """How much each place changes from pixel to pixel, with no knowledge of the encoder."""
     grey = image.mean(1, keepdim=True)
     down = F.pad((grey[:, :, 1:] - grey[:, :, :-1]).abs(), (0, 0, 0, 1))
     right = F.pad((grey[..., 1:] - grey[..., :-1]).abs(), (0, 1))
-    return F.adaptive_avg_pool2d(down + right, cells)[:, 0]
+    return F.adaptive_avg_pool2d(down + right, shape)[:, 0]
+
+
+def _coarseness(shape: tuple[int, int]) -> tuple[int, int]:
+    return min(shape[0], CELLS), min(shape[1], CELLS)
 
 
 def _ends(side: Tower, rows: Int[Tensor, " n"], others: Tensor) -> tuple[Tensor, Tensor]:
@@ -144,7 +150,7 @@ class Check:
         insertion: similarity while they are uncovered, from the covered image on.
         area: mean of insertion less mean of deletion; higher is better.
         random: the same for random maps of the same coarseness, their mean.
-        edges: the same for a map of edge density.
+        edges: the same for a map of edge density of the same coarseness.
     """
 
     method: str
@@ -179,20 +185,21 @@ class Baselines:
 
     def __init__(self, side: Tower, others: Float[Tensor, "k d"], draws: int) -> None:
         self.side, self.others, self.draws = side, others, draws
-        self._edges: Tensor | None = None
+        self._edges: dict[tuple[int, int], Tensor] = {}
         self._random: dict[tuple[int, int], Tensor] = {}
 
-    def edges(self) -> Float[Tensor, " k"]:
-        """Area of the edge map, one a pair."""
-        if self._edges is None:
+    def edges(self, shape: tuple[int, int] = (CELLS, CELLS)) -> Float[Tensor, " k"]:
+        """Area of the edge map of that coarseness, one a pair; by default the finest that is tested."""
+        shape = _coarseness(shape)
+        if shape not in self._edges:
             rows = torch.arange(len(self.side.image), device=self.side.image.device)
-            found = curves(self.side, rows, edge_maps(self.side.image), self.others).areas
-            self._edges = found.flatten()
-        return self._edges
+            maps = edge_maps(self.side.image, shape)
+            self._edges[shape] = curves(self.side, rows, maps, self.others).areas.flatten()
+        return self._edges[shape]
 
     def random(self, shape: tuple[int, int]) -> Float[Tensor, " k"]:
         """Mean area of random maps of that coarseness, one a pair."""
-        shape = (min(shape[0], CELLS), min(shape[1], CELLS))
+        shape = _coarseness(shape)
         if shape not in self._random:
             count = len(self.side.image)
             rows = torch.arange(count, device=self.side.image.device).repeat(self.draws)
@@ -217,13 +224,13 @@ def checks(
     rows = torch.arange(count, device=maps.device) % len(side.image)
     found = curves(side, rows, maps, others)
     found = found.own() if len(others) > 1 else found
-    random = baselines.random((maps.shape[1], maps.shape[2])).tolist()
+    shape = (maps.shape[1], maps.shape[2])
     name = "drawing" if side.domain == Domain.SKETCH else "photo"
     columns = (
         found.deletion[..., 0].tolist(),
         found.insertion[..., 0].tolist(),
         found.areas[:, 0].tolist(),
-        random,
-        baselines.edges().tolist(),
+        baselines.random(shape).tolist(),
+        baselines.edges(shape).tolist(),
     )
     return [Check(method, name, tuple(d), tuple(i), a, r, e) for d, i, a, r, e in zip(*columns, strict=True)]

@@ -92,8 +92,8 @@ MAPS: Mapping[str, Callable[[Tower, Tower], SideMaps]] = {
 }
 NEED_FEATURES = ("gradcam", "regions")
 ANY_ENCODER = ("occlusion", "strokes", "integrated")
-DEFAULT = ("gradcam", "regions")
-FALLBACK = ("occlusion",)
+# What does better than chance and than edges; the others don't (docs/faithfulness.md).
+DEFAULT = ("occlusion",)
 
 
 def chosen(
@@ -108,18 +108,16 @@ def chosen(
         ExplainError: an unknown method, or one that this encoder can't give.
     """
     lacks = sketch.lacks or photos.lacks
+    able = (*ANY_ENCODER, "attention") if has_attention(sketch.encoder) else ANY_ENCODER
+    remaining = f"The methods that remain are {', '.join(able)}."
+    missing = f"{lacks[:1].upper()}{lacks[1:]}: no Grad-CAM and no region pairs. {remaining}"
     if asked is None:
-        missing = (
-            f"{lacks[:1].upper()}{lacks[1:]}: no Grad-CAM and no region pairs; "
-            "the heat maps are by occlusion."
-        )
-        return (FALLBACK, (missing,)) if lacks else (DEFAULT, ())
+        return DEFAULT, (missing,) if lacks else ()
     for method in asked:
         if method not in MAPS:
             raise ExplainError(f"unknown method {method!r}", f"Choose from {', '.join(MAPS)}.")
-    remaining = f"The methods that remain are {', '.join(ANY_ENCODER)}."
     if refused := [method for method in asked if lacks and method in NEED_FEATURES]:
         raise ExplainError(f"{', '.join(refused)}: {lacks}", remaining)
     if "attention" in asked and not has_attention(sketch.encoder):
         raise ExplainError("attention: this encoder is no vision transformer", remaining)
-    return asked, ()
+    return asked, (missing,) if lacks else ()

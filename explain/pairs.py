@@ -46,7 +46,7 @@ def explain_pairs(
         sketch: the drawing, in 0..1.
         photos: the photos, in 0..1.
         methods: of `gradcam`, `regions`, `occlusion`, `strokes`, `integrated` and `attention`; None takes
-            gradcam and regions, or occlusion for an encoder whose embedding isn't the mean of a feature map.
+            those that stood the test (docs/faithfulness.md).
         query: id of the drawing.
         results: ids of the photos; their numbers by default.
         centres: vectors to subtract from each domain's embeddings, as evaluation may.
@@ -66,7 +66,8 @@ def explain_pairs(
         found = {method: MAPS[method](ours, theirs) for method in names} if len(photos) else {}
         tested = _tested(found, ours, theirs, draws)
     shown = [_shown(method, maps, signed) for method, maps in found.items()]
-    regions = [None] * len(photos) if "regions" not in found else _regions(ours, theirs, scores, pairs)
+    mapped = len(photos) and ours.features is not None and theirs.features is not None
+    regions = _regions(ours, theirs, scores, pairs) if mapped else [None] * len(photos)
     ids = results if results is not None else [str(row) for row in range(len(photos))]
     return [
         Explanation(

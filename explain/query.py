@@ -105,6 +105,7 @@ def _facts(explainer: Explainer, answer: Answer, settings: dict[str, str]) -> Ex
         for rank, (one, label) in enumerate(zip(answer.known, labels, strict=True), 1)
     )
     left_out = (f"{gallery.broken} photos can't be read and were left out.",) if gallery.broken else ()
+    notes = explainer.texts.notes(answer.text) if explainer.texts else ()
     return ExplainedQuery(
         asked.id,
         asked.label,
@@ -112,7 +113,7 @@ def _facts(explainer: Explainer, answer: Answer, settings: dict[str, str]) -> Ex
         scores,
         results,
         settings,
-        (*doubts(answer.pixels), *left_out),
+        (*doubts(answer.pixels), *notes, *left_out),
         answer.text,
         answer.contrasts,
         answer.changes,

@@ -64,8 +64,10 @@ def tower(
         ExplainError: the centre has another width than the embedding.
     """
     with torch.no_grad():
+        features: Tensor | None
+        lacks = ""
         if pooled:
-            features, lacks = encoder.feature_map(image, tags(image, domain)), ""
+            features = encoder.feature_map(image, tags(image, domain))
             raw = features.mean((2, 3))
         else:
             raw = encoder(image, tags(image, domain))

@@ -22,11 +22,12 @@ Query = Annotated[
 ]
 Text = Annotated[str, typer.Option(help="A sentence beside the drawing, for encoders that read text.")]
 FromEvaluation = Annotated[
-    int | None,
+    bool,
     typer.Option(
-        "--from-evaluation", min=1, help="Explain so many of the worst, the best and random queries."
+        "--from-evaluation", help="Explain the worst, the best and random queries of the run's evaluation."
     ),
 ]
+Each = Annotated[int, typer.Option(min=1, help="With --from-evaluation: how many of each kind.")]
 Top = Annotated[int, typer.Option(min=1, max=50, help="How many results to explain.")]
 SplitName = Annotated[
     str | None, typer.Option("--split", help="Published split or JSON file; the run's own by default.")
@@ -55,7 +56,8 @@ def explain(
     data: Data,
     query: Query = None,
     text: Text = "",
-    from_evaluation: FromEvaluation = None,
+    from_evaluation: FromEvaluation = False,
+    each: Each = 3,
     top: Top = 5,
     split: SplitName = None,
     gallery: Gallery = None,
@@ -75,8 +77,8 @@ def explain(
     """Show why photos came back for a drawing: heat maps, matched regions, ideas, and how far to trust them."""
     from ssl_sbir.explain.request import Request, answer
 
-    if not query and from_evaluation is None:
-        raise ExplainError("no query", "Give --query FILE-OR-KEY, or --from-evaluation 5.")
+    if not query and not from_evaluation:
+        raise ExplainError("no query", "Give --query FILE-OR-KEY, or --from-evaluation.")
     names = tuple(name.strip() for name in methods.split(",")) if methods else None
     found = answer(
         Request(
@@ -84,7 +86,7 @@ def explain(
             data,
             tuple(query or ()),
             text,
-            from_evaluation,
+            each if from_evaluation else None,
             top,
             split,
             gallery,

@@ -92,7 +92,7 @@ def test_equal_places_are_taken_by_chance_and_not_from_the_top(sides):
 def test_edges_lie_where_pixels_change():
     image = torch.ones(1, 3, 24, 24)
     image[:, :, 14:, :3] = 0
-    found = edge_maps(image, 4)[0]
+    found = edge_maps(image, (4, 4))[0]
     assert divmod(int(found.argmax()), 4) == (2, 0)
     assert found[0].sum() == 0
     assert random_maps(3, (2, 5)).shape == (3, 2, 5)

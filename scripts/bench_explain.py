@@ -1,0 +1,104 @@
+"""Times a report, and explaining all results at once against one pair after the other without anything kept.
+
+    python scripts/bench_explain.py efficientnet_lite0 --data folder:sketchy-mini/ --split sketchy-sake-25 --size 128
+
+Prints seconds by the clock, processor seconds and images sent through the encoder: for a whole report (ranking,
+maps, tests, page) with the gallery embedded, and for maps and their tests alone, together and pair by pair.
+Seconds by the clock mean nothing on a busy machine; processor seconds and images do.
+"""
+
+import argparse
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ssl_sbir.data.manifest import Domain
+from ssl_sbir.data.readers import open_data
+from ssl_sbir.data.splits import Split
+from ssl_sbir.encoders import Encoder, load_encoder
+from ssl_sbir.explain import explain_pairs
+from ssl_sbir.explain.explainer import Explainer
+from ssl_sbir.explain.query import report_of
+
+
+class Meter:
+    """Counts what a call costs; images are counted at the encoder's first convolution."""
+
+    def __init__(self, encoder: Encoder) -> None:
+        self.images = 0
+        first = next(part for part in encoder.modules() if isinstance(part, torch.nn.Conv2d))
+        first.register_forward_pre_hook(self._count)
+
+    def _count(self, _: torch.nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        self.images += len(inputs[0])
+
+    def of(self, what: str, call: Callable[[], Any]) -> float:
+        """Prints what a call costs; its processor seconds."""
+        images, clock, processor = self.images, time.perf_counter(), time.process_time()
+        call()
+        spent = time.process_time() - processor
+        seconds = time.perf_counter() - clock
+        print(
+            f"{what:<44} {seconds:7.1f} s {spent:7.1f} processor s {self.images - images:7,} images",
+            flush=True,
+        )
+        return spent
+
+
+def one_by_one(
+    encoder: Encoder, image: Tensor, photos: Tensor, methods: list[str] | None, draws: int
+) -> None:
+    """Every pair on its own: the drawing is embedded, covered and tested again for each photo."""
+    for photo in photos:
+        explain_pairs(encoder, image, photo[None], methods=methods, draws=draws)
+
+
+def main() -> None:
+    """Prints the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("encoder")
+    parser.add_argument("--data", required=True)
+    parser.add_argument("--split")
+    parser.add_argument("--size", type=int, default=128)
+    parser.add_argument("--top", type=int, default=10)
+    parser.add_argument("--draws", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=2)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    manifest = open_data(options.data)
+    classes = Split.load(options.split).restrict(manifest.classes).unseen if options.split else None
+    encoder = load_encoder(options.encoder, size=options.size)
+    explainer = Explainer(encoder, manifest, classes, top=options.top, draws=options.draws)
+    query = str(manifest.rows(Domain.SKETCH, classes)[0])
+    meter = Meter(encoder)
+    meter.of("gallery (once; kept in the cache)", lambda: explainer.gallery)
+    with tempfile.TemporaryDirectory() as folder:
+        page = Path(folder) / "page.html"
+        meter.of(
+            f"report of {options.top} results, default methods",
+            lambda: report_of(explainer, explainer.answer(query)).save(page),
+        )
+        print(f"{'page':<44} {page.stat().st_size / 1e6:7.2f} MB")
+    image = explainer.gallery.pack.batch(manifest.rows(Domain.SKETCH, classes)[:1])[0].float() / 255
+    photos = explainer.gallery.images(torch.arange(options.top).numpy())
+    for name, methods in (("default methods", None), ("occlusion", ["occlusion"]), ("strokes", ["strokes"])):
+        together = meter.of(
+            f"{name}, all pairs at once",
+            lambda chosen=methods: explain_pairs(  # type: ignore[misc]
+                encoder, image, photos, methods=chosen, draws=options.draws
+            ),
+        )
+        alone = meter.of(
+            f"{name}, pair by pair",
+            lambda chosen=methods: one_by_one(encoder, image, photos, chosen, options.draws),  # type: ignore[misc]
+        )
+        print(f"{'':<44} {alone / together:7.1f} × the processor time")
+
+
+if __name__ == "__main__":
+    main()

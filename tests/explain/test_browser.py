@@ -1,0 +1,126 @@
+"""The pages in a browser: hostile names do no harm, the keyboard reaches everything, axe-core finds nothing serious."""
+
+import os
+from pathlib import Path
+
+import pytest
+from facts_for_tests import whole_facts
+from PIL import Image
+
+from ssl_sbir.explain.index import Entry, Index, index_page
+from ssl_sbir.explain.report import explanation_page
+from ssl_sbir.reports.images import picture
+
+CHROMIUM = Path("/usr/bin/chromium")
+NASTY = """"><img src=x onerror=alert(1)></script><script>alert('2')</script>{{ 7*7 }}&amp;"""
+HARM = "Boolean(document.querySelector('img[src=x]')) || document.body.innerText.includes('49&')"
+# axe.min.js of npm's axe-core, which is no part of this repository.
+AXE = os.environ.get("SSL_SBIR_AXE", "")
+
+pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason="no Chromium on this machine")
+
+
+@pytest.fixture(scope="module")
+def browser():
+    playwright = pytest.importorskip("playwright.sync_api")
+    with playwright.sync_playwright() as play:
+        chromium = play.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox", "--disable-gpu"])
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def page(spots, sketch, photos, tmp_path):
+    pictures = [Image.new("RGB", (50, 30), "red"), None]
+    facts = whole_facts(spots, sketch, photos, NASTY)
+    html = explanation_page(facts, Image.new("RGB", (40, 40), "white"), pictures, beaten=[None])
+    (tmp_path / "page.html").write_text(html)
+    return (tmp_path / "page.html").as_uri()
+
+
+@pytest.fixture
+def index(tmp_path):
+    entries = [
+        Entry(NASTY, NASTY, NASTY, "worst", 0.1, "a.html", 0.3, 0, 2, NASTY, NASTY),
+        Entry("b", "ring", "", "best", 0.9, "b.html", 0.7, 2, 2, "fine", ""),
+    ]
+    thumb = picture(Image.new("RGB", (20, 20), "red"))
+    facts = Index(tmp_path / "index.html", tuple(entries), ((NASTY, NASTY),), {"ssl-sbir": "0"})
+    facts.page.write_text(index_page(facts, [[thumb, None], [thumb, thumb]]))
+    return facts.page.as_uri()
+
+
+def opened(browser, address, width, scheme="light"):
+    tab = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
+    tab.wrong = []
+    tab.on("pageerror", lambda error: tab.wrong.append(str(error)))
+    tab.on("dialog", lambda dialog: (tab.wrong.append("dialog"), dialog.dismiss()))
+    tab.goto(address)
+    return tab
+
+
+def test_hostile_names_do_no_harm_on_a_page_with_every_section(browser, page):
+    tab = opened(browser, page, 400)
+    assert tab.evaluate("document.documentElement.scrollWidth") <= 400
+    for section in ("results", "lost", "changes", "trust", "reading", "run"):
+        assert tab.locator(f"#{section}").count() == 1
+    assert tab.locator(".path-graph").count() == 2
+    assert NASTY in tab.locator("h3").first.text_content()
+    assert not tab.evaluate(HARM)
+    assert not tab.wrong
+
+
+def test_links_slider_and_facts_work_by_keyboard(browser, page):
+    tab = opened(browser, page, 1400)
+    tab.focus(".link")
+    assert tab.locator(".pair.choosing .match.chosen").count() == 1
+    tab.keyboard.press("Enter")
+    tab.focus("#heat")
+    assert tab.get_attribute(".link", "aria-pressed") == "true"
+    tab.keyboard.press("ArrowLeft")
+    assert tab.inner_text("#heat-value") == "70 %"
+    tab.locator("#run summary").press("Enter")
+    tab.wait_for_function("document.getElementById('facts-shown').textContent.includes('results')")
+    assert not tab.wrong
+
+
+def test_every_section_says_what_it_shows(browser, page, index):
+    for address in (page, index):
+        tab = opened(browser, address, 800)
+        sections = tab.locator("section.section")
+        leads = sections.locator("> .lead")
+        assert sections.count() == leads.count() > 1
+        assert all(lead.strip().endswith(".") for lead in leads.all_inner_texts())
+
+
+def test_the_filters_of_the_index(browser, index):
+    tab = opened(browser, index, 400)
+    assert tab.evaluate("document.documentElement.scrollWidth") <= 400
+    assert tab.inner_text("#said") == "2 of 2"
+    tab.select_option("#first", "some")
+    assert tab.locator("#queries > li:visible").count() == 1
+    tab.select_option("#first", "")
+    tab.select_option("#kind", "worst")
+    assert NASTY in tab.locator("#queries > li:visible h3").text_content()
+    tab.select_option("#kind", "")
+    tab.select_option("#order", "best")
+    assert tab.locator("#queries > li h3").first.inner_text() == "b"
+    tab.fill("#search", "nothing of that name")
+    assert tab.inner_text("#said") == "0 of 2"
+    assert not tab.evaluate(HARM)
+    assert not tab.wrong
+
+
+@pytest.mark.skipif(not AXE, reason="SSL_SBIR_AXE doesn't name axe-core's axe.min.js")
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_serious(browser, page, index, scheme):
+    for address in (page, index):
+        tab = opened(browser, address, 1400, scheme)
+        tab.evaluate(Path(AXE).read_text())
+        found = tab.evaluate("axe.run()")["violations"]
+        serious = [
+            (it["id"], [node["html"] for node in it["nodes"]][:3])
+            for it in found
+            if it["impact"] in ("serious", "critical")
+        ]
+        assert not serious
