@@ -145,7 +145,7 @@ def path_graph(nodes: Sequence[str], relations: Sequence[tuple[str, bool]], told
         relations: n − 1 names, each with whether its arrow points down.
         told: the same in words, for who can't see it.
     """
-    wide, box, gap = 230, 26, 34
+    wide, box, gap = 230.0, 26.0, 34.0
     parts = []
     for n, node in enumerate(nodes):
         y = n * (box + gap) + 1
@@ -165,7 +165,7 @@ def path_graph(nodes: Sequence[str], relations: Sequence[tuple[str, bool]], told
             )
         )
     high = len(nodes) * (box + gap) - gap + 2
-    size = f'class="path-graph" width="{wide}" height="{high}" viewBox="0 0 {wide} {high}"'
+    size = f'class="path-graph" width="{wide:.0f}" height="{high:.0f}" viewBox="0 0 {wide:.0f} {high:.0f}"'
     label = Markup('<svg role="img" aria-label="{}" focusable="false" ').format(told)
     return label + Markup(f"{size}>") + Markup("").join(parts) + Markup("</svg>")
 
