@@ -1,18 +1,20 @@
-"""Random views of a batch, made on its device by kornia: photos as photos, sketches as ink on white paper."""
+"""Random views of a batch, on its device by kornia or in threads by torchvision: photos, and ink on white paper."""
 
-from typing import Any
+from typing import Any, Literal
 
 import kornia.augmentation as K
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from kornia.filters import canny, gaussian_blur2d, sobel
 from pydantic import Field
 from torch import Tensor
 
 from ssl_sbir.config import Config
+from ssl_sbir.data.loading import Batch
 from ssl_sbir.data.manifest import Domain
 from ssl_sbir.ink import interrupted, rewidthed, wobbled
+from ssl_sbir.workers import Workers
 
 Images = Float[Tensor, "b 3 h w"]
 
@@ -20,6 +22,11 @@ Images = Float[Tensor, "b 3 h w"]
 class AugmentConfig(Config):
     """How far a view may stray from its image; 0 switches a change off."""
 
+    backend: Literal["kornia", "torchvision"] = Field(
+        "kornia",
+        description="kornia: batches, on the device; torchvision: image by image, in threads ahead of the step "
+        "(ssl-sbir doctor --augment times both)",
+    )
     flip: float = Field(0.5, ge=0, le=1, description="chance of a left-right flip")
     rotation: float = Field(20.0, ge=0, le=180, description="largest rotation, degrees")
     shift: float = Field(0.08, ge=0, le=0.5, description="largest shift, as a share of the side")
@@ -52,12 +59,25 @@ class Augment:
         self._sketch = _sequence([*_geometry(config, "zeros"), *_perspective(config), *_erasing(config)])
         self._crop = config.crop
         self._config = config
+        self.workers = Workers(config) if config.backend == "torchvision" else None
+
+    def ahead(self, batch: Batch, seed: tuple[int, ...]) -> None:
+        """Makes the views of a batch that was just read, where that is done on the CPU; other threads may call."""
+        if self.workers is not None:
+            self.workers.ahead(batch, seed)
+
+    def begin(self, batch: Batch) -> None:
+        """Says that the step of the next batch that was read begins, and what that batch is on its device."""
+        if self.workers is not None:
+            self.workers.begin(batch)
 
     @torch.no_grad()
     def __call__(self, image: Images, domain: Int[Tensor, " b"]) -> Images:
         """A random view of each image, [b, 3, h, w] in 0..1, in the same order."""
         with torch.autocast(image.device.type, enabled=False):
             sketch = domain == Domain.SKETCH
+            if self.workers is not None:
+                return self._inked(self.workers(image, domain), sketch)
             if sketch.all():
                 return self._sketch_view(image)
             if not sketch.any():
@@ -68,11 +88,19 @@ class Augment:
             return views
 
     def _sketch_view(self, image: Images) -> Images:
-        ink, config = 1 - image, self._config
+        return 1 - self._view(self._sketch, self._hand(1 - image))
+
+    def _inked(self, view: Images, sketch: Bool[Tensor, " b"]) -> Images:
+        """Torchvision's views, with what a hand does to a sketch's lines."""
+        if (self._config.wobble or self._config.ink or self._config.gaps) and sketch.any():
+            view[sketch] = 1 - self._hand(1 - view[sketch])
+        return view
+
+    def _hand(self, ink: Images) -> Images:
+        config = self._config
         ink = wobbled(ink, config.wobble) if config.wobble else ink
         ink = rewidthed(ink, config.ink) if config.ink else ink
-        ink = interrupted(ink, config.gaps) if config.gaps else ink
-        return 1 - self._view(self._sketch, ink)
+        return interrupted(ink, config.gaps) if config.gaps else ink
 
     def _view(self, sequence: K.AugmentationSequential | None, image: Images) -> Images:
         image = random_crop(image, self._crop) if self._crop < 1 else image

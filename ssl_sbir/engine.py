@@ -87,7 +87,9 @@ class _Step(nn.Module):
 
     def forward(self, batch: Batch, device: torch.device) -> Mapping[str, Tensor]:
         # Bytes become floats only in here: Fabric would round floats that come in to the precision of the step.
-        return self.recipe.loss(self.model, batch.to(device))
+        moved = batch.to(device)
+        self.recipe.augment.begin(moved)
+        return self.recipe.loss(self.model, moved)
 
 
 @dataclass
@@ -170,9 +172,14 @@ def _batches(state: _State, schedule: Schedule, data: TrainingSet) -> Iterator[l
         state.fabric.global_rank,
         state.fabric.world_size,
     )
+    augment, seed = state.recipe.augment, state.recipe.config.seed
 
     def read(step: int) -> list[Batch]:
-        return [data.batch(schedule.step(step * accumulate + i)[rank::world]) for i in range(accumulate)]
+        places = range(step * accumulate, (step + 1) * accumulate)
+        batches = [data.batch(schedule.step(place)[rank::world]) for place in places]
+        for place, batch in zip(places, batches, strict=True):
+            augment.ahead(batch, (seed, place, rank))
+        return batches
 
     with ThreadPoolExecutor(1) as reader:
         ahead = reader.submit(read, state.step)

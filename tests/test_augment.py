@@ -7,10 +7,16 @@ from ssl_sbir.data.loading import prepare
 from ssl_sbir.data.readers import open_data
 from ssl_sbir.errors import DataError
 from ssl_sbir.preview import contact_sheet
+from ssl_sbir.workers import Workers
 
 STRONG = AugmentConfig(
     rotation=40, shift=0.3, zoom=0.4, perspective=0.4, crop=0.5, colour=1, grey=0.3, blur=0.5
 )
+BACKENDS = pytest.mark.parametrize("backend", ["kornia", "torchvision"])
+
+
+def by(backend, config=STRONG, **changes):
+    return Augment(config.model_copy(update={"backend": backend, **changes}))
 
 
 def paper(b=16, side=48):
@@ -20,29 +26,75 @@ def paper(b=16, side=48):
     return image
 
 
-def test_what_comes_in_from_outside_a_sketch_is_white_paper():
-    views = Augment(STRONG.model_copy(update={"crop": 1.0}))(paper(), torch.zeros(16, dtype=torch.int64))
+@BACKENDS
+def test_what_comes_in_from_outside_a_sketch_is_white_paper(backend):
+    views = by(backend, crop=1.0)(paper(), torch.zeros(16, dtype=torch.int64))
     for corner in (views[:, :, 0, 0], views[:, :, 0, -1], views[:, :, -1, 0], views[:, :, -1, -1]):
         torch.testing.assert_close(corner, torch.ones_like(corner), atol=1e-4, rtol=0)
 
 
-def test_sketches_stay_without_colour_and_photos_do_not():
+@BACKENDS
+def test_sketches_stay_without_colour_and_photos_do_not(backend):
     photo = torch.rand(8, 3, 1, 1).expand(-1, -1, 48, 48).contiguous()
     domain = torch.tensor([0] * 8 + [1] * 8)
-    views = Augment(STRONG)(torch.cat([paper(8), photo]), domain)
+    views = by(backend)(torch.cat([paper(8), photo]), domain)
     torch.testing.assert_close(views[:8, 0], views[:8, 2])
     assert (views[8:] - photo).abs().mean() > 0.02
 
 
-def test_parameters_differ_from_image_to_image():
-    views = Augment(AugmentConfig())(paper(), torch.zeros(16, dtype=torch.int64))
+@BACKENDS
+def test_parameters_differ_from_image_to_image(backend):
+    views = by(backend, AugmentConfig())(paper(), torch.zeros(16, dtype=torch.int64))
     assert len({v.numpy().tobytes() for v in views}) > 8
 
 
-def test_the_order_of_a_mixed_batch_is_kept():
+@BACKENDS
+def test_the_order_of_a_mixed_batch_is_kept(backend):
     still = AugmentConfig(flip=0, rotation=0, shift=0, zoom=0)
     image, domain = torch.rand(6, 3, 32, 32), torch.tensor([1, 0, 0, 1, 0, 1])
-    torch.testing.assert_close(Augment(still)(image, domain), image)
+    torch.testing.assert_close(by(backend, still)(image, domain), image, atol=1 / 255, rtol=0)
+
+
+@BACKENDS
+@pytest.mark.parametrize(
+    "change",
+    [
+        "rotation",
+        "shift",
+        "zoom",
+        "perspective",
+        "crop",
+        "colour",
+        "grey",
+        "blur",
+        "wobble",
+        "ink",
+        "gaps",
+        "erase",
+    ],
+)
+def test_each_strength_changes_its_own_domain(backend, change):
+    strengths = {"rotation": 90, "shift": 0.4, "zoom": 0.5, "wobble": 0.05, "crop": 0.2}
+    still = AugmentConfig(flip=0, rotation=0, shift=0, zoom=0)
+    torch.manual_seed(0)
+    photo = torch.rand(12, 3, 6, 6).repeat_interleave(8, 2).repeat_interleave(8, 3)
+    image, domain = torch.cat([paper(12), photo]), torch.tensor([0] * 12 + [1] * 12)
+    views = by(backend, still, **{change: strengths.get(change, 1.0)})(image, domain)
+    moved = [float((views - image)[part].abs().mean()) > 0.002 for part in (slice(12), slice(12, None))]
+    only = {"perspective": [True, False], "wobble": [True, False], "ink": [True, False], "gaps": [True, False],
+            "colour": [False, True], "grey": [False, True], "blur": [False, True]}  # fmt: skip
+    assert moved == only.get(change, [True, True])
+    assert views.amin() >= 0
+    assert views.amax() <= 1
+
+
+def test_a_view_made_in_threads_is_a_function_of_image_and_seed():
+    image, domain = (paper(12) * 255).to(torch.uint8), torch.tensor([0, 1] * 6)
+    workers = Workers(STRONG)
+    views = workers.drawn(image, domain, (3, 1))
+    assert torch.equal(views, Workers(STRONG).drawn(image, domain, (3, 1)))
+    assert torch.equal(views[:5], workers.drawn(image[:5], domain[:5], (3, 1)))
+    assert not torch.equal(views, workers.drawn(image, domain, (3, 2)))
 
 
 def test_a_crop_of_everything_is_the_image():

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from ssl_sbir.optim import learning_rate
 from ssl_sbir.recipe import OptimConfig
 from ssl_sbir.run import RunFolder
 from ssl_sbir.training import Order, train
+from ssl_sbir.workers import Workers
 
 TINY = ("encoder.name=timm:test_efficientnet", "encoder.pretrained=false", "encoder.size=32",
         "batch.sketches=8", "batch.photos=8", "projection=16", "checkpoint_steps=3")  # fmt: skip
@@ -56,7 +58,15 @@ def test_pixels_keep_32_bit_up_to_the_network(shapes, tmp_path, monkeypatch):
     assert seen == [torch.float32] * 2
 
 
-@pytest.mark.parametrize("settings", [(), ("optim.name=sgd",), ("optim.ema=0.9", "optim.accumulate=2")])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        (),
+        ("optim.name=sgd",),
+        ("optim.ema=0.9", "optim.accumulate=2"),
+        ("augment.backend=torchvision", "augment.ink=0.5", "optim.accumulate=2"),
+    ],
+)
 def test_a_run_broken_off_and_resumed_equals_an_unbroken_one(shapes, tmp_path, settings, monkeypatch):
     settings = ("optim.epochs=2", "optim.max_steps=8", *settings)
     train(order(shapes, tmp_path / "whole", *settings), "pretraining", silent)
@@ -96,6 +106,22 @@ def test_a_run_killed_outright_is_resumed_bit_for_bit(shapes, tmp_path):
     assert equal(weights(tmp_path / "whole"), weights(tmp_path / "killed"))
     steps = [line["step"] for line in RunFolder.open(tmp_path / "killed").metrics()]
     assert steps == [10, 20, 30]
+
+
+def test_torchvisions_views_are_made_ahead_of_the_step(shapes, tmp_path, monkeypatch):
+    made, drawn = [], Workers.drawn
+    monkeypatch.setattr(
+        Workers,
+        "drawn",
+        lambda self, *call: made.append(threading.current_thread().name) or drawn(self, *call),
+    )
+    settings = ("optim.max_steps=6", "augment.backend=torchvision")
+    train(order(shapes, tmp_path / "a", *settings), "pretraining", silent)
+    assert len(made) == 12  # two views of each batch
+    assert sum(name == "MainThread" for name in made) <= 4  # until it was known how many a step takes
+    train(order(shapes, tmp_path / "b", "optim.max_steps=6"), "pretraining", silent)
+    assert len(made) == 12
+    assert not equal(weights(tmp_path / "a"), weights(tmp_path / "b"))
 
 
 def test_an_average_differs_from_the_weights_it_averages(shapes, tmp_path):

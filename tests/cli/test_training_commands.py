@@ -214,3 +214,14 @@ def test_photos_come_from_shards_beside_a_folder_of_sketches(shapes, tmp_path):
         pretrain(tmp_path / "drawn", tmp_path / "none", "--photos", f"shards:{tmp_path}/x.tar"),
         "No such file",
     )
+
+
+def test_doctor_times_both_ways_to_make_views():
+    facts = json.loads(run("doctor", "--augment", "--size", 32, "--recipe", "sake", "--json").stdout)[
+        "augment"
+    ]
+    assert facts["kornia"] > 0
+    assert facts["torchvision"] > 0
+    faster = "torchvision" if facts["torchvision"] > 1.1 * facts["kornia"] else "kornia"
+    assert facts["setting"] == f"augment.backend={faster}"
+    assert "use --set augment.backend=" in run("doctor", "--augment", "--size", 32).stdout
