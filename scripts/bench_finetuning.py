@@ -12,8 +12,6 @@ computes once, before the first step (the pixels' pack, the teacher's answers), 
 """
 
 import argparse
-import itertools
-import json
 import os
 import tempfile
 import time
@@ -24,38 +22,25 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image
+from _timing import (
+    WARM_UP,
+    drawn_data,
+    largest_operators,
+    print_facts,
+    processor_seconds,
+    shared_options,
+    trained,
+)
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms as T
 
-from ssl_sbir import recipes
-from ssl_sbir.config import parse_assignments, resolve
 from ssl_sbir.data.loading import prepare
 from ssl_sbir.data.manifest import Domain, Manifest
 from ssl_sbir.data.readers import open_data
 from ssl_sbir.data.training import TrainingSet
 from ssl_sbir.encoders import Projected, load_encoder
-from ssl_sbir.engine import fit
 from ssl_sbir.objectives.preservation import classifier_of, factorised
-from ssl_sbir.recipe import Recipe
-from ssl_sbir.run import RunFolder
-
-WARM_UP = 4
-
-
-def drawn_data(folder: Path, classes: int = 10, images: int = 40) -> str:
-    """A folder of smooth 256 px pictures and of lines on white, as large as Sketchy's."""
-    random = np.random.default_rng(0)
-    for number in range(classes * images):
-        name, file = f"class{number % classes}", f"{number}"
-        for domain in ("photo", "sketch"):
-            (folder / domain / name).mkdir(parents=True, exist_ok=True)
-        coarse = Image.fromarray(random.integers(0, 255, (12, 12, 3), dtype=np.uint8))
-        coarse.resize((256, 256), Image.Resampling.BICUBIC).save(folder / "photo" / name / f"{file}.jpg")
-        lines = np.where(random.random((256, 256)) < 0.02, 0, 255).astype(np.uint8)
-        Image.fromarray(lines).save(folder / "sketch" / name / f"{file}.png")
-    return f"folder:{folder}"
 
 
 class Files(Dataset[tuple[Tensor, int]]):
@@ -116,102 +101,41 @@ def reference(data: TrainingSet, options: argparse.Namespace, steps: int) -> lis
     return seconds
 
 
-def sake(data: TrainingSet, options: argparse.Namespace, steps: int) -> tuple[list[float], float, Any]:
-    """Seconds of each step of the recipe in the engine, what came before the first one, and a profile of the last."""
-    recipe = timed_recipe(options, steps)
-    encoder = load_encoder(options.encoder, size=options.size)
-    begun = time.perf_counter()
-    with tempfile.TemporaryDirectory() as folder:
-        fit(recipe, encoder, data, RunFolder.create(Path(folder) / "run", "", {}))
-    marks = [recipe.started, *recipe.marks]
-    return (
-        [late - early for early, late in itertools.pairwise(marks)],
-        marks[0] - begun,
-        recipe.profile,
-    )
-
-
-def timed_recipe(options: argparse.Namespace, steps: int) -> Any:
-    """The recipe with the settings of the benchmark; it notes when its steps end."""
-    kind: Any = recipes.load("sake")
-
-    class Timed(kind):  # type: ignore[misc]
-        """sake with a clock; the last steps run under the profiler, and don't count."""
-
-        def prepare(self, model: Any, data: TrainingSet) -> None:
-            super().prepare(model, data)
-            self.marks: list[float] = []
-            self.profile = torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU])
-            self.started = time.perf_counter()
-
-        def after_step(self, model: Any, progress: float) -> None:
-            super().after_step(model, progress)
-            taken = round(progress * (steps + options.profiled))
-            if taken <= steps:
-                self.marks.append(time.perf_counter())
-            if taken == steps and options.profiled:
-                self.profile.start()
-            if taken == steps + options.profiled and options.profiled:
-                self.profile.stop()
-
-    settings = [
-        f"encoder.size={options.size}",
-        f"batch.sketches={options.sketches}",
-        f"batch.photos={options.photos}",
-        f"optim.max_steps={steps + options.profiled}",
-        "optim.epochs=1000",
-        "checkpoint_steps=100000",
-        "kinship=0",  # the published terms only
-        *(options.set or ()),
-    ]
-    config, _ = resolve(kind.Config, [("--set", parse_assignments(settings))])
-    recipe: Recipe = Timed(config)
-    return recipe
-
-
-def shares(profile: torch.profiler.profile, count: int = 12) -> dict[str, float]:
-    """The operators that take most of the processor's time, each with its share."""
-    events = profile.key_averages()
-    total = sum(event.self_cpu_time_total for event in events)
-    largest = sorted(events, key=lambda event: -event.self_cpu_time_total)[:count]
-    return {event.key: round(event.self_cpu_time_total / total, 3) for event in largest}
-
-
 def measured(data: TrainingSet, options: argparse.Namespace) -> dict[str, Any]:
-    """Both in turns: images a second over all counted steps."""
-    steps = options.steps + WARM_UP
-    images = options.sketches + options.photos
-    taken: dict[str, list[float]] = {"reference": [], "sake": []}
-    once, profile = [], None
+    """Both in turns: images a second over all counted steps, on the clock and in processor time."""
+    steps, images = options.steps + WARM_UP, options.sketches + options.photos
+    batch = [f"batch.sketches={options.sketches}", f"batch.photos={options.photos}"]
+    wall: dict[str, list[float]] = {"reference": [], "sake": []}
+    cpu: dict[str, float] = dict.fromkeys(wall, 0.0)
+    views, before, profile = 0.0, [], None
     for _ in range(options.turns):
-        taken["reference"] += reference(data, options, steps)[WARM_UP:]
-        seconds, before, profile = sake(data, options, steps)
-        taken["sake"] += seconds[WARM_UP:]
-        once.append(before)
-    facts: dict[str, Any] = {
-        f"{name}_images_per_s": images * len(seconds) / sum(seconds) for name, seconds in taken.items()
-    }
+        begun = processor_seconds()
+        wall["reference"] += reference(data, options, steps)[WARM_UP:]
+        cpu["reference"] += (processor_seconds() - begun) * options.steps / steps
+        marks, profile = trained(
+            "sake", data, options, steps, [*batch, "kinship=0"]
+        )  # the published terms only
+        wall["sake"] += marks.seconds(marks.wall)
+        cpu["sake"] += sum(marks.seconds(marks.cpu))
+        views += sum(marks.views[WARM_UP:])
+        before.append(marks.before)
+    facts: dict[str, Any] = {f"{name}_images_per_s": images * len(it) / sum(it) for name, it in wall.items()}
     facts["times_faster"] = facts["sake_images_per_s"] / facts["reference_images_per_s"]
-    facts["once_s"] = once[0]
-    facts["profile"] = shares(profile) if profile is not None and options.profiled else {}
+    facts |= {f"{name}_cpu_ms_per_image": 1e3 * cpu[name] / len(wall[name]) / images for name in wall}
+    facts["times_less_processor_time"] = cpu["reference"] / cpu["sake"]
+    facts["share_of_views"] = views / sum(wall["sake"])
+    facts["once_s"] = before[0]
+    facts["profile"] = largest_operators(profile) if profile is not None and options.profiled else {}
     return facts
 
 
 def main() -> None:
     """Prints the rates and the profile, and with `--json` one object."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", help="such as folder:Sketchy; without it, drawn ones")
-    parser.add_argument("--encoder", default="efficientnet_lite0")
-    parser.add_argument("--size", type=int, default=96)
+    shared_options(parser, steps=20)
     parser.add_argument("--sketches", type=int, default=32)
     parser.add_argument("--photos", type=int, default=32)
-    parser.add_argument("--steps", type=int, default=20, help="counted steps in a turn")
-    parser.add_argument("--turns", type=int, default=2)
-    parser.add_argument("--profiled", type=int, default=3, help="further steps under the profiler")
-    parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--workers", type=int, default=1, help="of each of the reference's two DataLoaders")
-    parser.add_argument("--set", action="append", help="a setting of the recipe")
-    parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     with tempfile.TemporaryDirectory() as folder:
@@ -219,12 +143,7 @@ def main() -> None:
         manifest = open_data(options.data or drawn_data(Path(folder) / "data"))
         data = TrainingSet.of(manifest, prepare(manifest, options.size), None, labelled=True)
         facts = {"threads": options.threads, "size": options.size, **measured(data, options)}
-    if options.json:
-        print(json.dumps(facts))
-        return
-    for name, value in facts.items():
-        for key, share in value.items() if isinstance(value, dict) else [(name, value)]:
-            print(f"{key:44} {share:.4g}" if isinstance(share, float) else f"{key:44} {share}")
+    print_facts(facts, options.json)
 
 
 if __name__ == "__main__":

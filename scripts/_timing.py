@@ -1,0 +1,176 @@
+"""What the benchmarks of training share: pictures, a recipe with a clock, rates, a profile. Found by path, not installed."""
+
+import argparse
+import itertools
+import json
+import resource
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from ssl_sbir import recipes
+from ssl_sbir.config import parse_assignments, resolve
+from ssl_sbir.data.manifest import Domain
+from ssl_sbir.data.training import TrainingSet
+from ssl_sbir.encoders import load_encoder
+from ssl_sbir.engine import fit
+from ssl_sbir.recipe import Recipe
+from ssl_sbir.run import RunFolder
+
+WARM_UP = 3
+
+
+def drawn_data(
+    folder: Path, classes: int = 10, images: int = 40, domains: Sequence[str] = ("photo", "sketch")
+) -> str:
+    """A folder of smooth 256 px pictures and of lines on white, as large as Sketchy's."""
+    random = np.random.default_rng(0)
+    for number in range(classes * images):
+        name, file = f"class{number % classes}", f"{number}"
+        for domain in domains:
+            (folder / domain / name).mkdir(parents=True, exist_ok=True)
+        coarse = Image.fromarray(random.integers(0, 255, (12, 12, 3), dtype=np.uint8))
+        coarse.resize((256, 256), Image.Resampling.BICUBIC).save(folder / "photo" / name / f"{file}.jpg")
+        if "sketch" in domains:
+            lines = np.where(random.random((256, 256)) < 0.02, 0, 255).astype(np.uint8)
+            Image.fromarray(lines).save(folder / "sketch" / name / f"{file}.png")
+    return f"folder:{folder}"
+
+
+def processor_seconds() -> float:
+    """Processor time of this process and of the workers that it has seen end."""
+    ended = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return time.process_time() + ended.ru_utime + ended.ru_stime
+
+
+@dataclass
+class Marks:
+    """When steps ended, on the clock and in processor time of this process.
+
+    Attributes:
+        wall: seconds, the first before the first step.
+        cpu: likewise.
+        views: seconds on the clock that each step spent on making views.
+        before: seconds before the first step.
+    """
+
+    wall: list[float]
+    cpu: list[float]
+    views: list[float]
+    before: float = 0.0
+
+    @classmethod
+    def begun(cls) -> "Marks":
+        """The marks of a run whose first step begins now."""
+        return cls([time.perf_counter()], [time.process_time()], [])
+
+    def mark(self, views: float = 0.0) -> None:
+        """A step ended."""
+        self.wall.append(time.perf_counter())
+        self.cpu.append(time.process_time())
+        self.views.append(views)
+
+    def seconds(self, which: Sequence[float]) -> list[float]:
+        """Of each counted step."""
+        return [late - early for early, late in itertools.pairwise(which)][WARM_UP:]
+
+
+def trained(
+    name: str, data: TrainingSet, options: argparse.Namespace, steps: int, settings: Sequence[str]
+) -> tuple[Marks, Any]:
+    """The marks of some steps of a recipe in the engine, and a profile of the steps behind them."""
+    recipe = _timed(name, options, steps, settings)
+    encoder = load_encoder(options.encoder, size=options.size)
+    begun = time.perf_counter()
+    with tempfile.TemporaryDirectory() as folder:
+        fit(recipe, encoder, data, RunFolder.create(Path(folder) / "run", "", {}))
+    recipe.marks.before = recipe.marks.wall[0] - begun
+    return recipe.marks, recipe.profile
+
+
+def _timed(name: str, options: argparse.Namespace, steps: int, settings: Sequence[str]) -> Any:
+    kind: Any = recipes.load(name)
+
+    class Timed(kind):  # type: ignore[misc]
+        """The recipe with a clock; the last steps run under the profiler, and don't count."""
+
+        def prepare(self, model: Any, data: TrainingSet) -> None:
+            super().prepare(model, data)
+            self.profile = torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU])
+            self.views, make = 0.0, self.augment.__call__
+
+            def timed_views(image: torch.Tensor, domain: torch.Tensor) -> torch.Tensor:
+                begun = time.perf_counter()
+                found = make(image, domain)
+                self.views += time.perf_counter() - begun
+                return found
+
+            timed_views.ahead, timed_views.begin = self.augment.ahead, self.augment.begin  # type: ignore[attr-defined]
+            self.augment = timed_views
+            self.marks = Marks.begun()
+
+        def after_step(self, model: Any, progress: float) -> None:
+            super().after_step(model, progress)
+            taken = round(progress * (steps + options.profiled))
+            if taken <= steps:
+                self.marks.mark(self.views)
+                self.views = 0.0
+            if taken == steps and options.profiled:
+                self.profile.start()
+            if taken == steps + options.profiled and options.profiled:
+                self.profile.stop()
+
+    given = [
+        f"encoder.size={options.size}",
+        f"optim.max_steps={steps + options.profiled}",
+        "optim.epochs=1000",
+        "checkpoint_steps=100000",
+        *settings,
+        *(options.set or ()),
+    ]
+    config, _ = resolve(kind.Config, [("--set", parse_assignments(given))])
+    recipe: Recipe = Timed(config)
+    return recipe
+
+
+def largest_operators(profile: torch.profiler.profile, count: int = 12) -> dict[str, float]:
+    """The operators that take most of the processor's time, each with its share."""
+    events = profile.key_averages()
+    total = sum(event.self_cpu_time_total for event in events)
+    largest = sorted(events, key=lambda event: -event.self_cpu_time_total)[:count]
+    return {event.key: round(event.self_cpu_time_total / total, 3) for event in largest}
+
+
+def shared_options(parser: argparse.ArgumentParser, steps: int) -> None:
+    """Adds what both benchmarks take."""
+    parser.add_argument("--data", help="such as folder:Sketchy; without it, drawn ones")
+    parser.add_argument("--encoder", default="efficientnet_lite0")
+    parser.add_argument("--size", type=int, default=96)
+    parser.add_argument("--steps", type=int, default=steps, help="counted steps in a turn")
+    parser.add_argument("--turns", type=int, default=2)
+    parser.add_argument("--profiled", type=int, default=3, help="further steps under the profiler")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--set", action="append", help="a setting of the recipe")
+    parser.add_argument("--json", action="store_true")
+
+
+def print_facts(facts: dict[str, Any], as_json: bool) -> None:
+    """One JSON object, or a line for each fact."""
+    if as_json:
+        print(json.dumps(facts))
+        return
+    for name, value in facts.items():
+        for key, share in value.items() if isinstance(value, dict) else [(name, value)]:
+            print(f"{key:44} {share:.4g}" if isinstance(share, float) else f"{key:44} {share}")
+
+
+def images_of(data: TrainingSet, domain: Domain) -> list[str]:
+    """The keys of a run's images of a domain."""
+    return [data.manifest.keys[int(row)] for row in data.rows[domain]]
