@@ -95,25 +95,37 @@ def trained(
     return recipe.marks, recipe.profile
 
 
+class _Clocked:
+    """A recipe's augmentation that adds the time it takes to the recipe's `views`."""
+
+    def __init__(self, recipe: Any) -> None:
+        self.recipe, self.made = recipe, recipe.augment
+        self.ahead, self.begin = self.made.ahead, self.made.begin
+
+    def __call__(self, image: torch.Tensor, domain: torch.Tensor) -> torch.Tensor:
+        """The views, timed."""
+        begun = time.perf_counter()
+        found: torch.Tensor = self.made(image, domain)
+        self.recipe.views += time.perf_counter() - begun
+        return found
+
+
 def _timed(name: str, options: argparse.Namespace, steps: int, settings: Sequence[str]) -> Any:
     kind: Any = recipes.load(name)
 
     class Timed(kind):  # type: ignore[misc]
         """The recipe with a clock; the last steps run under the profiler, and don't count."""
 
+        marks: Marks
+        views: float
+        profile: Any
+        augment: Any
+
         def prepare(self, model: Any, data: TrainingSet) -> None:
             super().prepare(model, data)
             self.profile = torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU])
-            self.views, make = 0.0, self.augment.__call__
-
-            def timed_views(image: torch.Tensor, domain: torch.Tensor) -> torch.Tensor:
-                begun = time.perf_counter()
-                found = make(image, domain)
-                self.views += time.perf_counter() - begun
-                return found
-
-            timed_views.ahead, timed_views.begin = self.augment.ahead, self.augment.begin  # type: ignore[attr-defined]
-            self.augment = timed_views
+            self.views = 0.0
+            self.augment = _Clocked(self)
             self.marks = Marks.begun()
 
         def after_step(self, model: Any, progress: float) -> None:

@@ -34,7 +34,7 @@ from _timing import (
 )
 from lightly.loss import NTXentLoss
 from lightly.models.modules import SimCLRProjectionHead
-from lightly.transforms import SimCLRTransform
+from lightly.transforms.simclr_transform import SimCLRTransform
 from PIL import Image
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
@@ -60,7 +60,8 @@ class Photos(Dataset[list[Tensor]]):
 
     def __getitem__(self, at: int) -> list[Tensor]:
         with Image.open(self.files[at]) as image:
-            return self.views(image.convert("RGB"))
+            views: Any = self.views(image.convert("RGB"))
+        return views
 
 
 def endless(data: Photos, options: argparse.Namespace) -> Iterator[list[Tensor]]:
