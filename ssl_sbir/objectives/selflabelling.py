@@ -58,7 +58,7 @@ def balanced(
     Returns:
         Rows that add up to 1.
     """
-    logits, wanted = scores / temperature, (share * len(scores)).log()
+    logits, wanted = scores / temperature, (share * len(scores)).clamp(min=1e-30).log()
     for _ in range(rounds):
         logits = logits - logits.logsumexp(0, keepdim=True) + wanted
         logits = logits.log_softmax(1)
