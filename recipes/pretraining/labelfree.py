@@ -1,0 +1,53 @@
+"""Labelfree: the combination of label-free terms that works best, and what `ssl-sbir pretrain` does by itself.
+
+It is self-labelling (`ssl-sbir recipes show selflabel` tells its terms) with contrast among real sketches beside it.
+All weights are settings of this one recipe, 0 leaving a term out:
+
+    photo_classes, sketch_classes, kinship     the classes that nobody named
+    contrast                                   a photo against its own pseudo-sketch
+    preserve                                   what the frozen teacher knows of photos
+    sketch_contrast                            a second view of a real sketch finds the code of its first among
+                                               those of the batch's sketches (InfoNCE; no gradient through the first)
+
+Run    ssl-sbir pretrain --data folder:archive/ --out runs/archive
+Cost   that of selflabel; with sketch_contrast each sketch passes once more.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import Field, NonNegativeFloat
+from torch import Tensor
+
+from ssl_sbir.data.loading import Batch
+from ssl_sbir.data.manifest import Domain
+from ssl_sbir.objectives.contrast import both_ways
+from ssl_sbir.recipe import register
+from ssl_sbir.recipes.pretraining.selflabel import Selflabel, SelflabelConfig
+
+
+class LabelfreeConfig(SelflabelConfig):
+    """Settings of labelfree."""
+
+    sketch_contrast: NonNegativeFloat = Field(
+        0.0, description="weight of one view of a sketch against another"
+    )
+
+
+@register("labelfree")
+class Labelfree(Selflabel):
+    """Self-labelling with contrast among real sketches beside it."""
+
+    Config = LabelfreeConfig
+    config: LabelfreeConfig
+    summary = "the best label-free combination: self-labelling, preservation, contrast"
+
+    def loss(self, model: Any, batch: Batch) -> Mapping[str, Tensor]:
+        terms, sketch = dict(super().loss(model, batch)), batch.domain == Domain.SKETCH
+        if self.config.sketch_contrast and sketch.sum() > 1:
+            first = model.seen[self.place[batch.row[sketch].cpu()].to(batch.row.device)]
+            domain = batch.domain[sketch]
+            again = model.encoder.encoder(self.augment(batch.image[sketch], domain), domain)
+            agree = both_ways(again, first, self.config.temperature)
+            terms["sketch_contrast"] = self.config.sketch_contrast * agree
+        return terms

@@ -1,0 +1,33 @@
+"""What the tests of label-free recipes share: a small part of the benchmark, and retrieval on it."""
+
+import torch
+import torch.nn.functional as F
+
+from ssl_sbir.data.manifest import Domain
+from ssl_sbir.data.packs import prepare
+from ssl_sbir.data.readers import open_data
+from ssl_sbir.retrieval.embeddings import embed
+
+
+def subset(sketchy_mini, folder, names, domains=("photo", "sketch")):
+    """The data spec of a few classes of the benchmark."""
+    for domain in domains:
+        (folder / domain).mkdir(parents=True)
+        for name in names:
+            (folder / domain / name).symlink_to(sketchy_mini / domain / name)
+    return f"folder:{folder}"
+
+
+def mean_average_precision(encoder, spec, size=48):
+    """Of sketches that ask for the photos of their class, by cosine."""
+    manifest = open_data(spec)
+    pack = prepare(manifest, size)
+    rows = [manifest.rows(domain) for domain in (Domain.SKETCH, Domain.PHOTO)]
+    query, gallery = (F.normalize(embed(encoder, pack, manifest, r, cache=False)) for r in rows)
+    asked, there = (torch.from_numpy(manifest.label[r].astype("int64")) for r in rows)
+    total = 0.0
+    for vector, label in zip(query, asked, strict=True):
+        hits = (there[(gallery @ vector).argsort(descending=True)] == label).float()
+        at = hits.nonzero()[:, 0]
+        total += float((hits.cumsum(0)[at] / (at + 1)).mean())
+    return total / len(query)

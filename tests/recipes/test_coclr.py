@@ -1,0 +1,116 @@
+"""CoCLR: who mines for whom and when, and that it learns on real photos and sketches."""
+
+import math
+
+import pytest
+import torch
+from subset_for_tests import mean_average_precision, subset
+
+from ssl_sbir import recipes
+from ssl_sbir.data.manifest import Domain
+from ssl_sbir.data.packs import prepare
+from ssl_sbir.data.readers import open_data
+from ssl_sbir.data.training import Schedule, TrainingSet
+from ssl_sbir.encoders import Towers, load_encoder
+from ssl_sbir.errors import ConfigError
+from ssl_sbir.training import Order, train
+
+
+@pytest.fixture
+def made(shapes):
+    manifest = open_data(f"folder:{shapes}")
+    data = TrainingSet.of(manifest, prepare(manifest, 32), None, labelled=False)
+    kind = recipes.load("coclr")
+    recipe = kind(
+        kind.Config(teacher_size=32, queue=24, projection=8, code=16, neighbours=3, mask_own=0, alone=0.5)
+    )
+    towers = Towers(*(load_encoder("timm:test_efficientnet", size=32, pretrained=False) for _ in Domain))
+    model = recipe.build(towers, ())
+    recipe.prepare(model, data)
+    return recipe, model.train(), data
+
+
+def test_positives_are_itself_and_the_neighbours_in_the_other_view_once_the_queue_is_full(made):
+    recipe, model, _data = made
+    draw = torch.Generator().manual_seed(1)
+    unit = torch.nn.functional.normalize
+    row, key = (
+        torch.arange(6),
+        dict(zip(Domain, unit(torch.randn(2, 6, 8, generator=draw), dim=2), strict=True)),
+    )
+    own_only = [{0}] * 6
+    for other, expected in ((None, own_only), (Domain.SKETCH, own_only)):  # an empty queue mines nothing
+        found = recipe._positive(model.queue, row, key, other)
+        assert [set(p.nonzero()[:, 0].tolist()) for p in found] == expected
+    model.queue.enter(unit(torch.randn(2, 24, 8, generator=draw), dim=2), torch.arange(24) // 2)
+    for other in Domain:
+        found = recipe._positive(model.queue, row, key, other)
+        for i in range(6):
+            likeness = {j: float(key[other][i] @ model.queue.keys[other, j]) for j in range(24)}
+            same = {j for j in range(24) if int(model.queue.row[j]) == i}
+            nearest = sorted(likeness.keys() - same, key=lambda j: -likeness[j])[:3]
+            assert set(found[i].nonzero()[:, 0].tolist()) == {0} | {1 + j for j in same | set(nearest)}
+
+
+def test_both_views_learn_first_then_one_at_a_time_while_the_other_rests(made):
+    recipe, model, data = made
+    batch = data.batch(Schedule.of(data, 8, 8, 0).step(0)).to("cpu")
+    named = []
+    for progress in (0.0, 0.5, 0.6, 0.75, 0.99):
+        recipe.progress = progress
+        model.queue.fresh.fill_(99)
+        model.zero_grad(set_to_none=True)
+        terms = recipe.loss(model, batch)
+        torch.stack(list(terms.values())).sum().backward()
+        towers = model.coded.encoder
+        learnt = [
+            any(p.grad is not None for p in tower.parameters()) for tower in (towers.photo, towers.sketch)
+        ]
+        named.append((set(terms), *learnt, model.queue.full, model.coded.linear.weight.grad is not None))
+    photos, drawings = {"photos", "preserve"}, {"drawings", "sketches", "preserve"}
+    assert named == [
+        (photos | drawings, True, True, True, True),
+        (photos, True, False, False, False),  # a turn begins: the keys are stale
+        (photos, True, False, True, False),
+        (drawings, False, True, False, False),
+        (drawings, False, True, True, False),
+    ]
+
+
+def test_one_encoder_for_both_views_is_refused(shapes, tmp_path):
+    with pytest.raises(ConfigError, match="each view"):
+        train(
+            Order(
+                "coclr",
+                f"folder:{shapes}",
+                tmp_path / "run",
+                settings=("encoder.towers=shared", "teacher_size=32", "encoder.size=32"),
+            ),
+            "pretraining",
+            str,
+        )
+
+
+def test_a_known_pairs_sketch_stands_in_for_the_pseudo_sketch(made):
+    recipe, _model, data = made
+    recipe.config = recipe.config.model_copy(
+        update={"batch": recipe.config.batch.model_copy(update={"pairs": True})}
+    )
+    rows = torch.from_numpy(data.rows[Domain.SKETCH][:2]), torch.from_numpy(data.rows[Domain.PHOTO][:3])
+    recipe.instance = torch.full((len(data.manifest),), -1)
+    recipe.instance[rows[0][1]] = recipe.instance[rows[1][2]] = 5
+    batch = data.batch(torch.cat(rows).numpy()).to("cpu")
+    drawn = recipe._drawn(batch)
+    torch.testing.assert_close(drawn[2], batch.image[1])
+    assert not torch.allclose(drawn[0], batch.image[0])
+
+
+def test_it_learns_on_real_photos_and_sketches(sketchy_mini, tmp_path):
+    data = subset(sketchy_mini, tmp_path / "data", ("airplane", "apple", "bell", "cup"))
+    settings = ("encoder.size=48", "teacher_size=48", "batch.photos=20", "batch.sketches=20", "queue=60",
+                "optim.epochs=6", "optim.lr=1e-3")  # fmt: skip
+    run = train(Order("coclr", data, tmp_path / "run", settings=settings), "pretraining", str)
+    assert run.metrics()[0]["photos"] < 0.8 * math.log(61)
+    assert run.metrics()[-1]["drawings"] < 0.8 * math.log(61)
+    before = mean_average_precision(load_encoder("efficientnet_lite0", size=48), data)
+    assert mean_average_precision(run.encoder(), data) > before + 0.05

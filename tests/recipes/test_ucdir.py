@@ -1,0 +1,70 @@
+"""UCDIR: its memory, its clusters, the course of its terms, and that it learns on real photos and sketches."""
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from subset_for_tests import mean_average_precision, subset
+
+from ssl_sbir import recipes
+from ssl_sbir.data.packs import prepare
+from ssl_sbir.data.readers import open_data
+from ssl_sbir.data.training import Schedule, TrainingSet
+from ssl_sbir.encoders import load_encoder
+from ssl_sbir.training import Order, train
+
+
+@pytest.fixture
+def made(shapes):
+    manifest = open_data(f"folder:{shapes}")
+    data = TrainingSet.of(manifest, prepare(manifest, 32), None, labelled=False)
+    kind = recipes.load("ucdir")
+    recipe = kind(kind.Config(teacher_size=32, groups=5, code=16, sureness=0))
+    model = recipe.build(load_encoder("timm:test_efficientnet", size=32, pretrained=False), ())
+    recipe.prepare(model, data)
+    recipe.before_epoch(model, data, 0)
+    return recipe, model.train(), data
+
+
+def test_memory_holds_a_unit_key_of_every_image_and_prototypes_are_its_clusters_means(made):
+    recipe, model, _data = made
+    torch.testing.assert_close(model.memory.norm(dim=1), torch.ones(144))
+    for domain, part in recipe.parts.items():
+        for group in range(5):
+            members = model.memory[part][model.group[part] == group]
+            torch.testing.assert_close(model.prototypes[domain, group], F.normalize(members.mean(0), dim=0))
+
+
+def test_a_batch_renews_its_own_keys_only(made):
+    recipe, model, data = made
+    before = model.memory.clone()
+    rows = Schedule.of(data, 6, 4, 0).step(0)
+    recipe.loss(model, data.batch(rows).to("cpu"))
+    changed = (model.memory != before).any(1).nonzero()[:, 0]
+    assert changed.tolist() == sorted(recipe.place[torch.from_numpy(rows)].tolist())
+
+
+def test_terms_come_in_at_their_share_of_the_run(made):
+    recipe, model, data = made
+    batch = data.batch(Schedule.of(data, 8, 8, 0).step(0)).to("cpu")
+    weights = []
+    for progress in (0.05, 0.3, 0.6):
+        recipe.progress = progress
+        torch.manual_seed(0)
+        terms = recipe.loss(model, batch)
+        weights.append([terms[name].item() for name in ("instances", "clusters", "entropy", "distances")])
+    assert weights[0][1:] == [0, 0, 0]
+    assert weights[1][1] == pytest.approx(weights[2][1] / 2, rel=0.2)
+    assert weights[1][2:] == [0, 0]
+    assert all(value > 0 for value in weights[2])
+
+
+def test_it_learns_on_real_photos_and_sketches(sketchy_mini, tmp_path):
+    data = subset(sketchy_mini, tmp_path / "data", ("airplane", "apple", "bell", "cup"))
+    settings = ("encoder.size=48", "teacher_size=48", "batch.photos=20", "batch.sketches=20", "groups=8", "optim.epochs=8",
+                "optim.lr=1e-3", "momentum=0.9")  # fmt: skip
+    run = train(Order("ucdir", data, tmp_path / "run", settings=settings), "pretraining", str)
+    assert run.metrics()[-1]["instances"] < 0.8 * math.log(100)
+    before = mean_average_precision(load_encoder("efficientnet_lite0", size=48), data)
+    assert mean_average_precision(run.encoder(), data) > before + 0.05
