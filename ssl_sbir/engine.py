@@ -156,9 +156,8 @@ def _train(state: _State, schedule: Schedule, data: TrainingSet, run: RunFolder)
         for batches in _batches(state, schedule, data):
             epoch, within = divmod(state.step, max(schedule.steps_per_epoch // config.optim.accumulate, 1))
             if not within:
-                state.recipe.progress = (
-                    state.step / state.total
-                )  # a resumed run comes here before its first step
+                # A resumed run comes here before its first step.
+                state.recipe.progress = state.step / state.total
                 state.recipe.before_epoch(state.model, data, epoch)
             terms = _take_step(state, batches)
             seen += sum(len(b.row) for b in batches) * state.fabric.world_size

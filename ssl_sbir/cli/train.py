@@ -32,6 +32,10 @@ LabelDomains = Annotated[str, typer.Option(help="Whose labels: both, sketch or p
 LabelClasses = Annotated[
     str | None, typer.Option(help="How many seen classes have labels, or which: cow,horse.")
 ]
+LabelOrder = Annotated[
+    str | None,
+    typer.Option(help="Text file of image names, most wanted first: label the first ones, of any class."),
+]
 From = Annotated[Path | None, typer.Option("--from", help="Start from the encoder of this run.")]
 Preset = Annotated[str | None, typer.Option(help="Named settings that come with a recipe.")]
 ConfigFile = Annotated[Path | None, typer.Option("--config", help="YAML file with settings.")]
@@ -66,6 +70,7 @@ def _command(stage: "Stage", default: str) -> Callable[..., None]:
         labels: Labels = "all",
         label_domains: LabelDomains = "both",
         label_classes: LabelClasses = None,
+        label_order: LabelOrder = None,
         config: ConfigFile = None,
         settings: Set = None,
         dry_run: DryRun = False,
@@ -91,7 +96,7 @@ def _command(stage: "Stage", default: str) -> Callable[..., None]:
             preset=preset,
             config_file=config,
             settings=settings or (),
-            labels=LabelBudget(labels, label_domains, label_classes),
+            labels=LabelBudget(labels, label_domains, label_classes, order=label_order),
             resume=resume,
             overwrite=overwrite,
             strict=strict,
