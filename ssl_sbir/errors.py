@@ -40,3 +40,11 @@ class EvaluationError(SslSbirError):
 
 class ExplainError(SslSbirError):
     """A query or result can't be explained as it is."""
+
+
+class GalleryError(SslSbirError):
+    """An index is missing, damaged, in use or another model's, or its engine doesn't answer."""
+
+
+class QueryError(SslSbirError):
+    """A query holds nothing to search for, or something that can't be read."""

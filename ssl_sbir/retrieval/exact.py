@@ -1,0 +1,79 @@
+"""Exact search by one product with every row, block by block: the reference that other engines are tested against."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from ssl_sbir.retrieval.segments import Segment
+
+BLOCK = 32_768  # rows of the gallery
+QUERIES = 256
+
+
+class ExactSearch:
+    """Looks at every row. On a GPU with room for them, rows stay there from one search to the next.
+
+    Args:
+        device: where to compute.
+    """
+
+    def __init__(self, device: str) -> None:
+        self.device = torch.device(device)
+        self._resident: dict[tuple[Path, int], Tensor] = {}
+
+    def build(self, folder: Path, segment: Segment) -> None:
+        """Nothing: the rows themselves are searched."""
+
+    def nearest(
+        self, segment: Segment, queries: Float[Tensor, "q d"], k: int
+    ) -> tuple[Float[Tensor, "q k"], Int64[Tensor, "q k"]]:
+        """Scores and rows of the k best of each query, in no order; −inf where there are fewer."""
+        queries, best = queries.to(self.device), _nothing(len(queries), k, self.device)
+        for start in range(0, len(segment), BLOCK):
+            block = self._block(segment, start)
+            gone = torch.from_numpy(segment.gone[start : start + BLOCK]).to(self.device)
+            best = [
+                _better(one, part @ block.T, gone, start, k)
+                for one, part in zip(best, queries.split(QUERIES), strict=True)
+            ]
+        scores, rows = (torch.cat(column).cpu() for column in zip(*best, strict=True))
+        return scores, rows
+
+    def forget(self, segments: Sequence[Segment]) -> None:
+        """Keeps nothing of segments other than these."""
+        kept = {segment.folder for segment in segments}
+        self._resident = {key: block for key, block in self._resident.items() if key[0] in kept}
+
+    def _block(self, segment: Segment, start: int) -> Float[Tensor, "b d"]:
+        key = segment.folder, start
+        if key in self._resident:
+            return self._resident[key]
+        block = segment.block(start, BLOCK).to(self.device)
+        if self.device.type == "cuda" and torch.cuda.mem_get_info(self.device)[0] > 8 * block.nbytes:
+            self._resident[key] = block
+        return block
+
+
+Best = tuple[Float[Tensor, "q k"], Int64[Tensor, "q k"]]
+
+
+def _nothing(queries: int, k: int, device: torch.device) -> list[Best]:
+    parts = torch.arange(queries).split(QUERIES)
+    return [
+        (
+            torch.full((len(part), k), -torch.inf, device=device),
+            torch.full((len(part), k), -1, device=device),
+        )
+        for part in parts
+    ]
+
+
+def _better(best: Best, scores: Tensor, gone: Tensor, start: int, k: int) -> Best:
+    scores.masked_fill_(gone, -torch.inf)
+    found, rows = scores.topk(min(k, scores.shape[1]), dim=1, sorted=False)
+    scores, rows = torch.cat([best[0], found], 1), torch.cat([best[1], rows + start], 1)
+    kept, places = scores.topk(k, dim=1, sorted=False)
+    return kept, rows.gather(1, places)
