@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ssl_sbir.encoders import load_encoder as load_encoder
     from ssl_sbir.errors import SslSbirError as SslSbirError
     from ssl_sbir.evaluation import evaluate_embeddings as evaluate_embeddings
+    from ssl_sbir.retrieval.retriever import Retriever as Retriever
     from ssl_sbir.run import RunFolder as RunFolder
 
 _ROOMS = {
@@ -34,6 +35,7 @@ _ROOMS = {
     "load_encoder": "encoders",
     "SslSbirError": "errors",
     "evaluate_embeddings": "evaluation",
+    "Retriever": "retrieval.retriever",
     "RunFolder": "run",
 }
 

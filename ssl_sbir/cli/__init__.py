@@ -10,6 +10,7 @@ from ssl_sbir.cli import (
     preview,
     quickstart,
     recipes,
+    search,
     study,
     train,
 )
@@ -27,6 +28,7 @@ __all__ = [
     "preview",
     "quickstart",
     "recipes",
+    "search",
     "study",
     "train",
 ]

@@ -1,0 +1,159 @@
+"""`index` and `search`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ssl_sbir.cli._app import app, emit, out, say
+from ssl_sbir.errors import QueryError
+
+if TYPE_CHECKING:
+    from ssl_sbir.retrieval.hits import Hits
+    from ssl_sbir.retrieval.indexing import Indexed
+
+Run = Annotated[str, typer.Argument(help="A run folder, or the name of an encoder (ssl-sbir encoders).")]
+Data = Annotated[
+    str, typer.Argument(help="The photos: a folder, or another kind of data (ssl-sbir data list).")
+]
+Engine = Annotated[
+    str | None,
+    typer.Option(help="exact, faiss, faiss:hnsw, faiss:ivf or milvus:URI; exact, or the index's own."),
+]
+Wait = Annotated[
+    float, typer.Option(min=0, help="Seconds to wait for another process that writes the index.")
+]
+Index = Annotated[Path, typer.Argument(help="An index that `ssl-sbir index` made.")]
+Text = Annotated[str, typer.Option(help="A sentence; “not …” and “without …” in it move away from that.")]
+Without = Annotated[list[str] | None, typer.Option(help="A text to move away from; may be repeated.")]
+Like = Annotated[list[str] | None, typer.Option(help="A photo's id to move towards; may be repeated.")]
+Unlike = Annotated[list[str] | None, typer.Option(help="A photo's id to move away from; may be repeated.")]
+Weights = Annotated[
+    list[str] | None,
+    typer.Option("--weight", help="How much a side counts, such as text=2; may be repeated."),
+]
+Device = Annotated[str | None, typer.Option(help="cpu, cuda or mps; a GPU where there is one.")]
+
+
+@app.command()
+def index(
+    run: Run,
+    data: Data,
+    out_folder: Annotated[Path, typer.Option("--out", help="Folder of the index.")],
+    engine: Engine = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="An older index there gives way.")] = False,
+    batch_size: Annotated[int, typer.Option(min=1, help="Photos embedded at a time.")] = 64,
+    wait: Wait = 600.0,
+    device: Device = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,
+) -> None:
+    """Make photos searchable; run again to add new ones and drop those that vanished."""
+    from ssl_sbir.retrieval.retriever import Retriever
+
+    found = Retriever.load(run, device=device).index(
+        data, out_folder, engine=engine, overwrite=overwrite, batch_size=batch_size, wait=wait
+    )
+    done, gallery = found.indexed, found.gallery
+    assert done is not None
+    for broken in done.broken[:20]:
+        say(f"{broken.key}: {broken.reason}, left out")
+    if len(done.broken) > 20:
+        say(f"and {len(done.broken) - 20:,} more that can't be read")
+    if as_json:
+        emit(_facts(done, out_folder, gallery))
+    else:
+        _print_indexed(done, out_folder, gallery)
+    gallery.close()
+
+
+def _facts(done: "Indexed", folder: Path, gallery: Any) -> dict[str, Any]:
+    broken = [{"id": it.key, "reason": it.reason} for it in done.broken]
+    return {
+        "index": str(folder),
+        "engine": gallery.engine,
+        "recall@10": gallery.facts.get("recall@10"),
+        **vars(done),
+        "broken": broken,
+        "rate": done.rate,
+    }
+
+
+def _print_indexed(done: "Indexed", folder: Path, gallery: Any) -> None:
+    out.print(
+        f"{done.items:,} photos: {done.added:,} added, {done.removed:,} removed, {done.unchanged:,} unchanged"
+        + (f", {len(done.broken):,} can't be read" if done.broken else "")
+        + f"  ({done.seconds:.1f} s, {done.rate:,.0f} img/s)",
+        markup=False,
+    )
+    recall = gallery.facts.get("recall@10")
+    stated = f", recall@10 {recall:.3f} against exact search" if recall is not None else ""
+    out.print(f"{folder}   engine {gallery.engine}{stated}", markup=False)
+    out.print(f"next: ssl-sbir search {folder} --sketch drawing.png", markup=False)
+
+
+@app.command()
+def search(
+    index: Index,
+    sketch: Annotated[Path | None, typer.Option(help="A drawing: an image or SVG file.")] = None,
+    text: Text = "",
+    photo: Annotated[Path | None, typer.Option(help="A photo whose like is sought.")] = None,
+    k: Annotated[int, typer.Option("-k", min=1, help="How many results.")] = 10,
+    weight: Weights = None,
+    without: Without = None,
+    like: Like = None,
+    unlike: Unlike = None,
+    run: Annotated[str | None, typer.Option(help="The run, if it moved since it made the index.")] = None,
+    html: Annotated[Path | None, typer.Option(help="Write a sheet of the results: one HTML file.")] = None,
+    explain: Annotated[Path | None, typer.Option(help="Write why the first five came back.")] = None,
+    templates: Annotated[Path | None, typer.Option(help="Folder of your own page templates.")] = None,
+    device: Device = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,
+) -> None:
+    """Search an index by a drawing, a sentence, a photo, or any of them together."""
+    from ssl_sbir.retrieval.retriever import Retriever
+    from ssl_sbir.retrieval.store import read_index
+
+    name = run or str((read_index(index)["facts"].get("model") or {}).get("name"))
+    retriever = Retriever.load(name, device=device).open(index)
+    hits = retriever.search(
+        sketch=sketch,
+        text=text,
+        photo=photo,
+        k=k,
+        weights=_weights(weight or []),
+        without=without or (),
+        like=like or (),
+        unlike=unlike or (),
+    )
+    assert not isinstance(hits, list)
+    pages = [hits.save(html, templates)] if html else []
+    if explain:
+        pages.append(hits.explain().save(explain, templates))
+    _print_hits(hits, pages, as_json)
+    retriever.gallery.close()
+
+
+def _print_hits(hits: "Hits", pages: list[Path], as_json: bool) -> None:
+    from ssl_sbir.retrieval.sheet import table
+
+    for note in hits.notes:
+        say(note)
+    if as_json:
+        emit({**hits.facts(), "pages": [str(page) for page in pages]})
+        return
+    out.print(table(hits, max(out.width, 80)), markup=False)
+    for page in pages:
+        out.print(str(page), markup=False)
+
+
+def _weights(given: list[str]) -> dict[str, float] | None:
+    weights = {}
+    for text in given:
+        name, equals, value = text.partition("=")
+        try:
+            weights[name.strip()] = float(value)
+        except ValueError:
+            equals = ""
+        if not equals:
+            raise QueryError(f"--weight {text}", "Write it as text=2 or sketch=0.5.")
+    return weights or None

@@ -1,0 +1,264 @@
+"""Search one's own photos by a drawing, a sentence, a photo, or any of them together."""
+
+import shutil
+import tempfile
+import weakref
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ssl_sbir.data.manifest import ImageSource, Manifest
+from ssl_sbir.data.readers import open_data
+from ssl_sbir.data.trees import FileSource
+from ssl_sbir.encoders import Encoder
+from ssl_sbir.errors import GalleryError, QueryError
+from ssl_sbir.retrieval.arithmetic import QueryVectors
+from ssl_sbir.retrieval.ask import Ask, checked_weights, vectors_of
+from ssl_sbir.retrieval.galleries import create_gallery, open_gallery, parse_engine
+from ssl_sbir.retrieval.gallery import WAIT, Gallery, Neighbour
+from ssl_sbir.retrieval.hits import Hit, Hits
+from ssl_sbir.retrieval.indexing import BATCH, Indexed, index_photos
+from ssl_sbir.retrieval.model import SearchModel
+from ssl_sbir.retrieval.pictures import is_strokes, picture
+from ssl_sbir.retrieval.store import INDEX, read_index
+from ssl_sbir.run import RunFolder
+
+Given = Any  # a picture as `ssl_sbir.retrieval.pictures.picture` takes it, or a list of them
+
+
+class Retriever:
+    """A model and, once there is one, the index it searches.
+
+    Attributes:
+        model: embeds photos and queries.
+        folder: of the index; None before `index` or `open`.
+        indexed: what the last `index` did.
+    """
+
+    def __init__(
+        self, model: SearchModel, folder: Path | None = None, gallery: Gallery | None = None
+    ) -> None:
+        self.model, self.folder, self._gallery = model, folder, gallery
+        self.indexed: Indexed | None = None
+
+    @classmethod
+    def load(cls, model: str | Path | Encoder | RunFolder, *, device: str | None = None) -> "Retriever":
+        """A retriever for a run's folder, an encoder's name (`ssl-sbir encoders`), or an encoder.
+
+        Args:
+            model: which.
+            device: where to compute; the GPU where there is one.
+
+        Raises:
+            RunError, EncoderError: it can't be loaded.
+        """
+        return cls(SearchModel.load(model, device or ("cuda" if torch.cuda.is_available() else "cpu")))
+
+    def index(
+        self,
+        data: str | Path | Manifest,
+        out: str | Path | None = None,
+        *,
+        engine: str | None = None,
+        overwrite: bool = False,
+        batch_size: int = BATCH,
+        wait: float = WAIT,
+    ) -> "Retriever":
+        """A retriever of the photos of some data; an index that is there already is brought up to date.
+
+        Args:
+            data: a folder, a data spec such as `sketchy:PATH`, or a manifest.
+            out: folder of the index; by default a temporary one, which goes with the retriever.
+            engine: see `create_gallery`; by default `exact`, or what the index was made with.
+            overwrite: an older index there gives way.
+            batch_size: photos embedded at a time.
+            wait: seconds to wait for another process that writes the index.
+
+        Raises:
+            DataError: there are no such data.
+            GalleryError: they hold no photo, or the index is another model's or can't be written.
+        """
+        manifest = data if isinstance(data, Manifest) else open_data(str(data))
+        folder = Path(out) if out is not None else Path(tempfile.mkdtemp(prefix="ssl-sbir-index-"))
+        made = self._made(folder, engine, overwrite)
+        if out is None:
+            weakref.finalize(made, shutil.rmtree, folder, ignore_errors=True)
+        assert made._gallery is not None
+        made.indexed = index_photos(
+            self.model.encoder,
+            manifest,
+            made._gallery,
+            device=self.model.device,
+            batch_size=batch_size,
+            wait=wait,
+        )
+        if made.gallery.engine in ("faiss:hnsw", "faiss:ivf"):
+            made.gallery.note(**{"recall@10": made.gallery.recall(10)})  # type: ignore[attr-defined]
+        made.__dict__["source"] = manifest.source
+        return made
+
+    def open(self, index: str | Path) -> "Retriever":
+        """A retriever of an index that is there.
+
+        Raises:
+            GalleryError: there is none, or it holds another model's vectors.
+        """
+        folder = Path(index)
+        self.model.refuse_foreign(folder, read_index(folder)["facts"])
+        return Retriever(self.model, folder, open_gallery(folder, device=self.model.device))
+
+    @property
+    def gallery(self) -> Gallery:
+        """The index.
+
+        Raises:
+            QueryError: nothing has been indexed or opened.
+        """
+        if self._gallery is None:
+            raise QueryError("there is nothing to search", "Call .index(folder) or .open(index) first.")
+        return self._gallery
+
+    def search(
+        self,
+        sketch: Given = None,
+        text: str | Sequence[str] | None = None,
+        photo: Given = None,
+        *,
+        k: int = 10,
+        weights: Mapping[str, float | int] | None = None,
+        without: str | Sequence[str] = (),
+        like: Sequence[str] = (),
+        unlike: Sequence[str] = (),
+    ) -> Hits | list[Hits]:
+        """The photos nearest to a query, which is any of sketch, text and photo; lists of them make a batch.
+
+        A sentence's refusals ("not a cartoon", "without people") are taken out of it and the query is moved away from
+        them; the text encoder itself reads no negation. Nothing is kept out for certain.
+
+        Args:
+            sketch: a path, PIL image, array, SVG drawing or strokes; or a list of them.
+            text: a sentence, or one for each query of a batch.
+            photo: a photo whose like is sought; or a list of them.
+            k: how many results.
+            weights: how much "sketch", "text" and "photo" count; only the ratio matters. By default drawing and text
+                count as the run was calibrated, and a photo as much as each of the others.
+            without: texts to move away from.
+            like: ids to move towards (relevance feedback).
+            unlike: ids to move away from.
+
+        Returns:
+            The hits of one query, or a list of them for a batch.
+
+        Raises:
+            QueryError: the query is empty, a drawing is blank, a file isn't there, or the run takes no text.
+            GalleryError: the engine doesn't answer.
+        """
+        if k < 1:
+            raise QueryError(f"{k} results", "Ask for 1 or more.")
+        sketches, texts, photos = _listed(sketch), _listed(text), _listed(photo)
+        batch = any(isinstance(side, list) for side in (sketches, texts, photos))
+        count = _count(sketches, texts, photos)
+        ask = Ask(
+            weights=checked_weights(weights),
+            without=(without,) if isinstance(without, str) else tuple(without),
+            like=tuple(like),
+            unlike=tuple(unlike),
+        )
+        asks = [
+            replace(
+                ask,
+                sketch=None if (one := _at(sketches, place)) is None else picture(one, "sketch"),
+                text=_at(texts, place) or "",
+                photo=None if (other := _at(photos, place)) is None else picture(other, "photo"),
+            )
+            for place in range(count)
+        ]
+        found = self.answers(asks, k)
+        return found if batch else found[0]
+
+    def answers(self, asks: Sequence[Ask], k: int) -> list[Hits]:
+        """The hits of each query."""
+        gallery, searched = self.gallery, len(self.gallery)
+        if not searched:
+            raise GalleryError(
+                f"{self.folder} is empty: indexing was interrupted",
+                "Index again: ssl-sbir index RUN FOLDER --out INDEX",
+            )
+        if not asks:
+            return []
+        asked = vectors_of(self.model, gallery, asks)
+        found = gallery.search(torch.cat([it.query.vector for it in asked]), k)
+        return [
+            self._hits(ask, it.query, it.notes, near, searched)
+            for ask, it, near in zip(asks, asked, found, strict=True)
+        ]
+
+    @cached_property
+    def source(self) -> ImageSource | None:
+        """Opens the photos that were indexed; None where the data are gone."""
+        data = self.gallery.facts.get("data") or {}
+        if data.get("root"):
+            return FileSource(Path(data["root"]))
+        try:
+            return open_data(data["spec"]).source
+        except Exception:  # whatever a reader of one's own raises: results are shown without pictures
+            return None
+
+    def _made(self, folder: Path, engine: str | None, overwrite: bool) -> "Retriever":
+        if not (folder / INDEX).is_file() or overwrite:
+            gallery = create_gallery(
+                folder,
+                self.model.encoder.width,
+                engine=engine or "exact",
+                facts={"model": self.model.facts()},
+                device=self.model.device,
+                overwrite=overwrite,
+            )
+            return Retriever(self.model, folder, gallery)
+        there = str(read_index(folder)["engine"])
+        if engine is not None and parse_engine(engine)[0] != there:
+            raise GalleryError(
+                f"{folder} is an index of engine {there}, not {engine}",
+                "Leave --engine out, or start over: --overwrite",
+            )
+        return self.open(folder)
+
+    def _hits(
+        self, ask: Ask, query: QueryVectors, notes: Sequence[str], near: list[Neighbour], searched: int
+    ) -> Hits:
+        photos = self.gallery.vectors([it.id for it in near])
+        parts = {name: (photos @ part[0]).tolist() for name, part in query.parts.items()}
+        hits = tuple(
+            self._hit(rank, it, {name: values[rank - 1] for name, values in parts.items()})
+            for rank, it in enumerate(near, 1)
+        )
+        gone = sum(hit.gone for hit in hits)
+        lost = [f"{gone} of these photos were deleted after they were indexed; index again"] if gone else []
+        return Hits(hits, ask, (*notes, *lost), searched, self)
+
+    def _hit(self, rank: int, near: Neighbour, parts: dict[str, float]) -> Hit:
+        path = self.source.path(near.id) if self.source else None
+        gone = path is not None and not path.is_file()
+        return Hit(rank, near.id, near.score, parts, near.metadata.get("label"), path, gone)
+
+
+def _listed(given: Any) -> Any:
+    """A list for a batch, else what was given."""
+    return list(given) if isinstance(given, list | tuple) and not is_strokes(given) else given
+
+
+def _count(*sides: Any) -> int:
+    counts = {len(side) for side in sides if isinstance(side, list)}
+    if len(counts) > 1:
+        raise QueryError(
+            f"a batch of {' and '.join(map(str, sorted(counts)))} queries", "Give lists of one length."
+        )
+    return counts.pop() if counts else 1
+
+
+def _at(side: Any, place: int) -> Any:
+    return side[place] if isinstance(side, list) else side

@@ -1,0 +1,95 @@
+"""What is given as a query becomes the same picture however it is given; what can't be searched for is named."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from ssl_sbir.errors import QueryError
+from ssl_sbir.retrieval.pictures import doubts, is_strokes, picture
+
+SQUARE = [[[20, 230, 230, 20, 20], [20, 20, 230, 230, 20]]]
+SVG = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 8 8"><path d="M1 1h6v6z" stroke="#000" fill="none"/></svg>'
+
+
+def test_one_picture_in_every_form(tmp_path: Path):
+    grey = np.full((32, 32), 255, np.uint8)
+    grey[8:24, 8] = 0
+    colour = np.repeat(grey[:, :, None], 3, 2)
+    Image.fromarray(colour).save(tmp_path / "q.png")
+    forms = [
+        tmp_path / "q.png",
+        str(tmp_path / "q.png"),
+        Image.fromarray(grey),
+        grey,
+        colour,
+        colour / 255,
+        torch.from_numpy(colour).permute(2, 0, 1),
+    ]
+    for form in forms:
+        assert (picture(form, "sketch").pixels(32, "squash") == colour).all()
+
+
+def test_strokes_and_svg_are_drawn(tmp_path: Path):
+    pytest.importorskip("resvg_py", reason="resvg-py is not installed")
+    (tmp_path / "d.svg").write_text(SVG)
+    for form in (SQUARE, {"word": "square", "drawing": SQUARE}, SVG, tmp_path / "d.svg"):
+        pixels = picture(form, "sketch").pixels(64, "squash")
+        assert 0.01 < (pixels < 128).mean() < 0.4
+        assert doubts(pixels) == []
+    assert is_strokes(SQUARE)
+    assert not is_strokes([np.zeros((4, 4)), np.zeros((4, 4))])
+    assert not is_strokes(["a.png", "b.png"])
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("nowhere.png", "no such file"),
+        ("x" * 5000, "no such file"),
+        ("a\0b", "no such file"),
+        (3, "of type int"),
+        (np.zeros((2, 2, 2, 2)), r"of shape \[2, 2, 2, 2\]"),
+        ({"drawing": [[[1, 2], [3]]]}, "can't be drawn"),
+        ("<svg", "SVG drawing can't be read"),
+    ],
+)
+def test_what_is_no_picture_is_named(given, said):
+    with pytest.raises(QueryError, match=said):
+        picture(given, "sketch")
+
+
+def test_a_file_that_is_no_image_is_named(tmp_path: Path):
+    (tmp_path / "q.png").write_bytes(b"no image")
+    with pytest.raises(QueryError, match=r"q\.png: not an image"):
+        picture(tmp_path / "q.png", "sketch").pixels(32, "squash")
+
+
+def test_blank_black_inverted_and_photo_like_drawings():
+    white = np.full((64, 64, 3), 255, np.uint8)
+    with pytest.raises(QueryError, match="blank"):
+        doubts(white)
+    with pytest.raises(QueryError, match="black all over"):
+        doubts(np.zeros_like(white))
+    drawing = white.copy()
+    drawing[10:50, 10:13] = 0
+    assert doubts(drawing) == []
+    assert "light on dark" in doubts(255 - drawing)[0]
+    noise = np.random.default_rng(0).integers(0, 255, white.shape, dtype=np.uint8)
+    smooth = np.linspace(0, 255, 64).astype(np.uint8)[:, None, None].repeat(64, 1).repeat(3, 2)
+    assert "looks like a photo" in doubts(noise // 4 + smooth // 4 * 3)[0]
+
+
+def test_hardly_a_sketch_is_taken_for_a_photo_and_most_photos_are_told(sketchy_mini: Path):
+    def share(folder: str) -> float:
+        files = sorted((sketchy_mini / folder).glob("*/*"))[::60]
+        told = [
+            any("photo" in note for note in doubts(picture(it, "sketch").pixels(96, "squash")))
+            for it in files
+        ]
+        return sum(told) / len(told)
+
+    assert share("sketch") <= 0.02
+    assert share("photo") >= 0.6
