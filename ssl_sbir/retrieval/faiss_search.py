@@ -21,7 +21,7 @@ LINKS, EFFORT, LEAST = (
     80,
     128,
 )  # of the graph: links a row, candidates while building, at least so many seen
-SHARE = 16  # one cell of so many is looked into
+SHARE = 8  # one cell of so many is looked into
 INDEX = "index.faiss"
 
 

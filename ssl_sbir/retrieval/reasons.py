@@ -2,6 +2,8 @@
 
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +16,8 @@ from ssl_sbir.errors import QueryError
 from ssl_sbir.retrieval.model import SearchModel
 from ssl_sbir.retrieval.refusals import asked_and_refused
 
+LOOKED_AT, OTHERS = 5_000, 60
+
 if TYPE_CHECKING:
     from ssl_sbir.explain.query import QueryReport
     from ssl_sbir.retrieval.hits import Hits
@@ -21,6 +25,9 @@ if TYPE_CHECKING:
 
 def reasons(hits: "Hits", top: int, **more: Any) -> "QueryReport":
     """The facts and pictures of why the first hits came back; see `Hits.explain`.
+
+    The hits are compared with each other and with photos taken evenly from the index, so that an average means
+    something. What the page explains is the drawing with its sentence; a photo, refusals and feedback are left out.
 
     Raises:
         QueryError: no photo that came back is left.
@@ -32,21 +39,31 @@ def reasons(hits: "Hits", top: int, **more: Any) -> "QueryReport":
     source = hits.retriever.source
     if not there or source is None:
         raise QueryError("no photo that came back can be read", "Put the photos back, or index again.")
+    others = _others(hits)
     text = asked_and_refused(hits.ask.text)[0]
     explainer = Explainer(
         model.encoder,
-        _photos(there, source, str(hits.retriever.folder)),
+        _photos([*there, *others], source, str(hits.retriever.folder)),
         top=top,
         fuse=_fuse(model, dict(hits.ask.weights)) if text else None,
         device=model.device,
         **more,
     )
-    settings = {
-        "encoder": model.name,
-        "compared": f"the {len(there)} photos that came back, of {hits.searched:,} searched",
-    }
+    settings = {"encoder": model.name}
     with tempfile.TemporaryDirectory() as folder:
-        return report_of(explainer, explainer.answer(_file(hits, Path(folder)), text), settings)
+        report = report_of(explainer, explainer.answer(_file(hits, Path(folder)), text), settings)
+    compared = f"{hits.searched:,}; compared here: the {len(there)} that came back and {len(others)} others"
+    settings = {**report.facts.settings, "photos searched": compared}
+    return replace(report, facts=replace(report.facts, settings=settings))
+
+
+def _others(hits: "Hits") -> list[str]:
+    """Ids of some further photos, evenly taken from the first thousands of the index."""
+    shown, source = {hit.id for hit in hits}, hits.retriever.source
+    names = [name for name, _ in islice(hits.retriever.gallery.items(), LOOKED_AT) if name not in shown]
+    chosen = names[:: max(1, len(names) // OTHERS)][:OTHERS]
+    paths = [(name, source.path(name) if source else None) for name in chosen]
+    return [name for name, path in paths if path is None or path.is_file()]
 
 
 def _photos(ids: Sequence[str], source: Any, name: str) -> Manifest:

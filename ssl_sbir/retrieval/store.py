@@ -6,14 +6,14 @@ index as it was. Readers keep the segments they mapped even after those are repl
 
 import json
 import shutil
-import time
+import sys
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from filelock import FileLock, Timeout
+from filelock import BaseFileLock, FileLock, Timeout
 from jaxtyping import Float
 from torch import Tensor
 
@@ -24,6 +24,7 @@ from ssl_sbir.retrieval.gallery import WAIT, Metadata
 from ssl_sbir.retrieval.segments import DAMAGED, Draft, Segment, keys_of, save_gone
 
 INDEX, LOCK, FORMAT = "index.json", "index.lock", 1
+PATIENCE = 2.0  # seconds before waiting for another writer is announced
 MANY = 8  # segments; one more and the small ones are merged
 BLOCK = 65_536
 
@@ -212,15 +213,28 @@ def locked(folder: Path, wait: float) -> Iterator[None]:
     Raises:
         GalleryError: another process holds it for longer than `wait` seconds.
     """
-    start = time.monotonic()
+    lock = FileLock(folder / LOCK)
     try:
-        with FileLock(folder / LOCK, timeout=wait):
-            yield
+        _acquire(lock, folder, wait)
     except Timeout as error:
         raise GalleryError(
-            f"{folder}: another process has been writing this index for {time.monotonic() - start:.0f} s or more",
+            f"{folder}: another process has been writing this index for {wait:g} s or more",
             "Wait for it to end, or write another index.",
         ) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _acquire(lock: BaseFileLock, folder: Path, wait: float) -> None:
+    try:
+        lock.acquire(timeout=min(wait, PATIENCE))
+    except Timeout:
+        if wait <= PATIENCE:
+            raise
+        print(f"waiting for another process that writes {folder}, up to {wait:g} s", file=sys.stderr)
+        lock.acquire(timeout=wait - PATIENCE)
 
 
 def write_index(

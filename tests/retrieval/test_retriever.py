@@ -239,3 +239,14 @@ def test_hits_as_table_fragment_and_sheet(retriever: Retriever, photos: Path, tm
         assert "<script>alert" not in html
         assert html.count("data:image/webp") >= 3
     assert json.loads(json.dumps(hits.facts()))["searched"] == 73
+
+
+def test_an_explanation_compares_the_hits_with_others(retriever: Retriever, shapes: Path, tmp_path: Path):
+    hits = retriever.search(sketch=shapes / "sketch/ring/01.png", text="a ring, not red", k=4)
+    report = hits.explain(top=2, methods=("occlusion",), draws=0)
+    assert len(report.facts.results) == len(report.photos) == 2
+    assert report.facts.text == "a ring"
+    assert "compared here: the 4 that came back and 60 others" in report.facts.settings["photos searched"]
+    assert report.save(tmp_path / "why.html").read_text("utf-8").count("<html") == 1
+    with pytest.raises(QueryError, match="only queries with a drawing"):
+        retriever.search(text="a ring").explain()
