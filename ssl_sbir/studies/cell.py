@@ -115,8 +115,11 @@ class Cell:
         given = [part for name, value in options.items() if value is not None for part in (name, str(value))]
         return [verb, self.recipe, *given, *(part for text in order.settings for part in ("--set", text))]
 
-    def sha256(self) -> str:
+    def sha256(self, data_sha256: str | None = None) -> str:
         """The hash of everything that decides its result: settings, data, split, labels and starting weights.
+
+        Args:
+            data_sha256: the manifest's, where the caller knows it.
 
         Raises:
             ConfigError, DataError: recipe, settings or data are wrong.
@@ -128,7 +131,7 @@ class Cell:
         return sha256_of(
             recipe.name + file,
             to_yaml(recipe.config),
-            open_data(self.data).sha256,
+            data_sha256 or open_data(self.data).sha256,
             split.read_text("utf-8") if split else self.split or "",
             self.start + _weights(self.start_run),
             *(labels if self.trained else ()),

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from ssl_sbir.data.readers import open_data
 from ssl_sbir.errors import ConfigError, RunError
 from ssl_sbir.files import write_atomic
 from ssl_sbir.progress import progress
@@ -42,7 +43,8 @@ def run_grid(cells: Sequence[Cell], out: Path, jobs: int = 1, *, retry: bool = F
     """
     if jobs < 1:
         raise ConfigError(f"--jobs {jobs}", "Give 1 or more.")
-    places = [_Place.of(cell, out) for cell in cells]
+    data = {name: open_data(name).sha256 for name in {cell.data for cell in cells}}
+    places = [_Place.of(cell, out, data[cell.data]) for cell in cells]
     out.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(out / ".lock", timeout=0):
@@ -63,10 +65,10 @@ class _Place:
     name: str
 
     @classmethod
-    def of(cls, cell: Cell, out: Path) -> "_Place":
+    def of(cls, cell: Cell, out: Path, data_sha256: str) -> "_Place":
         amount = cell.labels.amount.replace("%", "pc") if cell.trained else "untrained"
         parts = (Path(cell.recipe).stem, _short(cell.start), amount, cell.choice, str(cell.seed))
-        return cls(cell, out, "-".join([part for part in parts if part] + [cell.sha256()[:12]]))
+        return cls(cell, out, "-".join([part for part in parts if part] + [cell.sha256(data_sha256)[:12]]))
 
     @property
     def run(self) -> Path:

@@ -1,6 +1,7 @@
 """The page of a label study, with everything it says as CSV and LaTeX beside it."""
 
 import math
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,11 @@ from ssl_sbir.files import write_atomic
 from ssl_sbir.reports.charts import Strip, strip, top_of_scale
 from ssl_sbir.reports.curves import Curve, Dot, label_chart, mark
 from ssl_sbir.reports.render import json_text, render
+from ssl_sbir.run import RunFolder
 from ssl_sbir.studies.findings import Estimate, Findings, Saving, told
 from ssl_sbir.studies.labels import LabelStudy
 from ssl_sbir.studies.points import Series, measured
-from ssl_sbir.studies.table import Table
+from ssl_sbir.studies.table import Row, Table
 from ssl_sbir.studies.tables import area_rows, class_rows, comma_separated, latex, point_rows, saving_rows
 
 PRICE = 0.10
@@ -86,8 +88,28 @@ def page_facts(findings: Findings, facts: dict[str, Any], table: Table, price: f
         "gains": [_gains(findings, series) for series in findings.series],
         "runs": len(table.rows),
         "scratch": "scratch" in asked.starts,
-        "few_seeds": asked.seeds < 5,
+        "notes": list(_notes(asked, table)),
     }
+
+
+def _notes(asked: LabelStudy, table: Table) -> Iterator[str]:
+    """What a reader must know before trusting an interval."""
+    if asked.seeds < 5:
+        yield (
+            f"Few seeds: resampling {asked.seeds} of them says little about others; read the intervals as lower bounds "
+            "of the uncertainty."
+        )
+    seen = dict[str, Row]()
+    for row in table.rows:
+        if row.failed or not row.cell.trained or row.cell.labels.amount == "all":
+            continue
+        read = RunFolder(row.run).provenance["labels"]["sha256"]
+        first = seen.setdefault(f"{row.cell.start} {row.cell.choice} {read}", row)
+        if first.cell.seed != row.cell.seed:
+            yield (
+                f"More seeds than data: {told(row.cell.labels.amount)}, seeds {first.cell.seed} and {row.cell.seed} of "
+                f"{row.cell.start} read the same labels."
+            )
 
 
 def _chart(findings: Findings) -> Any:

@@ -127,7 +127,7 @@ def test_failures_are_recorded_with_their_cause_and_the_rest_goes_on(cell, tmp_p
         "no run folder": cell(start=f"run:{tmp_path / 'absent'}"),
     }
     good = cell(settings=(*cell().settings, "optim.max_steps=1"))
-    *failed, last = run_grid([*asked.values(), good], tmp_path / "study").rows
+    *failed, last = run_grid([*asked.values(), good], tmp_path / "study", jobs=2).rows
     for cause, row in zip(asked, failed, strict=True):
         assert cause in row.cause
         assert not row.metrics

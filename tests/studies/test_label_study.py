@@ -4,6 +4,7 @@ import csv
 import json
 import math
 import re
+from dataclasses import replace
 
 import pytest
 import torch
@@ -12,10 +13,12 @@ from typer.testing import CliRunner
 from ssl_sbir.cli import app
 from ssl_sbir.errors import ConfigError
 from ssl_sbir.evaluation.compare import Scored
+from ssl_sbir.studies.cell import Cell
 from ssl_sbir.studies.findings import Findings
 from ssl_sbir.studies.labels import LabelStudy, cells
 from ssl_sbir.studies.points import Measured, Point, Series
-from ssl_sbir.studies.report import answer
+from ssl_sbir.studies.report import _notes, answer
+from ssl_sbir.studies.table import Table, row_of
 from ssl_sbir.studies.tables import area_rows, comma_separated, latex, point_rows, saving_rows
 from ssl_sbir.training import untrained
 
@@ -163,6 +166,18 @@ def test_runs_that_fail_are_gaps_with_their_cause_and_the_rest_is_reported(studi
     rows = list(csv.DictReader((out / "points.csv").read_text().splitlines()))
     assert {row["amount"] for row in rows} == {"no label", "50%", "all labels"}
     assert {row["curve"] for row in rows} >= {"scratch, stratified", "scratch, k-centre"}
+
+
+def test_seeds_that_read_the_same_labels_are_told(studied):
+    out, _, _ = studied
+    records = [json.loads(path.read_text()) for path in sorted((out / "cells").glob("*.json"))]
+    few = next(r for r in records if r["cell"]["labels"]["amount"] == "50%" and not r["cause"])
+    row = row_of(Cell.of(few["cell"]), next(out.glob("runs/*-50pc-*")), "", 1.0)
+    twin = replace(row, cell=replace(row.cell, seed=1))
+    told = list(_notes(LabelStudy("folder:x", seeds=5), Table([row, twin])))
+    assert len(told) == 1
+    assert "seeds 0 and 1 of" in told[0]
+    assert not list(_notes(LabelStudy("folder:x", seeds=5), Table([row])))
 
 
 def test_the_page_is_whole_escaped_and_asks_for_nothing_outside(studied):
