@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -16,6 +17,7 @@ from ssl_sbir.data.loading import Batch
 from ssl_sbir.data.training import Schedule, TrainingSet
 from ssl_sbir.encoders import Encoder, save_encoder
 from ssl_sbir.errors import RunError
+from ssl_sbir.fusion import TextTower, save_tower
 from ssl_sbir.optim import frozen_stages, learning_rate, optimizer_of
 from ssl_sbir.precision import has_bf16
 from ssl_sbir.progress import Counter, progress
@@ -66,7 +68,7 @@ def fit(
     _train(state, schedule, data, run)
     trained = state.exportable()
     if fabric.is_global_zero:
-        save_encoder(trained, run.path / "model")
+        save_encoder(trained, run.path / "model", beside=state.save_text_side)
     fabric.barrier()
     return trained
 
@@ -146,6 +148,12 @@ class _State:
     def exportable(self) -> Encoder:
         trained: Encoder = self.average.module if self.average else self.model.encoder  # type: ignore[assignment]
         return trained.eval()
+
+    def save_text_side(self, folder: Path) -> None:
+        """Writes how the model reads text, if it does."""
+        tower = getattr(self.model, "tower", None)
+        if isinstance(tower, TextTower):
+            save_tower(tower, folder)
 
 
 def _train(state: _State, schedule: Schedule, data: TrainingSet, run: RunFolder) -> None:

@@ -15,6 +15,7 @@ from ssl_sbir.files import atomic_folder, write_atomic
 
 if TYPE_CHECKING:
     from ssl_sbir.encoders import Encoder
+    from ssl_sbir.fusion import TextTower
 
 PROVENANCE = "provenance.json"
 
@@ -86,6 +87,26 @@ class RunFolder:
         if not self.finished:
             raise RunError(f"{self.path} has no model yet: the run is unfinished", "Finish it with --resume.")
         return load_exported(self.path / "model")
+
+    @property
+    def takes_text(self) -> bool:
+        """Whether a query of the exported model may hold text."""
+        return (self.path / "model" / "text" / "config.json").is_file()
+
+    def text_tower(self, encoder: "Encoder | None" = None, device: str = "cpu") -> "TextTower":
+        """How the exported model reads text: sentences to vectors in the photos' space, and fused queries.
+
+        Args:
+            encoder: the run's encoder where it is loaded already; `fuse` embeds drawings with it.
+            device: where the text side computes.
+
+        Raises:
+            RunError: the run takes no text, or its model is damaged.
+            EncoderError: its text encoder can't be had.
+        """
+        from ssl_sbir.fusion import load_tower
+
+        return load_tower(self.path / "model", encoder or self.encoder(), device)
 
     def add_provenance(self, **facts: Any) -> None:
         """Writes further facts beside those of the start."""

@@ -1,6 +1,7 @@
 """Encoders as folders: model.safetensors, config.json (the architecture) and preprocess.json."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,13 @@ from ssl_sbir.files import atomic_folder
 EXPORT_AGAIN = "The folder is damaged or another version's: export the run again, or name another one."
 
 
-def save_encoder(encoder: Encoder, folder: Path) -> None:
+def save_encoder(encoder: Encoder, folder: Path, beside: Callable[[Path], None] | None = None) -> None:
     """Writes an encoder's weights, architecture and preprocessing; `folder` is replaced as a whole.
+
+    Args:
+        encoder: what to write.
+        folder: where.
+        beside: writes what else belongs there (a text side) into the folder that will take its place.
 
     Raises:
         SslSbirError: the disk is full or the folder can't be written.
@@ -26,6 +32,8 @@ def save_encoder(encoder: Encoder, folder: Path) -> None:
         save_file(_weights(encoder), place / "model.safetensors")
         for name, facts in (("config", encoder.spec), ("preprocess", encoder.preprocess.facts())):
             (place / f"{name}.json").write_text(json.dumps(facts, indent=1) + "\n")
+        if beside is not None:
+            beside(place)
 
 
 def _weights(encoder: Encoder) -> dict[str, Tensor]:

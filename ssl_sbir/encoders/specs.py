@@ -7,6 +7,7 @@ from torch import nn
 
 from ssl_sbir.encoders.added import Attended, Edged
 from ssl_sbir.encoders.conditional import DomainConditioned
+from ssl_sbir.encoders.domain_heads import DomainHeads
 from ssl_sbir.encoders.encoder import Encoder
 from ssl_sbir.encoders.heads import Centred, Projected, Towers
 from ssl_sbir.encoders.huggingface import rebuilt_huggingface
@@ -42,6 +43,11 @@ def _projected(spec: dict[str, Any]) -> Encoder:
 @kinds.register("centred")
 def _centred(spec: dict[str, Any]) -> Encoder:
     return Centred(encoder_from_spec(spec["encoder"]), spec["momentum"])
+
+
+@kinds.register("headed")
+def _headed(spec: dict[str, Any]) -> Encoder:
+    return DomainHeads(encoder_from_spec(spec["encoder"]), spec["width"])
 
 
 @kinds.register("towers")

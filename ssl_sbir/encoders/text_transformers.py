@@ -55,10 +55,9 @@ class TransformerTextEncoder(TextEncoder):
     @cached_property
     def sha256(self) -> str:
         """The hex sha256 of weights, pooling and vocabulary."""
-        parts: list[str | bytes] = [
-            f"{self.limit} {self._class_token}",
-            self.tokenizer.backend_tokenizer.to_str(),
-        ]
+        # Not the tokenizer as it is: it remembers how the last texts were cut and padded.
+        vocabulary = json.dumps(self.tokenizer.get_vocab(), sort_keys=True)
+        parts: list[str | bytes] = [f"{self.limit} {self._class_token}", vocabulary]
         for key, tensor in sorted(self.model.state_dict().items()):
             parts += [key, tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()]
         return sha256_of(*parts)

@@ -1,0 +1,65 @@
+"""One network with a linear head for each domain: cheap to train on features that are computed once."""
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from ssl_sbir.data.manifest import Domain
+from ssl_sbir.encoders.encoder import Encoder
+
+
+class DomainHeads(Encoder):
+    """An encoder with a linear head for sketches and another for photos.
+
+    Args:
+        encoder: gives features [b, inner width].
+        width: of the heads' output.
+    """
+
+    def __init__(self, encoder: Encoder, width: int) -> None:
+        spec = {"kind": "headed", "encoder": encoder.spec, "width": width}
+        super().__init__(spec, encoder.preprocess, width)
+        self.encoder = encoder
+        self.weight = nn.Parameter(torch.randn(len(Domain), width, encoder.width) / encoder.width**0.5)
+        self.bias = nn.Parameter(torch.zeros(len(Domain), width))
+
+    @torch.no_grad()
+    def centre(self, features: Float[Tensor, "n inner"], domain: Int[Tensor, " n"]) -> None:
+        """Sets both heads to the principal axes of some features, each domain less its mean.
+
+        Drawings and photos lie apart as two clouds, whatever they show; without their means the rest is compared. With
+        as many axes as numbers, cosines stay those of the centred features.
+        """
+        means = torch.stack([_mean(features[domain == of]) for of in Domain])
+        _, _, axes = torch.linalg.svd(features - means[domain], full_matrices=False)
+        axes = axes[: self.bias.shape[1]]
+        self.weight.zero_()[:, : len(axes)] = axes.to(self.weight)
+        self.bias.copy_(-(self.weight @ means.to(self.weight)[:, :, None])[:, :, 0])
+
+    def headed(
+        self, features: Float[Tensor, "b inner"], domain: Int[Tensor, " b"]
+    ) -> Float[Tensor, "b width"]:
+        """The heads on features that the inner encoder gave."""
+        found = features.new_empty(len(features), self.width)
+        for of in Domain:
+            mine = domain == of
+            found[mine] = torch.addmm(self.bias[of], features[mine], self.weight[of].T).to(found)
+        return found
+
+    def feature_map(
+        self, image: Float[Tensor, "b 3 h w"], domain: Int[Tensor, " b"]
+    ) -> Float[Tensor, "b width rows columns"]:
+        """Each image's head at each place of its map, [b, width, rows, columns]."""
+        inner = self.encoder.feature_map(image, domain)
+        flat = inner.permute(0, 2, 3, 1).flatten(0, 2)
+        places = inner.shape[2] * inner.shape[3]
+        found = self.headed(flat, domain.repeat_interleave(places))
+        return found.view(len(image), *inner.shape[2:], self.width).permute(0, 3, 1, 2)
+
+    def forward(self, image: Float[Tensor, "b 3 h w"], domain: Int[Tensor, " b"]) -> Float[Tensor, "b width"]:
+        """Each image's head on its features, [b, width]."""
+        return self.headed(self.encoder(image, domain), domain)
+
+
+def _mean(features: Float[Tensor, "n inner"]) -> Float[Tensor, " inner"]:
+    return features.mean(0) if len(features) else features.new_zeros(features.shape[1])

@@ -1,0 +1,113 @@
+"""The weight of a drawing against a sentence, set on held-out seen classes so that it means what it says."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from ssl_sbir.fusion.kinds import STEPS
+
+FINE = 41  # weights that are tried
+TOP = 10
+Mixed = Callable[[Tensor, Tensor, float], Tensor]
+
+
+def kept_share(
+    query: Float[Tensor, "q d"],
+    sketch: Float[Tensor, "q d"],
+    text: Float[Tensor, "q d"],
+    gallery: Float[Tensor, "n d"],
+    k: int = TOP,
+) -> Float[Tensor, " q"]:
+    """The drawing's share of each query's first k: of those that either side alone also ranks among its first k.
+
+    A photo that both sides rank there counts half for each; where neither ranks any of them, the share is a half.
+
+    Args:
+        query: fused vectors.
+        sketch: vectors of the drawings alone.
+        text: vectors of the texts alone.
+        gallery: unit vectors of photos.
+        k: how many first results.
+    """
+    lists = [_first(part, gallery, k) for part in (query, sketch, text)]
+    by_sketch, by_text = ((lists[0] & lists[place]).sum(1).double() for place in (1, 2))
+    both = (lists[0] & lists[1] & lists[2]).sum(1).double() / 2
+    total = by_sketch + by_text - 2 * both
+    return torch.where(total > 0, (by_sketch - both) / total.clamp(min=1), 0.5)
+
+
+def _first(query: Float[Tensor, "q d"], gallery: Float[Tensor, "n d"], k: int) -> Bool[Tensor, "q n"]:
+    score = query @ gallery.T
+    chosen = torch.zeros_like(score, dtype=torch.bool)
+    return chosen.scatter_(1, score.topk(min(k, len(gallery)), dim=1).indices, True)
+
+
+def conflicting(labels: Int[Tensor, " q"], seed: int = 0) -> Int[Tensor, " q"]:
+    """For each query the place of another one, of another class, whose text contradicts it.
+
+    Raises:
+        ValueError: all are of one class.
+    """
+    other = labels[:, None] != labels[None]
+    if not other.any(1).all():
+        raise ValueError("a text can only contradict where there are two classes")
+    generator = torch.Generator().manual_seed(seed)
+    return torch.multinomial(other.float(), 1, generator=generator)[:, 0]
+
+
+def mean_precision(
+    query: Float[Tensor, "q d"],
+    labels: Int[Tensor, " q"],
+    gallery: Float[Tensor, "n d"],
+    gallery_labels: Int[Tensor, " n"],
+) -> Float[Tensor, " q"]:
+    """Average precision of each query over the whole gallery (plain; ties by gallery order)."""
+    order = (query @ gallery.T).sort(dim=1, descending=True, stable=True).indices
+    relevant = (gallery_labels[order] == labels[:, None]).double()
+    precision = relevant.cumsum(1) / torch.arange(1, relevant.shape[1] + 1)
+    return (precision * relevant).sum(1) / relevant.sum(1).clamp(min=1)
+
+
+def mixing_table(
+    mixed: Mixed, sketch: Tensor, text: Tensor, labels: Int[Tensor, " q"], gallery: Tensor, seed: int = 0
+) -> Float[Tensor, " steps"]:
+    """The weight at which drawings keep a share of 0, .05, …, 1 of the top ten against another class's text.
+
+    Args:
+        mixed: query vectors of sketches, texts and a weight.
+        sketch: unit vectors of drawings.
+        text: unit vectors of their own texts.
+        labels: classes of the drawings.
+        gallery: unit vectors of photos.
+        seed: decides which text contradicts which drawing.
+    """
+    wrong = text[conflicting(labels, seed)]
+    tried = torch.linspace(0, 1, FINE)
+    shares = torch.stack([_kept(mixed, sketch, wrong, float(weight), gallery) for weight in tried])
+    shares = shares.cummax(0).values
+    shares = (shares - shares[0]) / (shares[-1] - shares[0]).clamp(min=1e-9)
+    wanted = torch.linspace(0, 1, STEPS, dtype=torch.float64)
+    upper = torch.searchsorted(shares, wanted).clamp(1, FINE - 1)
+    low, high = shares[upper - 1], shares[upper]
+    within = ((wanted - low) / (high - low).clamp(min=1e-9)).clamp(0, 1)
+    table = tried[upper - 1] + within.float() * (tried[upper] - tried[upper - 1])
+    table[0], table[-1] = 0.0, 1.0
+    return table
+
+
+def _kept(mixed: Mixed, sketch: Tensor, text: Tensor, weight: float, gallery: Tensor) -> Tensor:
+    return kept_share(mixed(sketch, text, weight), sketch, text, gallery).mean()
+
+
+def best_share(
+    fused: Callable[[float], Tensor],
+    labels: Int[Tensor, " q"],
+    gallery: Tensor,
+    gallery_labels: Int[Tensor, " n"],
+    shares: Sequence[float] = tuple(step / 20 for step in range(1, 20)),
+) -> float:
+    """The drawing's share whose queries have the best mean average precision."""
+    found = [float(mean_precision(fused(s), labels, gallery, gallery_labels).mean()) for s in shares]
+    return shares[max(range(len(shares)), key=found.__getitem__)]

@@ -1,0 +1,152 @@
+"""Kinds of fusion: how the vectors of a drawing and of a sentence become that of one query."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ssl_sbir.data.manifest import Domain
+from ssl_sbir.encoders import Encoder
+from ssl_sbir.registry import Registry
+
+STEPS = 21  # shares of the calibration table: 0, .05, …, 1
+Vectors = Float[Tensor, "b d"]
+Parts = tuple[Vectors, Vectors, Vectors]
+
+
+class Fusion(nn.Module):
+    """A weighted sum of both unit vectors, and the table that says which weight a wanted share takes.
+
+    Adding scores is adding vectors: a·cos(sketch, photo) + (1 − a)·cos(text, photo) is the product of the photo with
+    a·sketch + (1 − a)·text.
+
+    Attributes:
+        kind: its name.
+        settings: what rebuilds it, JSON-able.
+        needs_images: whether it must see the drawing itself.
+        mixing: [21] the weight a at which a drawing keeps a share of 0, .05, …, 1 of the top ten against a sentence
+            that contradicts it.
+        share: the drawing's share that served best on held-out seen classes.
+    """
+
+    kind = "late"
+    needs_images = False
+    mixing: Tensor
+    share: Tensor
+
+    def __init__(self, width: int, **settings: Any) -> None:
+        super().__init__()
+        self.width, self.settings = width, settings
+        self.register_buffer("mixing", torch.linspace(0, 1, STEPS))
+        self.register_buffer("share", torch.tensor(0.5))
+
+    def mix(self, share: float) -> float:
+        """The weight a of the drawing at which it keeps that share."""
+        return float(np.interp(share, np.linspace(0, 1, STEPS), self.mixing.cpu().numpy()))
+
+    def seen(
+        self, encoder: Encoder, image: Float[Tensor, "b 3 h w"], words: Float[Tensor, "b words"] | None
+    ) -> Vectors:
+        """Features of drawings, beside texts if there are any."""
+        del words
+        return encoder(image, torch.full((len(image),), int(Domain.SKETCH), device=image.device))
+
+    def weight(self, sketch: Vectors, text: Vectors, weight: float) -> Float[Tensor, "b 1"]:
+        """The weight of each drawing where `weight` is that of all."""
+        del text
+        return sketch.new_full((len(sketch), 1), weight)
+
+    def forward(self, sketch: Vectors, text: Float[Tensor, "b told"], share: float) -> Parts:
+        """Unit query vectors, and the parts of sketch and text that add up to them.
+
+        Args:
+            sketch: unit vectors.
+            text: unit vectors, in the photos' space unless the kind says otherwise.
+            share: of the drawing, between 0 and 1.
+        """
+        return self.at(sketch, text, self.mix(share))
+
+    def at(self, sketch: Vectors, text: Float[Tensor, "b told"], weight: float) -> Parts:
+        """The same where the drawing's weight itself is given."""
+        each = self.weight(sketch, text, weight)
+        drawn, told = each * sketch, (1 - each) * text
+        length = (drawn + told).norm(dim=1, keepdim=True).clamp(min=1e-6)
+        return (drawn + told) / length, drawn / length, told / length
+
+    def sketch_alone(self, sketch: Vectors) -> Vectors:
+        """The query of a drawing without a text."""
+        return sketch
+
+    def text_alone(self, text: Float[Tensor, "b told"]) -> Vectors:
+        """The query of a text without a drawing."""
+        return text
+
+
+fusions: Registry[Callable[..., Fusion]] = Registry("fusion", "ssl-sbir recipes show multimodal")
+
+
+@fusions.register("late")
+class Late(Fusion):
+    """Late fusion: one calibrated weight for all queries."""
+
+
+@fusions.register("gate")
+class Gate(Fusion):
+    """A gate: a small network reads both vectors and moves the weight, in log-odds, from query to query.
+
+    It starts as late fusion. In log-odds, so that a weight the user sets still shifts every query's.
+    """
+
+    kind = "gate"
+
+    def __init__(self, width: int, **settings: Any) -> None:
+        super().__init__(width, **settings)
+        self.reads = nn.Sequential(nn.Linear(3 * width, 64), nn.ReLU(), nn.Linear(64, 1))
+        nn.init.zeros_(self.reads[2].weight)
+        nn.init.zeros_(self.reads[2].bias)
+
+    def weight(self, sketch: Vectors, text: Vectors, weight: float) -> Float[Tensor, "b 1"]:
+        """The weight of each drawing: sigmoid of the given one's log-odds and what the gate adds."""
+        odds = torch.logit(sketch.new_tensor(weight), eps=1e-4)
+        both = torch.cat([sketch, text, sketch * text * self.width**0.5], 1)
+        return torch.sigmoid(odds + self.reads(both))
+
+
+@fusions.register("joint")
+class Joint(Fusion):
+    """A joint embedding: a network of both vectors, either of which may be missing, adds to their weighted sum.
+
+    Trained with modality dropout. It starts as late fusion. Parts are Shapley values: the mean of what a side adds when
+    it comes first and when it comes last.
+    """
+
+    kind = "joint"
+
+    def __init__(self, width: int, hidden: int = 512) -> None:
+        super().__init__(width, hidden=hidden)
+        self.adds = nn.Sequential(nn.Linear(2 * width, hidden), nn.GELU(), nn.Linear(hidden, width))
+        nn.init.zeros_(self.adds[2].weight)
+        nn.init.zeros_(self.adds[2].bias)
+
+    def at(self, sketch: Vectors, text: Vectors, weight: float) -> Parts:
+        """Unit query vectors and the Shapley parts of sketch and text."""
+        query = self._joined(weight * sketch, (1 - weight) * text)
+        drawn, told = self.sketch_alone(sketch), self.text_alone(text)
+        return query, (drawn + query - told) / 2, (told + query - drawn) / 2
+
+    def sketch_alone(self, sketch: Vectors) -> Vectors:
+        """The joint embedding of a drawing whose text is missing."""
+        return self._joined(sketch, torch.zeros_like(sketch))
+
+    def text_alone(self, text: Vectors) -> Vectors:
+        """The joint embedding of a text whose drawing is missing."""
+        return self._joined(torch.zeros_like(text), text)
+
+    def _joined(self, sketch: Vectors, text: Vectors) -> Vectors:
+        scale = self.width**0.5  # unit vectors have tiny entries
+        added = self.adds(torch.cat([sketch, text], 1) * scale) / scale
+        return F.normalize(sketch + text + added, dim=1)

@@ -1,0 +1,130 @@
+"""What text a run learns from where nobody wrote captions: names of seen classes, templates, what ConceptNet says."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from ssl_sbir.data.manifest import Domain
+from ssl_sbir.data.names import normalise
+from ssl_sbir.data.training import TrainingSet
+from ssl_sbir.errors import ConfigError
+
+TEMPLATES = ("{}", "a photo of a {}", "a drawing of a {}")
+CLAUSES = {
+    "IsA": "is a {}",
+    "UsedFor": "is used to {}",
+    "CapableOf": "can {}",
+    "AtLocation": "is found at {}",
+    "HasA": "has {}",
+    "HasProperty": "is {}",
+    "MadeOf": "is made of {}",
+    "PartOf": "is part of {}",
+    "ReceivesAction": "can be {}",
+    "DefinedAs": "is {}",
+}
+A_SENTENCE = 3  # clauses of a sentence
+
+
+@dataclass(frozen=True)
+class Texts:
+    """Texts to learn from.
+
+    Attributes:
+        texts: n of them.
+        label: class of each.
+        row: row of the photo that a caption describes; −1 where a text describes its class.
+        weight: how much each counts; a class's names, descriptions and captions count 1 together.
+    """
+
+    texts: tuple[str, ...]
+    label: Int[Tensor, " n"]
+    row: Int[Tensor, " n"]
+    weight: Float[Tensor, " n"]
+
+    @classmethod
+    def of(cls, data: TrainingSet, phrases: str | None, *, captions: bool) -> "Texts":
+        """Names, descriptions and captions of a run's seen classes.
+
+        Args:
+            data: the run's images.
+            phrases: `conceptnet:FILE`, triples that describe the classes, or None.
+            captions: whether to read the texts of photos, where the data set has them.
+        """
+        clauses = clauses_of(phrases, data.classes) if phrases else {}
+        found: list[tuple[str, int, int, float]] = []
+        written = _captions(data) if captions else {}
+        for label, name in enumerate(data.classes):
+            kinds = [
+                [(text, -1) for text in named(name)],
+                [(text, -1) for text in described(name, clauses.get(name, ()))],
+                written.get(label, []),
+            ]
+            there = [kind for kind in kinds if kind]
+            found += [
+                (text, label, row, 1 / (len(there) * len(kind))) for kind in there for text, row in kind
+            ]
+        texts, labels, rows, weights = zip(*found, strict=True)
+        return cls(texts, torch.tensor(labels), torch.tensor(rows), torch.tensor(weights))
+
+    def drawn(self, label: Int[Tensor, " b"]) -> Int[Tensor, " b"]:
+        """The place of a random text of each of these classes, as often as it counts."""
+        share = self.weight * (self.label[None] == label.cpu()[:, None])
+        return torch.multinomial(share, 1)[:, 0]
+
+
+def spoken(name: str) -> str:
+    """A class name as people write it."""
+    return name.replace("_", " ")
+
+
+def named(name: str) -> list[str]:
+    """A class name by itself and in short sentences."""
+    return [template.format(spoken(name)) for template in TEMPLATES]
+
+
+def described(name: str, clauses: Sequence[str]) -> list[str]:
+    """Sentences of a few clauses each: first with the name, then without it."""
+    groups = [clauses[start : start + A_SENTENCE] for start in range(0, len(clauses), A_SENTENCE)]
+    with_name = [f"a {spoken(name)} {', '.join(group)}" for group in groups]
+    nameless = [[clause for clause in group if spoken(name) not in clause] for group in groups]
+    return with_name + [f"something that {', '.join(group)}" for group in nameless if group]
+
+
+def clauses_of(phrases: str, classes: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """What a file of triples (relation, head, tail; tabs between) says of each class, as clauses.
+
+    Raises:
+        ConfigError: no such file, another kind of source, or lines that are no triples.
+    """
+    kind, _, file = phrases.partition(":")
+    path = Path(file).expanduser()
+    if kind != "conceptnet" or not path.is_file():
+        raise ConfigError(f"phrases = '{phrases}': no file of triples", "Write phrases=conceptnet:FILE.")
+    wanted = set(classes)
+    found: Mapping[str, dict[str, None]] = defaultdict(dict)
+    with path.open(encoding="utf-8") as lines:
+        for number, line in enumerate(lines, 1):
+            parts = line.rstrip("\n").split("\t")
+            if len(parts) < 3:
+                raise ConfigError(f"{path}, line {number}: not relation, head and tail", "Mend that line.")
+            relation, head, tail = parts[:3]
+            if relation in CLAUSES and (name := normalise(head)) in wanted:
+                found[name][CLAUSES[relation].format(tail)] = None
+    return {name: tuple(said) for name, said in found.items()}
+
+
+def _captions(data: TrainingSet) -> dict[int, list[tuple[str, int]]]:
+    """Captions of labelled photos by class, with their rows."""
+    found: dict[int, list[tuple[str, int]]] = defaultdict(list)
+    rows = data.rows[Domain.PHOTO]
+    for row in rows[data.manifest.text[rows] >= 0] if len(data.manifest.texts) else np.empty(0, np.int64):
+        label, text = int(data.labels[row]), data.manifest.text_of(int(row))
+        if label >= 0 and text and text.strip():
+            found[label].append((text, int(row)))
+    return found

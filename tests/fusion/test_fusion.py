@@ -1,0 +1,200 @@
+"""Fusion in vectors: sums of scores, parts that add up, either side missing, and a weight that means what it says."""
+
+import json
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from ssl_sbir.encoders import DomainHeads, load_encoder, load_text_encoder, save_encoder
+from ssl_sbir.errors import EncoderError, RunError
+from ssl_sbir.fusion import LabelTower, TextTower, fusions, load_tower, save_tower
+from ssl_sbir.fusion.calibration import best_share, conflicting, kept_share, mean_precision, mixing_table
+from ssl_sbir.fusion.modulation import channels_of
+from ssl_sbir.fusion.ridge import out_of_fold, ridge
+from ssl_sbir.fusion.texts import clauses_of, described
+
+KINDS = ("late", "gate", "joint", "modulation", "concatenation")
+
+
+@pytest.fixture
+def words(tmp_path):
+    names = ["owl", "tree", "red", "house"]
+    rows = torch.randn(4, 6, generator=torch.Generator().manual_seed(0))
+    lines = [" ".join([n, *(f"{x:.4f}" for x in row)]) for n, row in zip(names, rows.tolist(), strict=True)]
+    (tmp_path / "words.txt").write_text("\n".join(lines) + "\n")
+    return f"vectors:{tmp_path / 'words.txt'}"
+
+
+def made(words, kind, seed=0):
+    torch.manual_seed(seed)
+    encoder = DomainHeads(load_encoder("timm:test_efficientnet", size=32, pretrained=False), 8).eval()
+    text = load_text_encoder(words)
+    if kind == "concatenation":
+        return LabelTower(text, encoder, 8)
+    extra = {"words": 6, "channels": channels_of(encoder.encoder)} if kind == "modulation" else {}
+    tower = TextTower(text, encoder, nn.Linear(6, 8), fusions.get(kind)(8, **extra))
+    for parameter in tower.fusion.parameters():
+        nn.init.normal_(parameter, std=0.1)
+    return tower.eval()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@torch.no_grad()
+def test_any_side_alone_or_both_give_unit_vectors_whose_parts_add_up(words, kind):
+    tower = made(words, kind)
+    images, texts = torch.rand(3, 3, 32, 32), ["red owl", "tree", "house"]
+    for query in (tower.fuse(images), tower.fuse(text=texts), tower.fuse(images, texts, (1, 3))):
+        torch.testing.assert_close(query.vector.norm(dim=1), torch.ones(3))
+        assert query.vector.shape == (3, 8)
+        parts = [part for part in (query.sketch, query.text) if part is not None]
+        torch.testing.assert_close(torch.stack(parts).sum(0), query.vector)
+    torch.testing.assert_close(tower(texts), tower.fuse(text=texts).vector)
+    torch.testing.assert_close(tower.fuse(images, texts, (1, 0)).vector, tower.fuse(images).vector)
+    torch.testing.assert_close(tower.fuse(images, texts, (0, 1)).vector, tower.fuse(text=texts).vector)
+
+
+@torch.no_grad()
+def test_late_fusion_of_vectors_ranks_as_the_sum_of_scores(words):
+    tower = made(words, "late")
+    tower.fusion.mixing.copy_(torch.linspace(0, 1, 21) ** 2)
+    sketch, texts = torch.randn(4, 8), ["owl", "tree", "red house", "house"]
+    photos = F.normalize(torch.randn(9, 8), dim=1)
+    score = tower.fuse(sketch, texts, (0.5, 0.5)).vector @ photos.T
+    for q in range(4):
+        for a in range(9):
+            for b in range(9):
+                drawn = [F.cosine_similarity(sketch[q], photos[i], dim=0) for i in (a, b)]
+                told = [F.cosine_similarity(tower([texts[q]])[0], photos[i], dim=0) for i in (a, b)]
+                first, second = (0.25 * s + 0.75 * t for s, t in zip(drawn, told, strict=True))
+                assert (first > second) == (score[q, a] > score[q, b])
+
+
+@torch.no_grad()
+def test_modulation_changes_the_drawing_only_where_there_is_a_text(words):
+    tower = made(words, "modulation")
+    image = torch.rand(2, 3, 32, 32)
+    plain = F.normalize(tower.image_encoder(image, torch.zeros(2, dtype=torch.int64)), dim=1)
+    torch.testing.assert_close(tower.fuse(image).vector, plain)
+    owl, tree = (tower._drawn(image, tower.encoder([word] * 2)) for word in ("owl", "tree"))
+    assert not torch.allclose(owl, tree, atol=1e-4)
+    assert not torch.allclose(owl, plain, atol=1e-4)
+    with pytest.raises(EncoderError, match="reads the drawing itself"):
+        tower.fuse(plain, ["owl", "tree"])
+
+
+def test_queries_that_cant_be_made_are_named(words):
+    tower = made(words, "late")
+    with pytest.raises(EncoderError, match="the query is empty"):
+        tower.fuse()
+    with pytest.raises(EncoderError, match="2 sketches and 1 texts"):
+        tower.fuse(torch.randn(2, 8), ["owl"])
+    with pytest.raises(EncoderError, match="weights 0 and -1"):
+        tower.fuse(torch.randn(1, 8), ["owl"], (0, -1))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@torch.no_grad()
+def test_a_text_side_comes_back_from_its_folder(words, kind, tmp_path):
+    tower = made(words, kind)
+    tower.fusion.share.fill_(0.35)
+    folder = tmp_path / "run" / "model"
+    save_encoder(tower.image_encoder, folder, beside=lambda place: save_tower(tower, place))
+    assert {file.name for file in (folder / "text").iterdir()} == {"config.json", "model.safetensors"}
+    back = load_tower(folder, tower.image_encoder)
+    assert back.weights == pytest.approx((0.35, 0.65))
+    assert back.reads_labels == (kind == "concatenation")
+    images, texts = torch.rand(2, 3, 32, 32), ["owl", "red house"]
+    torch.testing.assert_close(back.fuse(images, texts).vector, tower.fuse(images, texts).vector)
+
+
+def test_another_text_encoder_and_a_run_without_text_are_refused(words, tmp_path):
+    tower = made(words, "late")
+    save_tower(tower, tmp_path)
+    facts = json.loads((tmp_path / "text/config.json").read_text())
+    facts["text_encoder"]["sha256"] = "0" * 64
+    (tmp_path / "text/config.json").write_text(json.dumps(facts))
+    with pytest.raises(RunError, match="trained with another text encoder"):
+        load_tower(tmp_path, tower.image_encoder)
+    with pytest.raises(RunError, match="takes no text"):
+        load_tower(tmp_path / "absent", tower.image_encoder)
+
+
+def test_ridge_is_the_minimum_and_left_out_rows_take_no_part():
+    torch.manual_seed(0)
+    x, y, w = torch.randn(12, 3), torch.randn(12, 2), torch.rand(12) + 0.1
+    group = torch.arange(12) // 3
+    found = ridge(x, y, w, 0.7)
+
+    def cost(weight, bias):
+        return (w[:, None] * (y - x @ weight.T - bias).square()).sum() + 0.7 * weight.square().sum()
+
+    best = cost(found.weight, found.bias)
+    for _ in range(50):
+        assert cost(found.weight + 0.05 * torch.randn(2, 3), found.bias + 0.05 * torch.randn(2)) > best
+    outside = out_of_fold(x, y, w, group, 0.7, folds=4)
+    for g in range(4):
+        kept = group != g
+        torch.testing.assert_close(outside[group == g], ridge(x[kept], y[kept], w[kept], 0.7)(x[group == g]))
+
+
+def test_the_kept_share_counts_results_of_either_side():
+    gallery = torch.eye(6)
+    sketch, text = torch.tensor([[3.0, 2, 1, 0, 0, 0]]), torch.tensor([[0.0, 0, 1.5, 3, 2, 0]])
+    assert kept_share(sketch, sketch, text, gallery, 3).item() == pytest.approx(2.5 / 3)
+    assert kept_share(sketch + text, sketch, text, gallery, 3).item() == pytest.approx(0.5)
+    assert kept_share(torch.tensor([[0.0, 0, 0, 0, 0, 1]]), sketch, text, gallery, 1).item() == 0.5
+
+
+def test_average_precision_and_conflicts_are_what_a_slow_loop_says():
+    torch.manual_seed(0)
+    query, gallery = torch.randn(5, 4), torch.randn(20, 4)
+    labels, answers = torch.arange(5) % 3, torch.arange(20) % 3
+    fast = mean_precision(query, labels, gallery, answers)
+    for q in range(5):
+        order = sorted(range(20), key=lambda i: -float(query[q] @ gallery[i]))
+        hits, total = 0, 0.0
+        for rank, item in enumerate(order, 1):
+            if answers[item] == labels[q]:
+                hits += 1
+                total += hits / rank
+        assert fast[q].item() == pytest.approx(total / hits)
+    assert (labels[conflicting(labels)] != labels).all()
+
+
+def test_the_table_makes_a_drawing_keep_the_share_it_is_given():
+    """Texts score four times as wide as drawings: half the weight would leave drawings next to nothing."""
+    torch.manual_seed(0)
+    labels = torch.arange(200) % 10
+    centre = F.normalize(torch.randn(10, 64), dim=1)
+    gallery = F.normalize(centre[torch.arange(300) % 10] + 0.1 * torch.randn(300, 64), dim=1)
+    sketch = F.normalize(centre[labels] + 0.5 * torch.randn(200, 64), dim=1)
+    text = centre[labels]
+
+    def mixed(s, t, weight):
+        return F.normalize(weight * s + (1 - weight) * t, dim=1)
+
+    table = mixing_table(mixed, sketch, text, labels, gallery)
+    assert (table.diff() >= 0).all()
+    assert table[10] > 0.55
+    wrong = text[conflicting(labels, 7)]
+    for step in (5, 10, 15):
+        kept = kept_share(mixed(sketch, wrong, float(table[step])), sketch, wrong, gallery).mean().item()
+        assert kept == pytest.approx(step / 20, abs=0.1)
+    noise = F.normalize(torch.randn(200, 64), dim=1)
+    chosen = best_share(lambda s: mixed(noise, text, s), labels, gallery, torch.arange(300) % 10)
+    assert chosen <= 0.3
+
+
+def test_descriptions_come_with_the_name_and_without_it(tmp_path):
+    file = tmp_path / "triples.tsv"
+    file.write_text(
+        "IsA\tdog\tanimal\nCapableOf\tDog\tbark\nUsedFor\tcat\tpet\nHasA\tdog\tdog tag\nFoo\tdog\tx\n"
+    )
+    clauses = clauses_of(f"conceptnet:{file}", ("dog", "teddy_bear"))
+    assert clauses == {"dog": ("is a animal", "can bark", "has dog tag")}
+    assert described("dog", clauses["dog"]) == [
+        "a dog is a animal, can bark, has dog tag",
+        "something that is a animal, can bark",
+    ]
