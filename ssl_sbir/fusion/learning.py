@@ -18,6 +18,7 @@ from ssl_sbir.fusion.tower import TextTower
 from ssl_sbir.retrieval.embeddings import embed
 
 QUERIES = 1000  # drawings that calibrate
+FEWEST = 5  # classes whose best share is more than chance; with fewer it stays a half
 
 
 @dataclass(frozen=True)
@@ -130,5 +131,6 @@ def calibrated(
     sketch, gallery, fusion = code[drawn], code[photo], tower.fusion
     table = mixing_table(lambda s, t, w: fusion.at(s, t, w)[0], sketch, text, label.cpu(), gallery, seed)
     fusion.mixing.copy_(table)
-    share = best_share(lambda s: fusion(sketch, text, s)[0], label, gallery, features.label[photo])
-    fusion.share.fill_(share)
+    if int(classes.sum()) >= FEWEST:
+        share = best_share(lambda s: fusion(sketch, text, s)[0], label, gallery, features.label[photo])
+        fusion.share.fill_(share)
