@@ -24,7 +24,7 @@ from ssl_sbir.explain.pairs import explain_pairs
 from ssl_sbir.explain.query_words import Counterfactual, counterfactuals, word_weights
 from ssl_sbir.explain.sanity import randomised, stability
 from ssl_sbir.explain.strokes import vector_pieces
-from ssl_sbir.explain.texts import TextSide
+from ssl_sbir.explain.texts import Fuse
 from ssl_sbir.explain.towers import Centres, Tower, tower
 from ssl_sbir.explain.trust import Trust, trust
 from ssl_sbir.explain.words import contrast_words
@@ -69,7 +69,8 @@ class Explainer:
         centres: vectors to subtract from each domain's embeddings.
         vocabulary: ideas to name drawing and photos by; None for none.
         semantics: a source of paths between ideas; None for none.
-        texts: makes one vector of drawing and text; None for an encoder of drawings alone.
+        fuse: makes one vector of drawing and text; None for an encoder of drawings alone.
+        notes: what of a text was not understood, in sentences; None where nobody knows.
         device: where to compute.
     """
 
@@ -83,7 +84,8 @@ class Explainer:
     centres: Centres | None = None
     vocabulary: Vocabulary | None = None
     semantics: Any = None
-    texts: TextSide | None = field(default=None, repr=False)
+    fuse: Fuse | None = field(default=None, repr=False)
+    notes: Callable[[str], Sequence[str]] | None = field(default=None, repr=False)
     device: str = "cpu"
 
     @cached_property
@@ -107,7 +109,7 @@ class Explainer:
             ExplainError: there is no such drawing, photo or method, or the encoder reads no text.
             DataError: the drawing can't be read.
         """
-        if text and self.texts is None:
+        if text and self.fuse is None:
             raise ExplainError(
                 "this encoder reads drawings, no text", "Leave out --text, or name a run with text."
             )
@@ -116,7 +118,7 @@ class Explainer:
         pixels = asked.pixels(fit.size, fit.fit)
         image = torch.from_numpy(pixels.copy()).permute(2, 0, 1).to(self.device).float() / 255
         sketch = tower(self.encoder, image[None], Domain.SKETCH, self.centres)
-        vector = self.texts(image, [text])[0] if self.texts and text else sketch.embedding[0]
+        vector = self.fuse(image, [text])[0] if self.fuse and text else sketch.embedding[0]
         scores = gallery.scores(vector)
         order = best(scores, len(scores))
         places = order[: self.top]
@@ -182,11 +184,11 @@ class Explainer:
 
     def _score(self, image: Tensor, places: npt.NDArray[np.int64]) -> Callable[[Sequence[str]], Tensor]:
         photos = self.gallery.embeddings[torch.from_numpy(places)]
-        texts = self.texts
-        assert texts is not None
+        fuse = self.fuse
+        assert fuse is not None
 
         def score(changed: Sequence[str]) -> Tensor:
-            vectors = texts(image, changed)
+            vectors = fuse(image, changed)
             return torch.cosine_similarity(vectors[:, None].to(photos), photos[None], dim=-1)
 
         return score

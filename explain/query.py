@@ -105,7 +105,7 @@ def _facts(explainer: Explainer, answer: Answer, settings: dict[str, str]) -> Ex
         for rank, (one, label) in enumerate(zip(answer.known, labels, strict=True), 1)
     )
     left_out = (f"{gallery.broken} photos can't be read and were left out.",) if gallery.broken else ()
-    notes = explainer.texts.notes(answer.text) if explainer.texts else ()
+    notes = explainer.notes(answer.text) if explainer.notes else ()
     return ExplainedQuery(
         asked.id,
         asked.label,

@@ -1,12 +1,14 @@
 """The text beside a drawing, as explanations ask about it: many texts for one drawing, unknown words and no text too."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+# A drawing [3, h, w] and texts to query vectors [t, d] in the space of the photos; "" is the drawing alone.
+Fuse = Callable[[Tensor, Sequence[str]], Tensor]
 NOTHING_KNOWN = "The text holds no word that the encoder knows: the drawing alone was searched for."
 
 

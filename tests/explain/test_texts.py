@@ -57,12 +57,13 @@ class Tower:
 def explainer(shapes):
     encoder = Mean().eval()
     texts = TextSide(Tower(encoder))
-    return Explainer(encoder, open_data(f"folder:{shapes}"), ("ring", "cross"), 3, draws=0, texts=texts)
+    photos = open_data(f"folder:{shapes}")
+    return Explainer(encoder, photos, ("ring", "cross"), 3, draws=0, fuse=texts, notes=texts.notes)
 
 
 def test_a_text_of_known_words_is_one_query_with_the_drawing(explainer):
     image = torch.rand(3, 32, 32)
-    found = explainer.texts(image, ["red", "", "zzz", "red zzz"])
+    found = explainer.fuse(image, ["red", "", "zzz", "red zzz"])
     alone = F.normalize(image.mean((1, 2)), dim=0)
     assert torch.allclose(found[0], F.normalize(alone + torch.eye(3)[0], dim=0), atol=1e-6)
     assert torch.allclose(found[1], alone, atol=1e-6)
@@ -73,7 +74,7 @@ def test_a_text_of_known_words_is_one_query_with_the_drawing(explainer):
 def test_parts_of_drawing_and_text_sum_to_the_score_of_the_query(explainer):
     answer = explainer.answer("ring/03.png", "red round zzz")
     image = torch.from_numpy(answer.pixels.copy()).permute(2, 0, 1).float() / 255
-    vector = explainer.texts(image, ["red round zzz"])[0]
+    vector = explainer.fuse(image, ["red round zzz"])[0]
     for one, row in zip(answer.known, answer.rows, strict=True):
         place = explainer.gallery.rows.tolist().index(row)
         whole = torch.cosine_similarity(vector, explainer.gallery.embeddings[place], 0).item()
