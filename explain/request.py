@@ -101,6 +101,7 @@ def semantics_of(spec: str) -> Any:
 
 def _explainer(request: Request, seen_by: Subject, manifest: Manifest) -> Explainer:
     classes = seen_by.classes(request.gallery)
+    texts = seen_by.text_side(request.device) if request.text else None
     return Explainer(
         seen_by.encoder.to(request.device).eval(),
         manifest,
@@ -110,6 +111,8 @@ def _explainer(request: Request, seen_by: Subject, manifest: Manifest) -> Explai
         request.draws,
         semantics=semantics_of(request.semantics) if request.semantics else None,
         vocabulary=_vocabulary(request, seen_by, manifest),
+        fuse=texts,
+        notes=texts.notes if texts else None,
         device=request.device,
     )
 

@@ -7,17 +7,31 @@ from ssl_sbir.data.manifest import Manifest
 from ssl_sbir.data.splits import Split
 from ssl_sbir.encoders import Encoder, load_encoder
 from ssl_sbir.errors import ExplainError
+from ssl_sbir.explain.texts import TextSide
 from ssl_sbir.run import PROVENANCE, RunFolder
 
 
 @dataclass(frozen=True)
 class Subject:
-    """An encoder with its name, the folder for its pages and its split, if any."""
+    """An encoder with its name, the folder for its pages, its split and its run folder, if any."""
 
     name: str
     encoder: Encoder
     pages: Path
     split: Split | None
+    run: RunFolder | None = None
+
+    def text_side(self, device: str) -> TextSide:
+        """How it reads a sentence beside a drawing.
+
+        Raises:
+            ExplainError: it reads drawings alone.
+        """
+        if self.run is None or not self.run.takes_text:
+            raise ExplainError(
+                f"{self.name} reads drawings, no text", "Leave out --text, or name a run with text."
+            )
+        return TextSide(self.run.text_tower(self.encoder, device))
 
     def classes(self, gallery: str | None) -> tuple[str, ...] | None:
         """The classes whose photos are searched, None for all.
@@ -62,5 +76,5 @@ def subject(name: str, manifest: Manifest, split: str | None = None) -> Subject:
     run = RunFolder.open(folder)
     made = run.provenance.get("split")
     return Subject(
-        str(folder), run.encoder(), folder / "explain", chosen or (Split.of(made) if made else None)
+        str(folder), run.encoder(), folder / "explain", chosen or (Split.of(made) if made else None), run
     )

@@ -86,7 +86,7 @@ def main() -> None:
         print(f"{'page':<44} {page.stat().st_size / 1e6:7.2f} MB")
     image = explainer.gallery.pack.batch(manifest.rows(Domain.SKETCH, classes)[:1])[0].float() / 255
     photos = explainer.gallery.images(torch.arange(options.top).numpy())
-    for name, methods in (("default methods", None), ("occlusion", ["occlusion"]), ("strokes", ["strokes"])):
+    for name, methods in (("default methods", None), ("strokes", ["strokes"])):
         together = meter.of(
             f"{name}, all pairs at once",
             lambda chosen=methods: explain_pairs(  # type: ignore[misc]

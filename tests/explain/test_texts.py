@@ -2,13 +2,26 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from torch import nn
 from torch.nn import functional as F
 
 from ssl_sbir.data.readers import open_data
-from ssl_sbir.encoders import Encoder, Preprocess, Reading
+from ssl_sbir.encoders import (
+    DomainHeads,
+    Encoder,
+    Preprocess,
+    Reading,
+    load_encoder,
+    load_text_encoder,
+    save_encoder,
+)
+from ssl_sbir.errors import ExplainError
 from ssl_sbir.explain.explainer import Explainer
 from ssl_sbir.explain.query import report_of
+from ssl_sbir.explain.request import Request, answer
 from ssl_sbir.explain.texts import TextSide
+from ssl_sbir.fusion import TextTower, fusions, save_tower
+from ssl_sbir.run import RunFolder
 
 KNOWN = {"red": 0, "round": 1, "the": 2}
 
@@ -92,3 +105,36 @@ def test_a_text_of_unknown_words_gets_the_drawing_s_page_and_says_so(explainer, 
     assert "no word that the encoder knows" in report.save(tmp_path / "page.html").read_text()
     half = report_of(explainer, explainer.answer("ring/03.png", "red zzz")).facts
     assert any("passed over: zzz" in warning for warning in half.warnings)
+
+
+def run_with_text(folder):
+    """An untrained run that reads the three words above."""
+    torch.manual_seed(0)
+    (folder / "words.txt").write_text("red 1 0 0\nround 0 1 0\nthe 0 0 1\n")
+    encoder = DomainHeads(load_encoder("timm:test_efficientnet", size=32, pretrained=False), 8).eval()
+    text = load_text_encoder(f"vectors:{folder / 'words.txt'}")
+    tower = TextTower(text, encoder, nn.Linear(3, 8), fusions.get("late")(8)).eval()
+    RunFolder.create(folder / "run", "", {"recipe": "none"})
+    save_encoder(encoder, folder / "run" / "model", beside=lambda place: save_tower(tower, place))
+    return folder / "run"
+
+
+def test_a_run_with_a_text_side_is_explained_with_its_words(shapes, tmp_path):
+    run = run_with_text(tmp_path)
+    asked = Request(str(run), str(shapes), ("ring/03.png",), text="the red zzqq thing", top=2, draws=0)
+    report, page = answer(asked)
+    known = report.facts.results[0].explanation
+    assert [word.text for word in known.words.words] == ["the", "red", "zzqq", "thing"]
+    assert known.parts["drawing"] + known.parts["text"] == pytest.approx(known.score)
+    assert report.facts.changes
+    assert any("zzqq" in warning for warning in report.facts.warnings)
+    assert "Which words" in page.read_text()
+
+
+def test_a_run_without_a_text_side_refuses_a_text(shapes, tmp_path):
+    torch.manual_seed(0)
+    RunFolder.create(tmp_path / "run", "", {"recipe": "none"})
+    encoder = load_encoder("timm:test_efficientnet", size=32, pretrained=False)
+    save_encoder(encoder, tmp_path / "run" / "model")
+    with pytest.raises(ExplainError, match="reads drawings, no text"):
+        answer(Request(str(tmp_path / "run"), str(shapes), ("ring/03.png",), text="red"))
