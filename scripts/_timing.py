@@ -44,10 +44,10 @@ def drawn_data(
     return f"folder:{folder}"
 
 
-def processor_seconds() -> float:
-    """Processor time of this process and of the workers that it has seen end."""
+def workers_seconds() -> float:
+    """Processor time of all workers that have ended."""
     ended = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return time.process_time() + ended.ru_utime + ended.ru_stime
+    return ended.ru_utime + ended.ru_stime
 
 
 @dataclass
@@ -76,6 +76,16 @@ class Marks:
         self.wall.append(time.perf_counter())
         self.cpu.append(time.process_time())
         self.views.append(views)
+
+    def processor(self, workers: float = 0.0, waiting: int = 0) -> float:
+        """Processor seconds of the counted steps.
+
+        Args:
+            workers: what workers took, over all steps and the batches that were left over.
+            waiting: how many batches were left over.
+        """
+        mine, steps = self.seconds(self.cpu), len(self.views)
+        return sum(mine) + workers * len(mine) / (steps + waiting)
 
     def seconds(self, which: Sequence[float]) -> list[float]:
         """Of each counted step."""

@@ -14,7 +14,6 @@ computes once, before the first step (the pixels' pack, the teacher's answers), 
 import argparse
 import os
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -24,12 +23,13 @@ import torch
 import torch.nn.functional as F
 from _timing import (
     WARM_UP,
+    Marks,
     drawn_data,
     largest_operators,
     print_facts,
-    processor_seconds,
     shared_options,
     trained,
+    workers_seconds,
 )
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
@@ -70,8 +70,8 @@ def endless(data: Files, batch: int, workers: int) -> Iterator[tuple[Tensor, Ten
         )
 
 
-def reference(data: TrainingSet, options: argparse.Namespace, steps: int) -> list[float]:
-    """Seconds of each step of the published training, written out."""
+def reference(data: TrainingSet, options: argparse.Namespace, steps: int) -> Marks:
+    """The marks of the published training, written out."""
     encoder = load_encoder(options.encoder, size=options.size)
     teacher = load_encoder("efficientnet_lite0", size=options.size)
     head = classifier_of(teacher, "efficientnet_lite0")
@@ -85,9 +85,8 @@ def reference(data: TrainingSet, options: argparse.Namespace, steps: int) -> lis
         for domain, count in ((Domain.SKETCH, options.sketches), (Domain.PHOTO, options.photos))
     )
     domain = torch.tensor([0] * options.sketches + [1] * options.photos)
-    seconds = []
+    marks = Marks.begun()
     for _ in range(steps):
-        begun = time.perf_counter()
         (sketch, drawn), (photo, shown) = next(sketches), next(photos)
         codes = student(torch.cat([sketch, photo]), domain)
         with torch.no_grad():
@@ -97,26 +96,29 @@ def reference(data: TrainingSet, options: argparse.Namespace, steps: int) -> lis
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        seconds.append(time.perf_counter() - begun)
-    return seconds
+        marks.mark()
+    return marks
 
 
 def measured(data: TrainingSet, options: argparse.Namespace) -> dict[str, Any]:
     """Both in turns: images a second over all counted steps, on the clock and in processor time."""
     steps, images = options.steps + WARM_UP, options.sketches + options.photos
-    batch = [f"batch.sketches={options.sketches}", f"batch.photos={options.photos}"]
+    # the published terms only, and the teacher asked about images of the size that the reference shows it
+    settings = [f"batch.sketches={options.sketches}", f"batch.photos={options.photos}", "kinship=0"]
+    settings.append(f"teacher_size={options.size}")
     wall: dict[str, list[float]] = {"reference": [], "sake": []}
     cpu: dict[str, float] = dict.fromkeys(wall, 0.0)
     views, before, profile = 0.0, [], None
     for _ in range(options.turns):
-        begun = processor_seconds()
-        wall["reference"] += reference(data, options, steps)[WARM_UP:]
-        cpu["reference"] += (processor_seconds() - begun) * options.steps / steps
+        begun = workers_seconds()
+        marks = reference(data, options, steps)
+        wall["reference"] += marks.seconds(marks.wall)
+        cpu["reference"] += marks.processor(workers_seconds() - begun, 2 * options.workers)
         marks, profile = trained(
             "sake", data, options, steps, [*batch, "kinship=0"]
         )  # the published terms only
         wall["sake"] += marks.seconds(marks.wall)
-        cpu["sake"] += sum(marks.seconds(marks.cpu))
+        cpu["sake"] += marks.processor()
         views += sum(marks.views[WARM_UP:])
         before.append(marks.before)
     facts: dict[str, Any] = {f"{name}_images_per_s": images * len(it) / sum(it) for name, it in wall.items()}

@@ -28,9 +28,9 @@ from _timing import (
     images_of,
     largest_operators,
     print_facts,
-    processor_seconds,
     shared_options,
     trained,
+    workers_seconds,
 )
 from lightly.loss import NTXentLoss
 from lightly.models.modules import SimCLRProjectionHead
@@ -99,13 +99,13 @@ def measured(data: TrainingSet, options: argparse.Namespace) -> dict[str, Any]:
     cpu, views, profile = dict(wall), dict(wall), None
     for _ in range(options.turns):
         for name in wall:
-            begun = processor_seconds()
+            begun = workers_seconds()
             if name == "lightly":
                 marks = reference(data, options, steps)
-                cpu[name] += (processor_seconds() - begun) * options.steps / steps
+                cpu[name] += marks.processor(workers_seconds() - begun, 2 * options.workers)
             else:
                 marks, profile = trained("simclr", data, options, steps, settings)
-                cpu[name] += sum(marks.seconds(marks.cpu))
+                cpu[name] += marks.processor()
             wall[name] += sum(marks.seconds(marks.wall))
             views[name] += sum(marks.views[WARM_UP:])
     images = options.turns * options.steps * options.batch
