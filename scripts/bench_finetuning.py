@@ -114,9 +114,7 @@ def measured(data: TrainingSet, options: argparse.Namespace) -> dict[str, Any]:
         marks = reference(data, options, steps)
         wall["reference"] += marks.seconds(marks.wall)
         cpu["reference"] += marks.processor(workers_seconds() - begun, 2 * options.workers)
-        marks, profile = trained(
-            "sake", data, options, steps, [*batch, "kinship=0"]
-        )  # the published terms only
+        marks, profile = trained("sake", data, options, steps, settings)
         wall["sake"] += marks.seconds(marks.wall)
         cpu["sake"] += marks.processor()
         views += sum(marks.views[WARM_UP:])
