@@ -23,6 +23,7 @@ app: Any = import_module("ssl_sbir.cli").app
 
 ROOT = Path(__file__).parents[1]
 LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)|!\[[^\]]*\]\(([^)\s]+)\)")
+_EMPTY: tuple[Any, ...] = (None, (), [], "")
 CODE = re.compile(r"```.*?```|`[^`\n]*`", re.DOTALL)
 
 
@@ -78,7 +79,7 @@ def _row(parameter: Any) -> str:
         names = ", ".join(f"`{name}`" for name in (*parameter.opts, *parameter.secondary_opts))
     default = parameter.default
     shown = (
-        "required" if parameter.required else "" if default in (None, False, (), [], "") else f"`{default}`"
+        "required" if parameter.required else "" if default is False or default in _EMPTY else f"`{default}`"
     )
     return f"| {names} | {shown} | {_cell(getattr(parameter, 'help', None) or '')} |"
 

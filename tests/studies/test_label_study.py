@@ -87,6 +87,14 @@ def test_what_cannot_be_studied_is_refused(asked, says):
         LabelStudy("folder:x", **asked)
 
 
+def test_the_command_names_what_is_wrong_and_writes_nothing(tmp_path):
+    for wrong, says in (("--seeds=0", "--seeds 0"), ("--recipe=simclr", "'simclr' reads no labels")):
+        done = CliRunner().invoke(app, ["study", "labels", "--data", "folder:x", wrong, "--out", str(tmp_path / "s")])
+        assert done.exit_code == 2
+        assert says in " ".join(done.stderr.split())
+    assert not (tmp_path / "s").exists()
+
+
 def test_labels_saved_are_read_off_the_curves(findings):
     by_name = {(row["curve"], row["reference_labels"]): row for row in saving_rows(findings)}
     whole = by_name["run labelfree", 1000]
