@@ -89,7 +89,9 @@ def test_what_cannot_be_studied_is_refused(asked, says):
 
 def test_the_command_names_what_is_wrong_and_writes_nothing(tmp_path):
     for wrong, says in (("--seeds=0", "--seeds 0"), ("--recipe=simclr", "'simclr' reads no labels")):
-        done = CliRunner().invoke(app, ["study", "labels", "--data", "folder:x", wrong, "--out", str(tmp_path / "s")])
+        done = CliRunner().invoke(
+            app, ["study", "labels", "--data", "folder:x", wrong, "--out", str(tmp_path / "s")]
+        )
         assert done.exit_code == 2
         assert says in " ".join(done.stderr.split())
     assert not (tmp_path / "s").exists()
