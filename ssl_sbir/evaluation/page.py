@@ -12,6 +12,7 @@ from ssl_sbir.evaluation.confusion import Confusion, confusion
 from ssl_sbir.evaluation.embedding_map import EmbeddingMap, embedding_map
 from ssl_sbir.evaluation.evaluate import Evaluated
 from ssl_sbir.evaluation.sheets import COLUMNS, SHEET, SIDE, Sheets, sheets
+from ssl_sbir.evaluation.text_charts import text_charts
 from ssl_sbir.reports.charts import Point, Strip, heat, scale, scatter, strip, top_of_scale
 from ssl_sbir.reports.render import render
 
@@ -72,6 +73,7 @@ def page_facts(evaluated: Evaluated, browsed: Rows, flat: EmbeddingMap, pictures
         "labels": {name: _map_labels(evaluated, flat, name) for name in flat.places},
         "browser": _browser(evaluated, browsed, flat, pictures),
         "total": len(evaluated.test.queries),
+        "text": text_charts(facts["audits"].get("text dominance")),
         "thumb": {"side": SIDE, "columns": COLUMNS, "sheet": SHEET},
     }
 

@@ -16,6 +16,8 @@ from ssl_sbir.evaluation.evaluate import Evaluated, evaluate
 from ssl_sbir.evaluation.protocols import tie_rule
 from ssl_sbir.evaluation.report import save_evaluation
 from ssl_sbir.evaluation.split_features import Centre
+from ssl_sbir.evaluation.with_text import label_reader, with_text
+from ssl_sbir.fusion import LabelTower
 from ssl_sbir.run import PROVENANCE, RunFolder
 
 
@@ -85,16 +87,21 @@ def evaluated(
     facts = run.provenance if run else {}
     chosen = _split(split, facts, manifest)
     encoder = run.encoder() if run else load_encoder(name, size=size)
+    tower = run.text_tower(encoder) if run and run.takes_text else None
+    reader = label_reader(tower, how.device) if isinstance(tower, LabelTower) else None
     result = evaluate(
         encoder,
         manifest,
         chosen,
+        embedder=reader,
         frozen=_frozen(facts) if run else None,
         trained_classes=facts.get("trained_classes") or (),
         labelled_classes=facts.get("labelled_classes"),
         name=name,
         **{**vars(how), "ties": tie_rule(how.ties)},
     )
+    if tower is not None and how.centre == "none":  # centred features aren't where texts are
+        result = with_text(result, tower, seed=how.seed, device=how.device)
     place = out or (folder if run else Path("evaluations") / _safe(name)) / "evaluate" / _safe(chosen.name)
     page = save_evaluation(result, place)
     if run:

@@ -24,6 +24,7 @@ def summary(facts: dict[str, Any], width: int = 100) -> list[str]:
         *_instances(facts),
         *_codes(facts),
         *_generalised(facts),
+        *_text(facts),
         *_audits(facts),
     ]
 
@@ -119,6 +120,28 @@ def _generalised(facts: dict[str, Any]) -> list[str]:
 def _means(protocols: dict[str, dict[str, float]]) -> list[str]:
     return [
         f"{name} {_number(metrics['mAP@all'])}" for name, metrics in protocols.items() if "mAP@all" in metrics
+    ]
+
+
+def _text(facts: dict[str, Any]) -> list[str]:
+    """What a text beside the drawing is worth, and which of them decides."""
+    audit = facts["audits"].get("text dominance")
+    if audit is None:
+        return []
+    found, conflict, gap = audit["found"], audit["conflict"], audit["gap"]
+    alone = "   ".join(
+        f"{name} {_number(one['mean'])} ±{_number((one['high'] - one['low']) / 2)}"
+        for name, one in found.items()
+        if "," not in name
+    )
+    sweep = "   ".join(f"{one['share']:.1f}: {_number(one['mAP'])}" for one in audit["sweep"])
+    return [
+        f"drawing and text, mAP@all: {alone}   (weight of the drawing {audit['share']:.2f})",
+        f"  against another class's text the top 10 follow the drawing {conflict['drawing']:.0%}, the text "
+        f"{conflict['text']:.0%}; the drawing keeps {conflict['kept']['mean']:.0%}",
+        f"  by weight of the drawing  {sweep}",
+        f"  Shapley share of the drawing {audit['shapley']['sketch_share']:.0%} · right first: one side alone "
+        f"{gap['one alone']:.0%}, only both {gap['only both']:.0%}, lost by both {gap['lost']:.0%}",
     ]
 
 

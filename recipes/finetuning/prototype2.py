@@ -1,0 +1,103 @@
+"""Prototype 2, a counter-example: drawing and photo each beside the text of its class, one layer, triplets.
+
+The second of the five prototypes this project grew from. A sentence encoder reads the class name; on each side image
+features and that text are concatenated and pass a fully connected layer; triplets are all it learns from. It reported
+mAP@all .923 to .942 on Sketchy, where the best systems of its time reached .55: the label decides, not the drawing. A
+cow beside the text "giraffe" brings giraffes, and a gallery of one's own has no labels.
+
+It is here to be caught: `evaluate` reads the gallery's labels for it, and says so (label leak, text dominance). Don't
+build a search on it.
+
+Terms
+    triplet    max(0, d(drawing with its text, photo⁺ with its text) − d(…, photo⁻ with its text) + margin).
+
+Departures: the packaged sentence encoder takes BERT's place; the network stays as it was, and its features are computed
+once: the two layers are all that is trained.
+
+Run    ssl-sbir finetune prototype2 --data sketchy:Sketchy/ --split sketchy-sake-25 --out runs/prototype2
+Cost   one pass of the network over all images, then a few hundred steps a second.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from pydantic import Field, NonNegativeFloat
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ssl_sbir.data.loading import Batch
+from ssl_sbir.data.manifest import Domain
+from ssl_sbir.data.training import TrainingSet
+from ssl_sbir.encoders import Encoder, load_text_encoder
+from ssl_sbir.fusion import LabelTower
+from ssl_sbir.fusion.learning import Features
+from ssl_sbir.fusion.texts import spoken
+from ssl_sbir.objectives.triplet import triplet
+from ssl_sbir.recipe import BatchConfig, OptimConfig, Recipe, RecipeConfig, register
+
+Side = tuple[Tensor, Tensor]
+
+
+class Prototype2Config(RecipeConfig):
+    """Settings of prototype 2."""
+
+    text: str = Field("minilm", description="text encoder that reads the class names")
+    margin: NonNegativeFloat = Field(0.3, description="of the triplets, in cosine")
+    batch: BatchConfig = Field(BatchConfig(sketches=64, photos=0), description="")
+    optim: OptimConfig = Field(OptimConfig(epochs=5, lr=1e-3), description="")
+
+
+class Labelled(nn.Module):
+    """An encoder that stays as it was, and the text side whose two layers are trained."""
+
+    def __init__(self, encoder: Encoder, tower: LabelTower) -> None:
+        super().__init__()
+        self.encoder, self.tower = encoder, tower
+
+
+@register("prototype2")
+class Prototype2(Recipe[Prototype2Config]):
+    """Drawing and photo each beside the text of its class."""
+
+    Config = Prototype2Config
+    stage = "finetuning"
+    summary = "counter-example: the gallery's labels are read as text, and decide"
+
+    def build(self, encoder: Encoder, classes: tuple[str, ...]) -> nn.Module:
+        words = load_text_encoder(self.config.text)
+        tower = LabelTower(words, encoder.requires_grad_(False), encoder.width)
+        self.names = words([spoken(name) for name in classes])
+        return Labelled(encoder, tower)
+
+    def prepare(self, model: Any, data: TrainingSet) -> None:
+        """Computes all features once."""
+        device = model.tower.fusion.query.weight.device
+        self.features, self.names = Features.of(model.encoder, data).to(device), self.names.to(device)
+        shown = (self.features.domain == Domain.PHOTO) & (self.features.label >= 0)
+        self.photos, self.classes = self.features.inner[shown], self.features.label[shown]
+
+    def loss(self, model: Any, batch: Batch) -> Mapping[str, Tensor]:
+        drawn = batch.take((batch.domain == Domain.SKETCH) & (batch.label >= 0))
+        sketch = self.features.inner[self.features.place[drawn.row]]
+        own = drawn.label[:, None] == self.classes[None]
+        positive = torch.multinomial(own.float(), 1)[:, 0]
+        negative = torch.multinomial((~own).float(), 1)[:, 0]
+        sides = (
+            (sketch, drawn.label),
+            *((self.photos[row], self.classes[row]) for row in (positive, negative)),
+        )
+        return self.terms(model.tower, *sides)
+
+    def terms(self, tower: LabelTower, sketch: Side, positive: Side, negative: Side) -> dict[str, Tensor]:
+        """The loss of drawings and photos, features and classes of each."""
+        codes = self.query(tower, *sketch), self.photo(tower, *positive), self.photo(tower, *negative)
+        return {"triplet": triplet(*codes, self.config.margin, "cosine")}
+
+    def query(self, tower: LabelTower, features: Tensor, label: Tensor) -> Tensor:
+        """Unit vectors of drawings beside the names of some classes."""
+        return tower.fusion(F.normalize(features, dim=1), self.names[label], 0.5)[0]
+
+    def photo(self, tower: LabelTower, features: Tensor, label: Tensor) -> Tensor:
+        """Unit vectors of photos beside the names of some classes."""
+        return tower.photos(features, self.names[label])

@@ -1,0 +1,50 @@
+"""Prototype 3, a counter-example: prototype 2 whose vectors are pulled towards what the image alone says.
+
+The third of the five prototypes this project grew from: it was to give the drawing more weight.
+
+Terms
+    triplet    as in prototype2.
+    image      ‖v − u‖², v the unit vector of image and text, u that of the image alone; of the drawing, of photo⁺ and
+               of photo⁻, added up.
+
+Departures: those of prototype2.
+
+Run    ssl-sbir finetune prototype3 --data sketchy:Sketchy/ --split sketchy-sake-25 --out runs/prototype3
+Cost   that of prototype2.
+"""
+
+from pydantic import Field, NonNegativeFloat
+from torch import Tensor
+from torch.nn import functional as F
+
+from ssl_sbir.fusion import LabelTower
+from ssl_sbir.objectives.triplet import pull
+from ssl_sbir.recipe import register
+from ssl_sbir.recipes.finetuning.prototype2 import Prototype2, Prototype2Config, Side
+
+
+class Prototype3Config(Prototype2Config):
+    """Settings of prototype 3: prototype 2's, and one weight."""
+
+    image: NonNegativeFloat = Field(1.0, description="weight of the pull towards the image alone")
+
+
+@register("prototype3")
+class Prototype3(Prototype2):
+    """Prototype 2 with a pull towards the image."""
+
+    Config = Prototype3Config
+    summary = "counter-example: prototype2, pulled towards what the image alone says"
+
+    def terms(self, tower: LabelTower, sketch: Side, positive: Side, negative: Side) -> dict[str, Tensor]:
+        """Prototype 2's triplets and the pull."""
+        seen = (
+            (self.query(tower, *sketch), sketch),
+            *((self.photo(tower, *s), s) for s in (positive, negative)),
+        )
+        pulls = [pull(code, F.normalize(side[0], dim=1)) for code, side in seen]
+        weight = self.config.image  # type: ignore[attr-defined]
+        return {
+            **super().terms(tower, sketch, positive, negative),
+            "image": weight * sum(pulls, pulls[0] * 0),
+        }

@@ -1,0 +1,45 @@
+"""Prototype 4, a counter-example: prototype 3 that also meets photos of another class beside the right text.
+
+The fourth of the five prototypes this project grew from: a gallery in which every photo carries the same text is closer
+to one without labels, and only the images can tell its photos apart.
+
+Terms
+    triplet, image    as in prototype3.
+    homogeneous       a triplet whose negative photo carries the text of the *positive* class.
+
+Departures: those of prototype2.
+
+Run    ssl-sbir finetune prototype4 --data sketchy:Sketchy/ --split sketchy-sake-25 --out runs/prototype4
+Cost   that of prototype2.
+"""
+
+from pydantic import Field, NonNegativeFloat
+from torch import Tensor
+
+from ssl_sbir.fusion import LabelTower
+from ssl_sbir.objectives.triplet import triplet
+from ssl_sbir.recipe import register
+from ssl_sbir.recipes.finetuning.prototype2 import Side
+from ssl_sbir.recipes.finetuning.prototype3 import Prototype3, Prototype3Config
+
+
+class Prototype4Config(Prototype3Config):
+    """Settings of prototype 4: prototype 3's, and one weight."""
+
+    homogeneous: NonNegativeFloat = Field(1.0, description="weight of triplets whose texts are all the same")
+
+
+@register("prototype4")
+class Prototype4(Prototype3):
+    """Prototype 3 with a gallery of one text."""
+
+    Config = Prototype4Config
+    summary = "counter-example: prototype3, and photos of other classes beside the right text"
+
+    def terms(self, tower: LabelTower, sketch: Side, positive: Side, negative: Side) -> dict[str, Tensor]:
+        """Prototype 3's terms and the triplet of one text."""
+        other = self.photo(tower, negative[0], positive[1])
+        codes = self.query(tower, *sketch), self.photo(tower, *positive), other
+        weight = self.config.homogeneous  # type: ignore[attr-defined]
+        same = weight * triplet(*codes, self.config.margin, "cosine")
+        return {**super().terms(tower, sketch, positive, negative), "homogeneous": same}
