@@ -23,7 +23,7 @@ from ssl_sbir.retrieval.embeddings import embed
 PER_CLASS = 6
 NEAREST = 3
 # A path of more steps, or between ideas less alike than this, says little.
-LONG, FAINT = 4, 0.1
+LONG, FAINT = 4, 0.05
 
 
 @runtime_checkable

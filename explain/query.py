@@ -139,14 +139,15 @@ def _photo(manifest: Manifest, row: int, fit: str) -> Image.Image | None:
 def _settings(explainer: Explainer, answer: Answer) -> dict[str, str]:
     encoder, known, gallery = explainer.encoder, answer.known, explainer.gallery
     size = encoder.preprocess.size
-    ideas = {"ideas": explainer.vocabulary.source} if explainer.vocabulary else {}
+    none = "none: they need seen classes that are not searched"
+    ideas = explainer.vocabulary.source if explainer.vocabulary else none
     return {
         "data": gallery.manifest.name,
         "photos searched": f"{len(gallery.rows):,}",
         "image size": f"{size} × {size} pixels ({encoder.preprocess.fit})",
         "embedding": f"{gallery.embeddings.shape[1]:,} numbers",
         "methods": ", ".join(METHOD_NAMES[method] for method in known[0].methods) if known else "none",
-        **ideas,
+        "ideas": ideas,
         "random maps a check": str(explainer.draws),
         "device": explainer.device,
         "ssl-sbir": __version__,

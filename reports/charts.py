@@ -150,7 +150,8 @@ def path_graph(nodes: Sequence[str], relations: Sequence[tuple[str, bool]], told
     for n, node in enumerate(nodes):
         y = n * (box + gap) + 1
         kind = "end" if n in (0, len(nodes) - 1) else "between"
-        parts.append(f'<rect class="{kind}" x="1" y="{y}" width="{wide - 2}" height="{box}" rx="8"/>')
+        shape = f'x="1" y="{y}" width="{wide - 2}" height="{box}" rx="8"'
+        parts.append(Markup(f'<rect class="{kind}" {shape}/>'))  # numbers and a word of ours
         parts.append(
             Markup('<text x="{}" y="{}" text-anchor="middle">{}</text>').format(
                 wide / 2, y + 17, _cut(node, 30)

@@ -65,6 +65,8 @@ def test_hostile_names_do_no_harm_on_a_page_with_every_section(browser, page):
     for section in ("results", "lost", "changes", "trust", "reading", "run"):
         assert tab.locator(f"#{section}").count() == 1
     assert tab.locator(".path-graph").count() == 2
+    assert tab.locator(".path-graph rect").count() == 2 * 3
+    assert tab.locator(".path-graph .arrow").count() == 2 * 2
     assert NASTY in tab.locator("h3").first.text_content()
     assert not tab.evaluate(HARM)
     assert not tab.wrong

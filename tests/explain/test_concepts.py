@@ -24,7 +24,7 @@ class FakePath:
     relations: tuple = ("is a", "is a")
     directions: tuple = (1, -1)
     weights: tuple = (0.9, 0.2)
-    similarity: float = 0.05
+    similarity: float = 0.04
 
     def in_words(self):
         return "cow —is a→ mammal ←is a— horse"
@@ -56,8 +56,8 @@ def test_the_nearest_ideas_and_the_path_between_them():
         ("is a", "horse", False),
     ]
     assert first.path[1].weight == 0.2
-    assert first.weight == 0.05
-    assert any("only 0.05 alike" in note for note in first.notes)
+    assert first.weight == 0.04
+    assert any("only 0.04 alike" in note for note in first.notes)
     assert second.words == "Both stand nearest to “cow”."
     assert graph.asked == [("cow", "horse")]
 
