@@ -92,7 +92,8 @@ MAPS: Mapping[str, Callable[[Tower, Tower], SideMaps]] = {
 }
 NEED_FEATURES = ("gradcam", "regions")
 ANY_ENCODER = ("occlusion", "strokes", "integrated")
-# What does better than chance and than edges; the others don't (docs/faithfulness.md).
+# What does better than chance and than edges, and on photos alone: on drawings nothing does better than the lines
+# themselves (docs/faithfulness.md).
 DEFAULT = ("occlusion",)
 
 

@@ -46,7 +46,7 @@ def explain_pairs(
         sketch: the drawing, in 0..1.
         photos: the photos, in 0..1.
         methods: of `gradcam`, `regions`, `occlusion`, `strokes`, `integrated` and `attention`; None takes
-            those that stood the test (docs/faithfulness.md).
+            what stood the test (docs/faithfulness.md): occlusion, on the photos alone.
         query: id of the drawing.
         results: ids of the photos; their numbers by default.
         centres: vectors to subtract from each domain's embeddings, as evaluation may.
@@ -64,6 +64,8 @@ def explain_pairs(
         names, warnings = chosen(None if methods is None else tuple(methods), ours, theirs)
         scores = torch.cosine_similarity(ours.embedding, theirs.embedding)
         found = {method: MAPS[method](ours, theirs) for method in names} if len(photos) else {}
+        if methods is None:
+            found = {method: replace(maps, sketch=None) for method, maps in found.items()}
         tested = _tested(found, ours, theirs, draws)
     shown = [_shown(method, maps, signed) for method, maps in found.items()]
     mapped = len(photos) and ours.features is not None and theirs.features is not None

@@ -48,6 +48,7 @@ def explanation_page(
         "lost": lost,
         "winner": _thumb(photos[0]) if photos else None,
         "methods": {name: (METHOD_NAMES[name], METHOD_MEANINGS[name]) for name in methods},
+        "on_drawing": any(seen.sketch for result in query.results for seen in result.explanation.maps),
         "largest_error": _largest_error(query),
         "agreeing": _agreeing(query),
     }

@@ -198,7 +198,7 @@ def markdown(rows: list[Row], likeness: dict[str, dict[str, float | None]], head
         )
         lines.append(
             f"| {row.method} | {row.side} | {gains} | {row.beat_random:.0%} | {row.beat_edges:.0%} | "
-            f"{'yes' if row.better else 'no'} | {'on' if row.method in DEFAULT else 'off'} |"
+            f"{'yes' if row.better else 'no'} | {_shown(row)} |"
         )
     lines += [
         "",
@@ -209,6 +209,13 @@ def markdown(rows: list[Row], likeness: dict[str, dict[str, float | None]], head
         shown = " | ".join("–" if value is None else f"{value:.2f}" for value in values.values())
         lines.append(f"| {method} | {shown} |")
     return "\n".join(lines) + "\n"
+
+
+def _shown(row: Row) -> str:
+    """Whether the pages show these maps unless others are asked for: on photos alone."""
+    if row.method not in DEFAULT or row.side == "drawing":
+        return "off"
+    return "on" if row.side == "photo" else "on photos"
 
 
 def main() -> None:

@@ -136,7 +136,7 @@ def test_a_centre_of_another_width_is_refused(spots, sketch, photos):
 
 def test_zero_similarity_is_explained_as_such(spots, photos):
     blank = torch.ones(3, 64, 64)
-    known = explain_pairs(spots, blank, photos)[0]
+    known = explain_pairs(spots, blank, photos, methods=["gradcam", "regions"])[0]
     assert known.score == 0
     assert any("exactly zero" in warning for warning in known.warnings)
     assert all(np.isfinite(values).all() for seen in known.maps for values in (seen.sketch, seen.photo))
@@ -148,6 +148,13 @@ def test_equal_images_have_an_empty_map_and_no_magnified_noise():
     seen = explain_pairs(encoder, image, image[None], methods=["gradcam"])[0]
     assert np.max(seen.maps[0].sketch) == 0
     assert any("empty" in warning for warning in seen.warnings)
+
+
+def test_by_default_only_photos_have_heat_maps_and_regions_are_listed(spots, sketch, photos):
+    known = explain_pairs(spots, sketch, photos, draws=1)[0]
+    assert [(seen.method, seen.sketch) for seen in known.maps] == [("occlusion", None)]
+    assert [check.side for check in known.checks] == ["photo"]
+    assert known.regions.strongest[0].sketch == (0, 1)
 
 
 def test_the_encoder_is_left_as_it_was():

@@ -75,7 +75,7 @@ def test_nothing_is_fetched(facts):
 
 def test_every_picture_has_a_size_and_every_photo_an_alt_text(facts):
     pictures = [attrs for tag, attrs in Elements(page_of(facts)).tags if tag == "img"]
-    assert len(pictures) == 1 + 5 * len(facts.results)  # at a glance, and two pictures with a map each
+    assert len(pictures) == 1 + 4 * len(facts.results)  # at a glance, two pictures, and the photo's map
     assert all(int(image["width"]) > 0 and int(image["height"]) > 0 and "alt" in image for image in pictures)
     assert any("strongest at the lower middle" in image["alt"] for image in pictures)
 
