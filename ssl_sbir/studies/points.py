@@ -13,6 +13,8 @@ from ssl_sbir.evaluation.compare import Scored, scored
 from ssl_sbir.studies.labels import STRATIFIED, LabelStudy
 from ssl_sbir.studies.table import Row, Table
 
+_OTHERS = "Every start must see the same images at a size at which all can be read."
+
 
 @dataclass(frozen=True)
 class Series:
@@ -100,6 +102,9 @@ def measured(asked: LabelStudy, table: Table) -> Measured:
         raise EvaluationError(
             f"no '{asked.column}' in {done[0].run}", f"It has: {', '.join(sorted(one.values))}."
         )
+    for run, each in found.items():
+        if not torch.equal(each.labels, one.labels):
+            raise EvaluationError(f"{run} was evaluated on other sketches than {done[0].run}", _OTHERS)
     values = {run: each.values[asked.column].nan_to_num() for run, each in found.items()}
     curves = {
         series: _curve(asked, [row for row in table.rows if _belongs(row, series, asked)], values, table)

@@ -88,8 +88,14 @@ def page_facts(findings: Findings, facts: dict[str, Any], table: Table, price: f
         "gains": [_gains(findings, series) for series in findings.series],
         "runs": len(table.rows),
         "scratch": "scratch" in asked.starts,
-        "notes": list(_notes(asked, table)),
+        "notes": [*_without_curve(findings), *_notes(asked, table)],
     }
+
+
+def _without_curve(findings: Findings) -> Iterator[str]:
+    for series in findings.found.curves:
+        if series not in findings.series:
+            yield f"{series.name(findings.asked)} has no curve: none of its runs had a result. The causes stand below."
 
 
 def _notes(asked: LabelStudy, table: Table) -> Iterator[str]:

@@ -11,13 +11,13 @@ import torch
 from typer.testing import CliRunner
 
 from ssl_sbir.cli import app
-from ssl_sbir.errors import ConfigError
-from ssl_sbir.evaluation.compare import Scored
+from ssl_sbir.errors import ConfigError, EvaluationError
+from ssl_sbir.evaluation.compare import Scored, scored
 from ssl_sbir.studies.cell import Cell
 from ssl_sbir.studies.findings import Findings
 from ssl_sbir.studies.labels import LabelStudy, cells
-from ssl_sbir.studies.points import Measured, Point, Series
-from ssl_sbir.studies.report import _notes, answer
+from ssl_sbir.studies.points import Measured, Point, Series, measured
+from ssl_sbir.studies.report import _notes, _without_curve, answer
 from ssl_sbir.studies.table import Table, row_of
 from ssl_sbir.studies.tables import area_rows, comma_separated, latex, point_rows, saving_rows
 from ssl_sbir.training import untrained
@@ -47,6 +47,7 @@ def findings():
             point(0, 0.2, 0.2), point(10, 0.3, 0.3), point(100, 0.5, math.nan, failed={1: "it diverged"}),
             point(1000, 0.5, 0.5),
         ],
+        "run:gone": [point(0, math.nan, math.nan), point(1000, math.nan, math.nan)],
         "scratch": [point(0, 0.05, 0.05), point(10, 0.1, 0.1), point(1000, 0.35, 0.35)],
     }  # fmt: skip
     found = {Series(start, "both", "stratified", "all"): points for start, points in curves.items()}
@@ -120,6 +121,28 @@ def test_the_answer_is_a_plain_sentence_either_way(findings):
         "With 32 of 1,000 labels (3%), run labelfree reaches what imagenet reaches with all"
     )
     assert "scratch does not reach what imagenet reaches with all labels (0.400)" in scratch
+
+
+def test_a_start_without_any_result_has_no_curve_and_that_is_told(findings):
+    assert "run:gone" not in {series.start for series in findings.series}
+    assert list(_without_curve(findings)) == [
+        "run gone has no curve: none of its runs had a result. The causes stand below."
+    ]
+
+
+def test_runs_evaluated_on_other_sketches_are_not_mixed(studied, monkeypatch):
+    out, _, _ = studied
+    records = [json.loads(path.read_text()) for path in sorted((out / "cells").glob("*.json"))]
+    rows = [
+        row_of(Cell.of(r["cell"]), next(out.glob(f"runs/{path.stem}")), "", 1.0)
+        for path, r in zip(sorted((out / "cells").glob("*.json")), records, strict=True)
+        if not r["cause"]
+    ]
+    one = scored(rows[0].run)
+    other = replace(one, labels=one.labels.flip(0))
+    monkeypatch.setattr("ssl_sbir.studies.points.scored", lambda run: one if run == rows[0].run else other)
+    with pytest.raises(EvaluationError, match="was evaluated on other sketches"):
+        measured(LabelStudy("folder:x", seeds=1), Table(rows))
 
 
 def test_areas_and_points_are_those_of_the_curve(findings):
