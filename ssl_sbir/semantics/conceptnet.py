@@ -1,0 +1,221 @@
+"""ConceptNet: the official dump streamed once into a compact file, simple triples, and the graph they hold.
+
+A dump's line is `assertion URI, relation, start, end, JSON` with tabs between, and the JSON ends in the weight. Only
+edges between two English concepts are kept; a concept's sense (`/c/en/seal/n/wn/animal`) is dropped.
+"""
+
+import gzip
+import json
+import zlib
+from array import array
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+
+from ssl_sbir.data.names import normalise
+from ssl_sbir.data.strings import Strings
+from ssl_sbir.errors import DataError
+from ssl_sbir.files import cache_dir, sha256_of, write_atomic
+from ssl_sbir.progress import progress
+from ssl_sbir.semantics.graph import ConceptGraph, Edges
+
+ENGLISH = b"/c/en/"
+GZIP = b"\x1f\x8b"
+EVERY = 1 << 16
+FORMAT = "ssl-sbir concept graph 1"
+_HINT = "It should be conceptnet-assertions-5.*.csv.gz, or lines of relation, head, tail with tabs between."
+
+
+class _Columns:
+    """Edges as they arrive: a few bytes each, and each name once."""
+
+    def __init__(self) -> None:
+        self.names: dict[bytes, int] = {}
+        self.relations: dict[bytes, int] = {}
+        self.head, self.tail = array("i"), array("i")
+        self.relation, self.weight = array("B"), array("f")
+
+    def add(self, relation: bytes, head: bytes, tail: bytes, weight: float) -> None:
+        """Appends an edge."""
+        names, relations = self.names, self.relations
+        self.head.append(names.setdefault(head, len(names)))
+        self.tail.append(names.setdefault(tail, len(names)))
+        self.relation.append(relations.setdefault(relation, len(relations)))
+        self.weight.append(weight)
+
+    def graph(self) -> ConceptGraph:
+        """The graph, its concepts in bytewise order."""
+        labels = sorted(self.names)
+        place = np.empty(len(labels), np.int32)
+        place[np.fromiter((self.names[label] for label in labels), np.int64, len(labels))] = np.arange(
+            len(labels), dtype=np.int32
+        )
+        edges = Edges(
+            place[np.frombuffer(self.head, np.int32)],
+            place[np.frombuffer(self.tail, np.int32)],
+            np.frombuffer(self.relation, np.uint8),
+            np.frombuffer(self.weight, np.float32),
+        )
+        texts = (label.decode("utf-8", "replace") for label in labels)
+        return ConceptGraph(Strings.of(texts), [name.decode() for name in self.relations], edges)
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """What a conversion read and kept."""
+
+    graph: ConceptGraph
+    lines: int
+
+    def facts(self) -> dict[str, Any]:
+        """Counts, JSON-able."""
+        graph = self.graph
+        return {
+            "lines": self.lines,
+            "concepts": len(graph),
+            "edges": len(graph.edges),
+            "relations": list(graph.relations),
+        }
+
+
+def read_graph(path: Path | str) -> Conversion:
+    """The English graph of a dump (plain or gzip) or of a file of triples, read once from front to back.
+
+    Memory grows with the English concepts and edges (about 200 bytes and 13), not with the file.
+
+    Raises:
+        DataError: the file is missing, empty, broken off, or something else; names the line.
+    """
+    columns, lines = _Columns(), 0
+    with _opened(Path(path)) as (file, raw, size), progress(size, "reading", "B") as counter:
+        read, seen = _line_reader(path, file), 0
+        try:
+            for lines, line in enumerate(file, 1):
+                read(columns, line, lines)
+                if lines % EVERY == 0:
+                    now = raw.tell()
+                    counter.advance(now - seen, lines=f"{lines:,}", edges=f"{len(columns.head):,}")
+                    seen = now
+        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+            raise DataError(
+                f"{path} breaks off after line {lines:,}: {error}",
+                "Download it again; it is cut short or damaged.",
+            ) from error
+    if not columns.head:
+        found = "is empty" if not lines else f"has {lines:,} lines, none of them between two English concepts"
+        raise DataError(f"{path} {found}", _HINT)
+    return Conversion(columns.graph(), lines)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[Any, BinaryIO, int]]:
+    """The lines of a file, plain or gzip; the file as it lies on disk, whose place tells the progress; its size."""
+    try:
+        raw = open(path, "rb")  # noqa: SIM115 (closed below)
+    except OSError as error:
+        raise DataError(f"{path} can't be opened: {error.strerror}", _HINT) from error
+    with raw:
+        zipped = raw.read(2) == GZIP
+        raw.seek(0)
+        yield gzip.GzipFile(fileobj=raw) if zipped else raw, raw, path.stat().st_size
+
+
+def _line_reader(path: Path | str, file: Any) -> Any:
+    """How to read a line of this file: a dump's first line begins with an assertion's URI."""
+    try:
+        start = file.peek(3)[:3]
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise DataError(f"{path} breaks off in its first line: {error}", "Download it again.") from error
+    read = _assertion if start == b"/a/" else _triple
+
+    def checked(columns: _Columns, line: bytes, number: int) -> None:
+        try:
+            read(columns, line)
+        except (ValueError, IndexError) as error:
+            raise DataError(
+                f"{path}, line {number:,}: {line[:60].decode('utf-8', 'replace')!r} is no edge ({error})",
+                _HINT,
+            ) from error
+
+    return checked
+
+
+def _assertion(columns: _Columns, line: bytes) -> None:
+    """A line of the official dump."""
+    _, relation, head, tail, facts = line.split(b"\t", 4)
+    if head.startswith(ENGLISH) and tail.startswith(ENGLISH):
+        at = facts.rindex(b'"weight":') + 9
+        weight = float(facts[at : facts.rindex(b"}")].split(b",", 1)[0])
+        columns.add(relation[3:], head.split(b"/", 4)[3], tail.split(b"/", 4)[3], weight)
+    elif not facts.rstrip().endswith(b"}"):
+        raise ValueError("the line breaks off")
+
+
+def _triple(columns: _Columns, line: bytes) -> None:
+    """Relation, head, tail and perhaps a weight."""
+    if not line.strip():
+        return
+    relation, head, tail, *rest = line.decode("utf-8").rstrip("\r\n").split("\t")
+    if not (relation and head and tail):
+        raise ValueError("a field is empty")
+    weight = float(rest[0]) if rest else 1.0
+    columns.add(relation.encode(), normalise(head).encode(), normalise(tail).encode(), weight)
+
+
+def save_graph(graph: ConceptGraph, path: Path) -> None:
+    """Writes the compact file: safetensors with the columns of edges and the names as one blob.
+
+    Raises:
+        SslSbirError: it can't be written.
+    """
+    edges = graph.edges
+    tensors = {
+        "head": torch.from_numpy(edges.head.copy()),
+        "tail": torch.from_numpy(edges.tail.copy()),
+        "relation": torch.from_numpy(edges.relation.copy()),
+        "weight": torch.from_numpy(edges.weight.copy()),
+        "labels": torch.from_numpy(graph.labels.blob.copy()),
+        "offsets": torch.from_numpy(graph.labels.offsets.copy()),
+    }
+    write_atomic(path, save(tensors, {"format": FORMAT, "relations": json.dumps(graph.relations)}))
+
+
+def load_graph(path: Path | str) -> ConceptGraph:
+    """The graph of a compact file, a dump or a file of triples; the latter two are converted once, into the cache.
+
+    Raises:
+        DataError: the file is missing, broken, or something else.
+    """
+    path = Path(path)
+    if path.suffix == ".safetensors":
+        return _compact(path)
+    if not path.is_file():
+        raise DataError(f"there is no file {path}", _HINT)
+    facts = path.stat()
+    key = sha256_of(FORMAT, str(path.resolve()), str(facts.st_size), str(facts.st_mtime_ns))
+    cached = cache_dir() / "graphs" / f"{path.name.split('.')[0]}-{key[:16]}.safetensors"
+    if not cached.is_file():
+        save_graph(read_graph(path).graph, cached)
+    return _compact(cached)
+
+
+def _compact(path: Path) -> ConceptGraph:
+    hint = "Convert the dump again: ssl-sbir data conceptnet DUMP OUT."
+    try:
+        with safe_open(str(path), "pt") as file:
+            facts = file.metadata() or {}
+            if facts.get("format") != FORMAT:
+                raise DataError(f"{path} isn't a concept graph of this version", hint)
+            columns = {name: file.get_tensor(name).numpy() for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise DataError(f"{path} can't be read: {error}", hint) from error
+    labels = Strings(columns["labels"], columns["offsets"])
+    edges = Edges(columns["head"], columns["tail"], columns["relation"], columns["weight"])
+    return ConceptGraph(labels, json.loads(facts["relations"]), edges)

@@ -1,0 +1,138 @@
+"""From a class name to the words that a source may know it by, in a stated order, and ImageNet's names.
+
+The back-off: the name as it is; the table `names.json` (written by hand, for the published splits); the name without
+what stands in brackets; spelt as one word or with hyphens; in the singular; its head noun (the last word, or the last
+one before a preposition); the head noun in the singular. The first that a source knows stands for the name.
+"""
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from timm.data.imagenet_info import ImageNetInfo
+
+from ssl_sbir.data.names import normalise
+from ssl_sbir.semantics.source import AS_IT_IS, Resolution
+
+_BRACKET = re.compile(r"_*\([^)]*\)")
+_SYNSET = re.compile(r"\[(n\d{8})\]$")
+_PREPOSITIONS = frozenset(("with", "of", "in", "on", "for", "from", "at", "without", "to"))
+_PLURALS = (("ches", "ch"), ("shes", "sh"), ("sses", "ss"), ("xes", "x"), ("zes", "z"), ("ies", "y"),
+            ("ves", "f"), ("men", "man"), ("s", ""))  # fmt: skip
+_NEVER_PLURAL = ("ss", "us", "is")
+
+
+@cache
+def imagenet_names() -> tuple[str, ...]:
+    """The names of ImageNet's 1,000 classes in the order of a teacher's answers, such as "tench [n01440764]".
+
+    The id keeps apart what has the same name (two cranes), and a class name of one's own (mouse, the animal) from
+    ImageNet's (mouse, the device).
+    """
+    return tuple(f"{words[0]} [{synset}]" for synset, words in imagenet_words().items())
+
+
+@cache
+def imagenet_words() -> dict[str, tuple[str, ...]]:
+    """The words of each of ImageNet's WordNet ids, the first one first, in the order of a teacher's answers."""
+    info = ImageNetInfo()
+    told = (info.index_to_description(place).split(",") for place in range(info.num_classes()))
+    return {
+        synset: tuple(word.strip() for word in words)
+        for synset, words in zip(info.label_names(), told, strict=True)
+    }
+
+
+@cache
+def imagenet_ids() -> dict[str, int]:
+    """The place of each of ImageNet's WordNet ids among its classes."""
+    return {synset: place for place, synset in enumerate(imagenet_words())}
+
+
+def synset_id(name: str) -> str | None:
+    """The WordNet id that a name carries ("crane [n02012849]"); None without one."""
+    found = _SYNSET.search(name)
+    return found[1] if found else None
+
+
+@cache
+def class_table() -> dict[str, dict[str, Any]]:
+    """What is written by hand on the class names of the published splits: synsets, a plainer word, and why."""
+    return json.loads((files("ssl_sbir.semantics") / "names.json").read_text("utf-8"))
+
+
+def spellings(name: str) -> Iterator[tuple[str, str]]:
+    """Words to look a name up by, the best first, each with the step of the back-off it comes from."""
+    synset = synset_id(name)
+    if synset is not None:
+        yield from _of_imagenet(name, synset)
+        return
+    whole = normalise(name)
+    yield whole, AS_IT_IS
+    if word := class_table().get(whole, {}).get("word"):
+        yield word, "by the table"
+    bare = _BRACKET.sub("", whole)
+    if bare != whole:
+        yield bare, "without brackets"
+    yield from _plainer(bare)
+
+
+def _of_imagenet(name: str, synset: str) -> Iterator[tuple[str, str]]:
+    """The words of a class of ImageNet: those of the table, then the lemmas of its synset in their order."""
+    if word := class_table().get(synset, {}).get("word"):
+        yield word, "by the table"
+    words = imagenet_words().get(synset) or (_SYNSET.sub("", name),)
+    lemmas = [normalise(word) for word in words]
+    for number, lemma in enumerate(lemmas):
+        yield lemma, "as another word" if number else AS_IT_IS
+    for lemma in lemmas:
+        yield from _plainer(lemma)
+
+
+def _plainer(name: str) -> Iterator[tuple[str, str]]:
+    if "_" in name:
+        yield name.replace("_", ""), "as one word"
+        yield name.replace("_", "-"), "with hyphens"
+    for one in singulars(name):
+        yield one, "in the singular"
+    head = head_noun(name)
+    if head != name:
+        yield head, "by its head noun"
+        for one in singulars(head):
+            yield one, "by its head noun in the singular"
+
+
+def head_noun(name: str) -> str:
+    """The last word of a name, or the last one before a preposition.
+
+    >>> head_noun("pickup_truck"), head_noun("flower_with_stem")
+    ('truck', 'flower')
+    """
+    words = name.split("_")
+    for place, word in enumerate(words):
+        if place and word in _PREPOSITIONS:
+            return words[place - 1]
+    return words[-1]
+
+
+def singulars(word: str) -> list[str]:
+    """What a word may be the plural of, by the rules of WordNet's lemmatiser for nouns.
+
+    >>> singulars("cherries"), singulars("glass")
+    (['cherry', 'cherrie'], [])
+    """
+    if word.endswith(_NEVER_PLURAL):
+        return []
+    return [word.removesuffix(end) + one for end, one in _PLURALS if word.endswith(end) and len(word) > 3]
+
+
+def first_known(name: str, key_of: Callable[[str], int | None]) -> Resolution | None:
+    """The first spelling of a name that a source has a key for; None where it has none for any."""
+    for word, how in spellings(name):
+        key = key_of(word)
+        if key is not None:
+            return Resolution(word, how, (key,))
+    return None

@@ -1,0 +1,127 @@
+"""The similarity that SAKE's authors ship, and the controls: none at all, and another source's with names mixed up."""
+
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ssl_sbir.data.names import normalise
+from ssl_sbir.errors import ConfigError, DataError
+from ssl_sbir.files import sha256_of
+from ssl_sbir.semantics.names import imagenet_ids, spellings, synset_id
+from ssl_sbir.semantics.source import AS_IT_IS, ConceptPath, Keys, Resolution, Semantics
+
+
+class Shipped(Semantics):
+    """A ready matrix of classes × ImageNet's 1,000 classes, as SAKE's authors made it from WordNet.
+
+    Args:
+        similarity: [classes, 1000], 0 to 1.
+        classes: names of the rows.
+        spec: what it was loaded from.
+    """
+
+    def __init__(self, similarity: Float[Tensor, "classes 1000"], classes: Sequence[str], spec: str) -> None:
+        self.table, self.spec = similarity, spec
+        self.rows = {normalise(name): row for row, name in enumerate(classes)}
+
+    def find(self, name: str) -> Resolution | None:
+        """The row of a class, or the column of one of ImageNet's (counted on behind the rows)."""
+        synset = synset_id(name)
+        if synset is not None:
+            column = imagenet_ids().get(synset)
+            return None if column is None else Resolution(name, AS_IT_IS, (len(self.rows) + column,))
+        for word, how in spellings(name):
+            if word in self.rows:
+                return Resolution(word, how, (self.rows[word],))
+        return None
+
+    def compare(self, rows: Sequence[Keys], columns: Sequence[Keys]) -> Float[Tensor, "rows columns"]:
+        """The entries of the matrix.
+
+        Raises:
+            ConfigError: two classes, or two of ImageNet's, are compared: the matrix has no such entries.
+        """
+        count = len(self.rows)
+        own, answers = (torch.tensor([keys[0] for keys in side]) for side in (rows, columns))
+        if (own >= count).any() or (answers < count).any():
+            raise ConfigError(
+                f"'{self.spec}' compares classes with ImageNet's 1,000 classes only, not with each other",
+                "Take wordnet, conceptnet:FILE or word vectors for that.",
+            )
+        return self.table[own[:, None], answers - count]
+
+
+def load_shipped(path: str, spec: str) -> Shipped:
+    """A matrix from an .npz file with `similarity` [classes, 1000] and `classes` [classes].
+
+    Raises:
+        DataError: the file is missing, no .npz, or its arrays don't fit.
+    """
+    hint = "It needs the arrays similarity [classes, 1000] and classes [classes]."
+    try:
+        with np.load(Path(path), allow_pickle=False) as file:
+            table, classes = file["similarity"], [str(name) for name in file["classes"]]
+    except FileNotFoundError as error:
+        raise DataError(f"there is no file {path}", hint) from error
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, TypeError, AttributeError) as error:
+        raise DataError(f"{path} can't be read as SAKE's similarity: {error}", hint) from error
+    if table.shape != (len(classes), 1000):
+        raise DataError(
+            f"{path}: similarity is {list(table.shape)}, but there are {len(classes)} classes", hint
+        )
+    return Shipped(torch.from_numpy(table).float(), classes, spec)
+
+
+class Nothing(Semantics):
+    """Knows every name, and finds no two alike: the control without semantics."""
+
+    spec = "none"
+
+    def find(self, name: str) -> Resolution | None:
+        """The name itself."""
+        return Resolution(normalise(name), AS_IT_IS, (0,))
+
+    def compare(self, rows: Sequence[Keys], columns: Sequence[Keys]) -> Float[Tensor, "rows columns"]:
+        """Zeros."""
+        return torch.zeros(len(rows), len(columns))
+
+
+class Shuffled(Semantics):
+    """Another source's similarities, but each class has those of another one: same values, no meaning.
+
+    The names that are asked about (the rows) change places among each other; the same names as columns follow them,
+    ImageNet's stay. Nobody keeps his own place.
+
+    Args:
+        source: whose similarities are mixed up.
+        seed: of the mixing.
+    """
+
+    def __init__(self, source: Semantics, seed: int, spec: str) -> None:
+        self.source, self.seed, self.spec = source, seed, spec
+
+    def find(self, name: str) -> Resolution | None:
+        """What the source finds."""
+        return self.source.find(name)
+
+    def compare(self, rows: Sequence[Keys], columns: Sequence[Keys]) -> Float[Tensor, "rows columns"]:
+        """The source's values of the mixed-up things."""
+        others = self._others(rows)
+        mixed = [others.get(keys, keys) for keys in columns]
+        return self.source.compare([others[keys] for keys in rows], mixed)
+
+    def path(self, a: str, b: str) -> ConceptPath | None:
+        """The source's path: between two names there is nothing to mix up."""
+        return self.source.path(a, b)
+
+    def _others(self, keys: Sequence[Keys]) -> dict[Keys, Keys]:
+        """Who stands for whom: one round over all, in an order that the seed and the names decide."""
+        names = sorted(set(keys))
+        seed = int(sha256_of(str(self.seed), repr(names))[:16], 16)
+        order = [names[n] for n in np.random.default_rng(seed).permutation(len(names))]
+        return dict(zip(order, [*order[1:], *order[:1]], strict=True))

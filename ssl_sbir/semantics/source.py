@@ -1,0 +1,143 @@
+"""What every source of class similarity answers: what a name means to it, how alike two are, and how they hang together."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ssl_sbir.errors import SslSbirError
+from ssl_sbir.registry import did_you_mean
+from ssl_sbir.semantics.guard import refuse_unseen_names
+
+Keys = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Resolution:
+    """What a name means to a source.
+
+    Attributes:
+        found: the word, synset or row that stands for the name.
+        how: the step of the back-off that led there; "as it is" where none was needed.
+        keys: where the source holds it.
+    """
+
+    found: str
+    how: str
+    keys: Keys
+
+    def __str__(self) -> str:
+        return self.found if self.plain else f"{self.found} ({self.how})"
+
+    @property
+    def plain(self) -> bool:
+        """Whether the name was known as it is."""
+        return self.how == AS_IT_IS
+
+
+AS_IT_IS = "as it is"
+
+
+@dataclass(frozen=True)
+class ConceptPath:
+    """The best path between two concepts of a graph.
+
+    Attributes:
+        nodes: n + 1 concepts from one end to the other.
+        relations: n relations in words ("is a").
+        directions: 1 where a relation leads from the node before to the node after, -1 where it leads back.
+        weights: the strength of each relation, 0 to 1; None where the graph has no weights.
+        similarity: of the two ends, 0 to 1.
+    """
+
+    nodes: tuple[str, ...]
+    relations: tuple[str, ...]
+    directions: tuple[int, ...]
+    weights: tuple[float, ...] | None
+    similarity: float
+
+    def in_words(self) -> str:
+        """The path as one line.
+
+        >>> ConceptPath(("cow", "mammal", "horse"), ("is a", "is a"), (1, -1), None, 1 / 3).in_words()
+        'cow —is a→ mammal ←is a— horse'
+        """
+        words = self.nodes[0].replace("_", " ")
+        for node, relation, direction in zip(self.nodes[1:], self.relations, self.directions, strict=True):
+            arrow = f"—{relation}→" if direction > 0 else f"←{relation}—"
+            words += f" {arrow} {node.replace('_', ' ')}"
+        return words
+
+
+class Semantics(ABC):
+    """A source of class similarity.
+
+    Attributes:
+        spec: what it was loaded from.
+    """
+
+    spec: str
+
+    @abstractmethod
+    def find(self, name: str) -> Resolution | None:
+        """What a name means here; None where nothing does."""
+
+    @abstractmethod
+    def compare(self, rows: Sequence[Keys], columns: Sequence[Keys]) -> Float[Tensor, "rows columns"]:
+        """The similarities of things that were found, 0 to 1."""
+
+    def resolved(self, names: Sequence[str]) -> dict[str, Resolution | None]:
+        """What each name means here; None for one that is unknown.
+
+        Raises:
+            ConfigError: one is the name of an unseen class and a run is training.
+        """
+        refuse_unseen_names(names, self.spec)
+        return {name: self.find(name) for name in dict.fromkeys(names)}
+
+    def similarity(self, a: Sequence[str], b: Sequence[str]) -> Float[Tensor, "a b"]:
+        """The similarity of each name of `a` to each of `b`, 0 to 1; 0 where one of the two is unknown.
+
+        Raises:
+            ConfigError: one is the name of an unseen class and a run is training.
+        """
+        found = self.resolved([*a, *b])
+        rows, columns = (_known(names, found) for names in (a, b))
+        table = torch.zeros(len(a), len(b))
+        if rows and columns:
+            values = self.compare(list(rows.values()), list(columns.values()))
+            table[torch.tensor(list(rows))[:, None], torch.tensor(list(columns))] = values.float()
+        return table
+
+    def path(self, a: str, b: str) -> ConceptPath | None:
+        """The best path between two names; None where there is none.
+
+        Raises:
+            SslSbirError: the source has no paths, or doesn't know one of the names.
+        """
+        del a, b
+        raise SslSbirError(
+            f"'{self.spec}' knows how alike two names are, not how they hang together",
+            "Take a graph for paths: wordnet, or conceptnet:FILE.",
+        )
+
+    def key_of(self, name: str, known: Sequence[str] = ()) -> int:
+        """Where the source holds a name.
+
+        Raises:
+            SslSbirError: it doesn't know it.
+        """
+        found = self.resolved([name])[name]
+        if found is None:
+            raise SslSbirError(
+                f"'{self.spec}' doesn't know '{name}'.{did_you_mean(name, known)}", "Try a plainer word."
+            )
+        return found.keys[0]
+
+
+def _known(names: Sequence[str], found: dict[str, Resolution | None]) -> dict[int, Keys]:
+    """The place among the names of each one that is known, and its keys."""
+    return {place: meaning.keys for place, name in enumerate(names) if (meaning := found[name]) is not None}
