@@ -28,6 +28,7 @@ from ssl_sbir.errors import ConfigError, RunError
 from ssl_sbir.recipe import Recipe, RecipeConfig, Stage
 from ssl_sbir.run import RunFolder, refuse_taken
 from ssl_sbir.seeding import seed_everything
+from ssl_sbir.semantics import without
 
 VERSIONED = ("torch", "torchvision", "lightly", "kornia", "timm", "transformers", "numpy")
 
@@ -107,7 +108,10 @@ def train(order: Order, stage: Stage, say: Any = print) -> RunFolder:
     recipe, data = ready.recipe, ready.data
     run = _resumed(order, recipe, ready.facts) if order.resume else None
     run = run or RunFolder.create(order.out, to_yaml(recipe.config), ready.facts, overwrite=order.overwrite)
-    write_card(run, fit(recipe, ready.encoder, data, run, order.where))
+    split = ready.facts["split"] or {"unseen": ()}
+    with without(split["unseen"]):
+        encoder = fit(recipe, ready.encoder, data, run, order.where)
+    write_card(run, encoder)
     return run
 
 

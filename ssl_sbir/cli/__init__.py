@@ -11,6 +11,7 @@ from ssl_sbir.cli import (
     quickstart,
     recipes,
     search,
+    semantics,
     study,
     train,
 )
@@ -29,6 +30,7 @@ __all__ = [
     "quickstart",
     "recipes",
     "search",
+    "semantics",
     "study",
     "train",
 ]

@@ -1,5 +1,6 @@
 """What class names mean, as tensors: their similarity, their vectors, and losses that use them."""
 
+import sys
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -35,6 +36,7 @@ def teacher_similarity(
             "Similarity needs a teacher of ImageNet's 1,000 classes, such as efficientnet_lite0.",
         )
     source = _loaded(spec)
+    _tell(spec, source.resolved(_teacher_names()), "the teacher's classes")
     return _known_rows(
         source, spec, classes, unknown, lambda known: source.similarity(known, _teacher_names())
     )
@@ -86,6 +88,13 @@ def _teacher_names() -> Sequence[str]:
     return imagenet_names()
 
 
+def _tell(spec: str, found: Any, what: str) -> None:
+    from ssl_sbir.semantics import told
+
+    for line in told(found):
+        print(f"semantics {spec}, {what}: {line}", file=sys.stderr)
+
+
 def _known_rows(source: Any, spec: str, classes: Sequence[str], unknown: Unknown, rows_of: Any) -> Tensor:
     """A row of values for each class; zeros for one that the source doesn't know, if that is allowed."""
     resolved = source.resolved(classes)
@@ -97,6 +106,7 @@ def _known_rows(source: Any, spec: str, classes: Sequence[str], unknown: Unknown
             f"semantics = '{spec}' doesn't know the class '{missing[0]}'{more}.{did_you_mean(missing[0], known)}",
             "Rename the class, take another source, or let unknown ones be: --set unknown=neutral.",
         )
+    _tell(spec, resolved, "seen classes")
     found = rows_of(known)
     rows = torch.zeros(len(classes), found.shape[1], dtype=found.dtype)
     rows[torch.tensor([classes.index(name) for name in known])] = found

@@ -7,6 +7,7 @@ from ssl_sbir.errors import ConfigError
 from ssl_sbir.registry import did_you_mean
 from ssl_sbir.semantics.conceptnet import load_graph
 from ssl_sbir.semantics.graph_source import Graph, Measure
+from ssl_sbir.semantics.sentences import load_sentences
 from ssl_sbir.semantics.shipped import Nothing, Shuffled, load_shipped
 from ssl_sbir.semantics.source import Semantics
 from ssl_sbir.semantics.vectors import load_glove, load_vectors
@@ -24,6 +25,7 @@ KINDS = {
     "conceptnet-overlap": ("ConceptNet: shared neighbours", "FILE"),
     "vectors": ("word vectors: GloVe, word2vec, fastText, Numberbatch, .npy", "FILE"),
     "glove": ("GloVe, 50 wide, out of a package", ""),
+    "sentences": ("a sentence encoder reads the names: minilm, hf:NAME or a folder", "[ENCODER]"),
     "shuffled": ("another source with its classes mixed up, as a control", "[SEED:]SPEC"),
     "none": ("no similarity at all, as a control", ""),
 }
@@ -57,16 +59,20 @@ def load_semantics(spec: str) -> Semantics:
             f"There are {', '.join(_usage(name) for name in KINDS)}.",
         )
     wants = KINDS[kind][1]
-    if (bool(where) and not wants) or (not where and wants and not wants.startswith("[DICT")):
+    if (bool(where) and not wants) or (not where and wants and not _optional(wants)):
         raise ConfigError(f"semantics = '{spec}': write {_usage(kind)}", f"{KINDS[kind][0]}.")
     return _loader(kind)(where, spec)
 
 
 def _usage(kind: str) -> str:
     wants = KINDS[kind][1]
-    if wants == "[DICT]":
-        return f"{kind}[:DICT]"
+    if _optional(wants):
+        return f"{kind}[:{wants[1:]}"
     return f"{kind}:{wants}" if wants else kind
+
+
+def _optional(wants: str) -> bool:
+    return wants.startswith("[") and wants.endswith("]")
 
 
 def _loader(kind: str) -> Callable[[str, str], Semantics]:
@@ -78,6 +84,7 @@ def _loader(kind: str) -> Callable[[str, str], Semantics]:
         "sake-shipped": load_shipped,
         "vectors": load_vectors,
         "glove": lambda _, spec: load_glove(spec),
+        "sentences": load_sentences,
         "shuffled": _shuffled,
         "none": lambda *_: Nothing(),
     }[kind]

@@ -1,8 +1,9 @@
 """What every source of class similarity answers: what a name means to it, how alike two are, and how they hang together."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -136,6 +137,26 @@ class Semantics(ABC):
                 f"'{self.spec}' doesn't know '{name}'.{did_you_mean(name, known)}", "Try a plainer word."
             )
         return found.keys[0]
+
+
+def told(found: Mapping[str, Any], shown: int = 6) -> list[str]:
+    """What people should know of how names were resolved, a line each; empty where all were known as they are.
+
+    Args:
+        found: as `Semantics.resolved` returns it.
+        shown: so many names a line at most.
+    """
+    others = {name: it for name, it in found.items() if isinstance(it, Resolution) and not it.plain}
+    missing = [name for name, it in found.items() if it is None]
+    lines = []
+    if others:
+        parts = [f"{name} → {it}" for name, it in list(others.items())[:shown]]
+        more = f"; and {len(others) - shown} more" if len(others) > shown else ""
+        lines.append(f"{len(others)} of {len(found)} names mean something else: {'; '.join(parts)}{more}")
+    if missing:
+        more = " …" if len(missing) > shown else ""
+        lines.append(f"{len(missing)} of {len(found)} names are unknown: {', '.join(missing[:shown])}{more}")
+    return lines
 
 
 def _known(names: Sequence[str], found: dict[str, Resolution | None]) -> dict[int, Keys]:
