@@ -106,5 +106,68 @@ def labels(
     out.print(facts["page"], markup=False)
 
 
+Sources = Annotated[
+    str,
+    typer.Option(
+        help="Such as wordnet,conceptnet:FILE,glove (ssl-sbir semantics lists them); {seed} is the run's."
+    ),
+]
+Strengths = Annotated[
+    str, typer.Option(help="How far similarity tilts the teacher: published:λ, or calibrated:SHARE.")
+]
+
+
+@study.command()
+def semantics(
+    data: Data,
+    sources: Sources = "none,shuffled:{seed}:wordnet,wordnet,glove",
+    strengths: Strengths = "published:.3,published:3,calibrated:.5",
+    recipe: Recipe = "sake",
+    split: SplitName = None,
+    seeds: Annotated[int, typer.Option(help="How many.")] = 3,
+    preset: Annotated[str | None, typer.Option(help="Named settings that come with a recipe.")] = None,
+    settings: Set = None,
+    protocol: Annotated[str, typer.Option(help="A published definition.")] = "standard",
+    metric: Annotated[str, typer.Option(help="Of the protocol; what the report is about.")] = "mAP@all",
+    centre: Annotated[str, typer.Option(help="Of the evaluation: none or train.")] = "none",
+    out_folder: Annotated[Path, typer.Option("--out", help="Folder of the study.")] = Path(
+        "runs/study-semantics"
+    ),
+    jobs: Annotated[int, typer.Option(help="Runs at a time; threads are divided among them.")] = 1,
+    retry: Annotated[
+        bool, typer.Option("--retry-failed", help="Make anew what is recorded as failed.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,
+) -> None:
+    """Which source of class similarity helps, how strongly, and whether any does; goes on where it was."""
+    from ssl_sbir.studies.semantics import SemanticsStudy, Strength, study_semantics
+    from ssl_sbir.studies.semantics_report import semantics_report
+
+    asked = SemanticsStudy(
+        data=data,
+        sources=_listed(sources),
+        strengths=tuple(Strength.of(text) for text in _listed(strengths)),
+        recipe=recipe,
+        split=split,
+        seeds=seeds,
+        preset=preset,
+        settings=tuple(settings or ()),
+        protocol=protocol,
+        metric=metric,
+        centre=centre,
+    )
+    facts = semantics_report(asked, study_semantics(asked, out_folder, jobs, retry=retry), out_folder)
+    for row in facts["failed"]:
+        err.print(
+            f"no result: {row['source']}, {row['strength']}, seed {row['seed']}: {row['cause']}", markup=False
+        )
+    if as_json:
+        emit(facts)
+        return
+    for line in facts["verdict"]:
+        out.print(line, markup=False)
+    out.print(facts["page"], markup=False)
+
+
 def _listed(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(",") if part.strip())

@@ -1,0 +1,139 @@
+"""The study of semantics: its cells, its contrasts against slow means, its verdict and its page, on real runs."""
+
+import itertools
+import json
+
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from ssl_sbir.cli import app
+from ssl_sbir.errors import ConfigError
+from ssl_sbir.evaluation.compare import Scored
+from ssl_sbir.studies import Row, Table
+from ssl_sbir.studies.semantics import SemanticsStudy, Strength, cells
+from ssl_sbir.studies.semantics_findings import REPORTED, SemanticsFindings, verdict
+
+TRIPLES = "IsA\tbar\tshape\nIsA\tcircle\tshape\nIsA\tcross\tsign\nIsA\ttench\tshape\nIsA\tgoldfish\tsign\n"
+TINY = (
+    "encoder.size=32",
+    "teacher_size=32",
+    "batch.sketches=8",
+    "batch.photos=8",
+    "code=16",
+    "optim.max_steps=2",
+)
+
+
+@pytest.fixture
+def conceptnet(tmp_path):
+    (tmp_path / "t.tsv").write_text(TRIPLES)
+    return f"conceptnet:{tmp_path / 't.tsv'}"
+
+
+def asked(**more):
+    whole = {
+        "sources": ("none", "shuffled:{seed}:none"),
+        "strengths": (Strength("published", 0.3),),
+        "seeds": 2,
+    }
+    return SemanticsStudy(**{"data": "folder:x", **whole, **more})
+
+
+def test_none_is_run_once_a_seed_and_every_other_source_at_every_strength():
+    strengths = (Strength.of("published:.3"), Strength.of("calibrated:.5"))
+    found = cells(asked(strengths=strengths))
+    assert [(c.axes["source"], c.axes["strength"], c.seed) for c in found] == [
+        ("none", "–", 0), ("shuffled:{seed}:none", "published, λ 0.3", 0),
+        ("none", "–", 1), ("shuffled:{seed}:none", "published, λ 0.3", 1),
+        ("shuffled:{seed}:none", "calibrated, λ 0.5", 0), ("shuffled:{seed}:none", "calibrated, λ 0.5", 1),
+    ]  # fmt: skip
+    assert "semantics=shuffled:1:none" in found[3].settings
+    assert "semantics=null" in found[0].settings
+
+
+@pytest.mark.parametrize("text", ["publisht:.3", "published", "published:x", "calibrated:1", "published:-1"])
+def test_a_strength_that_is_none_is_refused(text):
+    with pytest.raises(ConfigError, match=f"--strengths {text}"):
+        Strength.of(text)
+
+
+def test_what_cannot_be_studied_is_refused_before_the_first_run():
+    with pytest.raises(ConfigError, match="unknown source of semantics 'wordnt'"):
+        asked(sources=("wordnt",))
+    with pytest.raises(ConfigError, match="nothing to study"):
+        asked(sources=("none",))
+    with pytest.raises(ConfigError, match="--seeds 0"):
+        asked(seeds=0)
+
+
+@pytest.fixture
+def measured(monkeypatch, conceptnet, tmp_path):
+    """Findings over made-up values of 40 sketches of 8 classes, with a known gap between two sources."""
+    draw, labels = torch.Generator().manual_seed(0), torch.arange(40) // 5
+    base = torch.rand(40, generator=draw)
+    gains = {"none": 0.0, "wordnet": 0.02, "shuffled:{seed}:wordnet": 0.0, conceptnet: 0.05}
+    study = asked(sources=tuple(gains), seeds=3)
+    facts = {"data": {"queries_sha256": "q", "gallery_sha256": "g"}}
+    values = {}
+    for cell in cells(study):
+        noise = 0.002 * torch.randn(40, generator=draw)
+        values[tmp_path / f"{cell.axes['source']}-{cell.seed}"] = base + gains[cell.axes["source"]] + noise
+    monkeypatch.setattr(
+        "ssl_sbir.studies.semantics_findings.scored",
+        lambda run: Scored(str(run), facts, {study.column: values[run]}, labels),
+    )
+    rows = [Row(cell, run) for cell, run in zip(cells(study), values, strict=True)]
+    return study, Table(rows), values
+
+
+def test_contrasts_equal_slow_means_and_find_a_known_gap(measured, conceptnet, tmp_path):
+    study, table, values = measured
+    findings = SemanticsFindings(study, table)
+    for one in findings.contrasts:
+        pairs = [
+            (values[tmp_path / f"{one.arm.source}-{s}"], values[tmp_path / f"{one.less.source}-{s}"])
+            for s in range(3)
+        ]
+        slow = [sum(a[i].item() - b[i].item() for i in range(40)) / 40 for a, b in pairs]
+        assert one.difference == pytest.approx(sum(slow) / 3, abs=1e-6)
+        assert one.by_seed == pytest.approx(slow, abs=1e-6)
+        assert one.low <= one.difference <= one.high
+        assert one.test.p_holm >= one.test.p
+    by = {(one.arm.kind, one.less.kind): one for one in findings.contrasts}
+    assert by["conceptnet", "wordnet"].difference == pytest.approx(0.03, abs=2e-3)
+    assert by["conceptnet", "wordnet"].decided
+    assert not by["shuffled", "none"].decided
+    first, last = verdict(findings)
+    assert first.startswith("conceptnet:t.tsv · published, λ 0.3 beats wordnet · published, λ 0.3 by 0.0")
+    assert "The reported +0.021 lies outside" in first
+    assert REPORTED == 0.021
+    assert last.startswith("Better than no semantics after correction: wordnet")
+
+
+def test_a_failed_run_is_left_out_and_the_rest_compared(measured):
+    study, table, _ = measured
+    rows = [Row(row.cell, row.run, "killed") if row.cell.seed == 1 else row for row in table.rows]
+    findings = SemanticsFindings(study, Table(rows))
+    assert {len(one.by_seed) for one in findings.contrasts} == {2}
+    rows = [row for row in table.rows if not row.cell.axes["source"].startswith("conceptnet")]
+    assert "nothing is said of the reported gap" in verdict(SemanticsFindings(study, Table(rows)))[0]
+
+
+def test_the_command_runs_a_study_and_writes_its_page(shapes, split, conceptnet, tmp_path):
+    sets = itertools.chain.from_iterable(("--set", text) for text in TINY)
+    arguments = ["study", "semantics", "--data", f"folder:{shapes}", "--split", str(split), "--seeds", "1",
+                 "--sources", f"none,sake-shipped:{tmp_path}/s.npz,{conceptnet}", "--strengths", "published:3",
+                 "--out", str(tmp_path / "study"), *sets]  # fmt: skip
+    assert CliRunner().invoke(app, arguments).exit_code == 2  # there is no such matrix
+    arguments[9] = f"none,{conceptnet}"
+    ran = CliRunner().invoke(app, [*arguments, "--json"])
+    assert ran.exit_code == 0, ran.output
+    facts = json.loads(ran.stdout)
+    assert [row["source"] for row in facts["sources"]] == ["none", "conceptnet:t.tsv · published, λ 3"]
+    assert facts["failed"] == []
+    page = (tmp_path / "study" / "index.html").read_text("utf-8")
+    assert "ConceptNet and WordNet were not both studied" in page
+    assert {"sources.csv", "contrasts.tex", "study.json", "table.csv"} <= {
+        file.name for file in (tmp_path / "study").iterdir()
+    }
