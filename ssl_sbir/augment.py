@@ -142,15 +142,16 @@ def _erasing(config: AugmentConfig) -> list[Any]:
     return [K.RandomErasing((0.02, 0.15), p=config.erase)] * (config.erase > 0)
 
 
-def random_crop(image: Images, smallest: float) -> Images:
+def random_crop(image: Images, smallest: float, largest: float = 1.0) -> Images:
     """A random crop of each image, resized back to [b, 3, h, w].
 
     Args:
         image: values in 0..1.
         smallest: smallest share of the area that is kept; the aspect ratio varies by up to a third.
+        largest: largest share of the area.
     """
     b, device = len(image), image.device
-    area = torch.empty(b, device=device).uniform_(smallest, 1)
+    area = torch.empty(b, device=device).uniform_(smallest, largest)
     ratio = torch.empty(b, device=device).uniform_(-0.29, 0.29).exp().sqrt()
     size = (torch.stack([area.sqrt() * ratio, area.sqrt() / ratio], 1)).clamp(max=1)
     offset = (torch.rand(b, 2, device=device) * 2 - 1) * (1 - size)

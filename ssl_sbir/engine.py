@@ -1,5 +1,6 @@
 """The only training loop: any recipe, on any device, with checkpoints that a crash can't spoil."""
 
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -9,19 +10,22 @@ from typing import Any, Literal
 
 import torch
 from lightning_fabric import Fabric
+from timm.layers.norm_act import convert_sync_batchnorm
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from ssl_sbir.checkpoint import checkpoints, load_checkpoint, save_checkpoint
 from ssl_sbir.data.loading import Batch
+from ssl_sbir.data.manifest import Domain
 from ssl_sbir.data.training import Schedule, TrainingSet
 from ssl_sbir.encoders import Encoder, save_encoder
-from ssl_sbir.errors import RunError
+from ssl_sbir.errors import ConfigError, RunError
 from ssl_sbir.fusion import TextTower, save_tower
+from ssl_sbir.monitor import Facts, Monitor
 from ssl_sbir.optim import frozen_stages, learning_rate, optimizer_of
 from ssl_sbir.precision import has_bf16
 from ssl_sbir.progress import Counter, progress
-from ssl_sbir.recipe import Recipe
+from ssl_sbir.recipe import EXACT, Recipe
 from ssl_sbir.run import RunFolder
 from ssl_sbir.seeding import seed_everything
 
@@ -55,15 +59,18 @@ def fit(
     Raises:
         RunError: the loss stopped being a number, or a checkpoint doesn't fit.
         DataError: a batch is larger than the data.
+        ConfigError: several processes can't share the batch evenly.
     """
     asked = recipe.config.batch
     schedule = Schedule.of(data, asked.sketches, asked.photos, recipe.config.seed, pairs=asked.pairs)
     fabric = _fabric(recipe, where or Devices(), encoder)
     fabric.launch()
     seed_everything(recipe.config.seed)
-    state = _State.of(recipe, encoder, data, fabric, total_steps(recipe, schedule))
+    _refuse_uneven(schedule, fabric.world_size)
+    state = _State.of(recipe, encoder, data, fabric, schedule)
     state.resume(run)
     if fabric.is_global_zero:
+        _warn_of_shares(recipe, fabric.world_size)
         run.forget_metrics_after(state.step)
     _train(state, schedule, data, run)
     trained = state.exportable()
@@ -71,6 +78,21 @@ def fit(
         save_encoder(trained, run.path / "model", beside=state.save_text_side)
     fabric.barrier()
     return trained
+
+
+def _refuse_uneven(schedule: Schedule, processes: int) -> None:
+    for domain, images in schedule.sizes.items():
+        if images % processes:
+            key = f"batch.{domain.name.lower()}{'es' if domain is Domain.SKETCH else 's'}"
+            raise ConfigError(
+                f"{processes} processes can't share {images} {domain.name.lower()} images evenly",
+                f"Make {key} a multiple of {processes}.",
+            )
+
+
+def _warn_of_shares(recipe: Recipe, processes: int) -> None:
+    if processes > 1 and recipe.distributed != EXACT:
+        print(f"warning: {recipe.name} on {processes} processes: {recipe.distributed}", file=sys.stderr)
 
 
 def total_steps(recipe: Recipe, schedule: Schedule) -> int:
@@ -104,12 +126,17 @@ class _State:
     average: AveragedModel | None
     total: int
     frozen: list[nn.Module]
+    monitor: Monitor
     step: int = 0
     waited: float = field(default=0.0)
 
     @classmethod
-    def of(cls, recipe: Recipe, encoder: Encoder, data: TrainingSet, fabric: Fabric, total: int) -> "_State":
+    def of(
+        cls, recipe: Recipe, encoder: Encoder, data: TrainingSet, fabric: Fabric, schedule: Schedule
+    ) -> "_State":
         model: Any = recipe.build(encoder, data.classes)
+        if fabric.world_size > 1 and fabric.device.type == "cuda":
+            model = convert_sync_batchnorm(model)  # torch has no batch norm that processors share
         model.to(device=fabric.device, memory_format=torch.channels_last)
         recipe.prepare(model, data)
         if recipe.config.compile:
@@ -117,14 +144,17 @@ class _State:
         optim = recipe.config.optim
         frozen = [part for stage in frozen_stages(model.encoder, optim.freeze) for part in stage.parts]
         step = _Step(recipe, model)
-        steps, optimizer = fabric.setup(step, optimizer_of(step, optim, model.encoder))
+        images = sum(schedule.sizes.values()) * optim.accumulate
+        steps, optimizer = fabric.setup(step, optimizer_of(step, optim, model.encoder, images))
         decay = optim.ema
         average = (
             AveragedModel(model.encoder, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)
             if decay
             else None
         )
-        return cls(recipe, fabric, model, steps, optimizer, average, total, frozen)
+        total = total_steps(recipe, schedule)
+        monitor = Monitor.of(recipe, data)
+        return cls(recipe, fabric, model, steps, optimizer, average, total, frozen, monitor)
 
     def train(self) -> None:
         """Training mode everywhere but in the frozen stages, whose norms keep their statistics."""
@@ -144,6 +174,12 @@ class _State:
     def save(self, run: RunFolder) -> None:
         if self.fabric.is_global_zero:
             save_checkpoint(run.path / "checkpoints", self.step, self.modules, self.optimizer.optimizer)
+
+    def look(self) -> Facts:
+        """What the monitor sees now; a collapse is said at once."""
+        facts = self.monitor.look(self.model.encoder, self.step)
+        self.monitor.warn(facts, self.step)
+        return facts
 
     def exportable(self) -> Encoder:
         trained: Encoder = self.average.module if self.average else self.model.encoder  # type: ignore[assignment]
@@ -237,7 +273,8 @@ def _report(
     rate: float,
     started: float,
 ) -> None:
-    if state.step % LOG_STEPS and state.step != state.total:
+    look = state.fabric.is_global_zero and state.monitor.due(state.step)
+    if state.step % LOG_STEPS and state.step != state.total and not look:
         counter.advance(1)
         return
     _refuse_nan(terms, state.step)
@@ -249,7 +286,8 @@ def _report(
     if state.fabric.is_global_zero:
         lr = state.optimizer.param_groups[0]["lr"]
         facts = {"step": state.step, "epoch": round(epoch, 4), "lr": lr, **values}
-        run.log_metrics({**facts, "images_per_s": round(rate, 1), "data_wait": round(wait, 4)})
+        facts |= {"images_per_s": round(rate, 1), "data_wait": round(wait, 4)}
+        run.log_metrics({**facts, **({"monitor": state.look()} if look else {})})
 
 
 def _refuse_nan(terms: dict[str, Tensor], step: int) -> None:

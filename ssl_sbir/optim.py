@@ -47,22 +47,26 @@ def frozen_stages(encoder: Encoder, freeze: int | Sequence[str]) -> list[Stage]:
 
 
 def optimizer_of(
-    model: nn.Module, config: OptimConfig, encoder: Encoder | None = None
+    model: nn.Module, config: OptimConfig, encoder: Encoder | None = None, images: int | None = None
 ) -> torch.optim.Optimizer:
     """The optimiser of a model's trainable parameters; vectors (biases, norms) get no weight decay.
 
     Args:
         model: what is trained.
         config: name, rates and decays.
-        encoder: the part of it whose stages `config.layer_decay` slows; a group's `lr_scale` says by how much.
+        encoder: the part of it whose stages `config.layer_decay` slows.
+        images: in a step, to which `config.lr_batch` scales the rate.
+
+    A group's `lr_scale` multiplies the rate of the schedule.
 
     Raises:
         ConfigError: everything is frozen.
     """
     trainable = [p for p in model.parameters() if p.requires_grad]
     scale = _scales(encoder, config.layer_decay) if encoder is not None and config.layer_decay < 1 else {}
+    batch = images / config.lr_batch if images and config.lr_batch else 1.0
     groups: list[dict[str, Any]] = [
-        {"params": part, "weight_decay": decay, "lr_scale": factor}
+        {"params": part, "weight_decay": decay, "lr_scale": factor * batch}
         for factor in sorted({scale.get(p, 1.0) for p in trainable}, reverse=True)
         for decay, matrices in ((config.weight_decay, True), (0.0, False))
         if (part := [p for p in trainable if scale.get(p, 1.0) == factor and (p.ndim > 1) == matrices])

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 Stage = Literal["pretraining", "finetuning"]
 
+EXACT = "loss and gradients of one process with the same batch, but for batch norms, which only GPUs share"
+APART = "each process computes its terms over its own share of the batch: not what one process would learn"
+
 
 class EncoderConfig(Config):
     """Which encoder a run starts from."""
@@ -47,6 +50,10 @@ class OptimConfig(Config):
         "adamw", description="optimiser; sgd has Nesterov momentum .9"
     )
     lr: PositiveFloat = Field(3e-4, description="largest learning rate")
+    lr_batch: NonNegativeInt = Field(
+        0,
+        description="lr is meant for a batch of so many images and scaled to the one there is; 0 = as it is",
+    )
     weight_decay: NonNegativeFloat = Field(0.01, description="weight decay; none on biases and norms")
     schedule: Literal["cosine", "exponential", "constant"] = Field(
         "cosine", description="course of the learning rate after the warm-up; exponential ends at lr/1000"
@@ -67,6 +74,22 @@ class OptimConfig(Config):
     )
 
 
+class MonitorConfig(Config):
+    """How a run is watched: alignment, uniformity, effective rank and spread of its features, without labels."""
+
+    steps: NonNegativeInt = Field(100, description="steps between two looks; 0 = never")
+    images: int = Field(128, ge=2, description="images of each domain that a look takes")
+    least_rank: NonNegativeFloat = Field(
+        2.0, description="an effective rank (RankMe) below this is a collapse, and said at once"
+    )
+    least_spread: NonNegativeFloat = Field(
+        0.02, description="a spread (0 = one point, 1 = the whole sphere) below this is a collapse"
+    )
+    seen: bool = Field(
+        False, description="also mAP of seen classes' sketches among their photos; needs labels and a split"
+    )
+
+
 class RecipeConfig(Config):
     """Settings that every recipe has; a recipe's own Config adds its terms and overrides the defaults."""
 
@@ -75,6 +98,7 @@ class RecipeConfig(Config):
     batch: BatchConfig = Field(BatchConfig(), description="")
     augment: AugmentConfig = Field(AugmentConfig(), description="")
     optim: OptimConfig = Field(OptimConfig(), description="")
+    monitor: MonitorConfig = Field(MonitorConfig(), description="")
     precision: Literal["auto", "32-true", "bf16-mixed"] = Field(
         "auto", description="auto: bf16 where the processor has it, else 32 bit"
     )
@@ -98,6 +122,8 @@ class Recipe(Generic[C]):
     summary: ClassVar[str]
     paper: ClassVar[str] = "–"
     name: ClassVar[str] = ""
+    distributed: ClassVar[str] = APART
+    """What several processes compute, in words; anything but `EXACT` is told to whoever starts several."""
     progress: float = 0.0
     """Share of the run that is done, 0 to 1; the engine sets it before every step."""
 

@@ -112,6 +112,11 @@ class RunFolder:
         """Writes further facts beside those of the start."""
         write_atomic(self.path / PROVENANCE, _json({**self.provenance, **facts}))
 
+    def discard(self) -> None:
+        """Removes the folder, unless a checkpoint lies in it."""
+        if not (self.path / "checkpoints").exists():
+            shutil.rmtree(self.path)
+
     def log_metrics(self, facts: Mapping[str, Any]) -> None:
         """Appends one line to `metrics.jsonl`."""
         with (self.path / "metrics.jsonl").open("a", encoding="utf-8") as file:

@@ -24,7 +24,7 @@ from ssl_sbir.data.splits import Split
 from ssl_sbir.data.training import TrainingSet
 from ssl_sbir.encoders import Encoder, Towers, load_encoder, save_encoder
 from ssl_sbir.engine import Devices, fit
-from ssl_sbir.errors import ConfigError, RunError
+from ssl_sbir.errors import ConfigError, DataError, RunError
 from ssl_sbir.recipe import Recipe, RecipeConfig, Stage
 from ssl_sbir.run import RunFolder, refuse_taken
 from ssl_sbir.seeding import seed_everything
@@ -109,8 +109,13 @@ def train(order: Order, stage: Stage, say: Any = print) -> RunFolder:
     run = _resumed(order, recipe, ready.facts) if order.resume else None
     run = run or RunFolder.create(order.out, to_yaml(recipe.config), ready.facts, overwrite=order.overwrite)
     split = ready.facts["split"] or {"unseen": ()}
-    with without(split["unseen"]):
-        encoder = fit(recipe, ready.encoder, data, run, order.where)
+    try:
+        with without(split["unseen"]):
+            encoder = fit(recipe, ready.encoder, data, run, order.where)
+    except (ConfigError, DataError):
+        if not order.resume:
+            run.discard()  # refused before its first step
+        raise
     write_card(run, encoder)
     return run
 

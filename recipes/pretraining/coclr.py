@@ -125,6 +125,7 @@ class Coclr(Recipe[CoclrConfig]):
     stage = "pretraining"
     summary = "photos and their drawings find each other's positives"
     paper = "Han 2020"
+    distributed = "refused, since its keys live in one process"
 
     def build(self, encoder: Encoder, classes: tuple[str, ...]) -> nn.Module:
         assert not classes, "pretraining sees no labels"

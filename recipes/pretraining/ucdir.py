@@ -102,6 +102,7 @@ class Ucdir(Recipe[UcdirConfig]):
     stage = "pretraining"
     summary = "clusters of photos and of sketches are brought together, unpaired"
     paper = "Hu 2022"
+    distributed = "refused, since its keys live in one process"
 
     def build(self, encoder: Encoder, classes: tuple[str, ...]) -> nn.Module:
         assert not classes, "pretraining sees no labels"

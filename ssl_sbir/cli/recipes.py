@@ -51,11 +51,13 @@ def show(name: str, as_json: AsJson = False) -> None:
                 "name": kind.name,
                 "stage": kind.stage,
                 "about": inspect.getdoc(inspect.getmodule(kind)),
+                "distributed": kind.distributed,
                 "settings": settings,
             }
         )
         return
     out.print(inspect.getdoc(inspect.getmodule(kind)), markup=False)
+    out.print(f"\nSeveral processes (--devices): {kind.distributed}.", markup=False)
     table = Table("setting", "default", "what it does", box=None, header_style="dim")
     for setting in settings:
         table.add_row(setting["key"], str(setting["default"]), setting["description"])

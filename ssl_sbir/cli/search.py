@@ -110,8 +110,8 @@ def search(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,
 ) -> None:
     """Search an index by a drawing, a sentence, a photo, or any of them together."""
-    from ssl_sbir.retrieval.index_file import read_index
     from ssl_sbir.retrieval.retriever import Retriever
+    from ssl_sbir.retrieval.store import read_index
 
     name = run or str((read_index(index)["facts"].get("model") or {}).get("name"))
     retriever = Retriever.load(name, device=device).open(index)

@@ -13,6 +13,7 @@ from ssl_sbir.data.manifest import Domain, Manifest
 from ssl_sbir.errors import DataError
 
 Rows = NDArray[np.int64]
+CHUNK = 256  # images read at a time
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,7 @@ class TrainingSet:
         rows: readable rows of each domain that belong to this run.
         classes: names of the seen classes in label order; empty without labels.
         labelled: which rows of the manifest the run may read the label of; None for all.
+        restricted_to: names of the classes whose images these are, and no other's; None for whatever is there.
     """
 
     manifest: Manifest
@@ -32,6 +34,7 @@ class TrainingSet:
     rows: dict[Domain, Rows]
     classes: tuple[str, ...] = ()
     labelled: NDArray[np.bool_] | None = None
+    restricted_to: tuple[str, ...] | None = None
 
     @classmethod
     def of(
@@ -46,17 +49,20 @@ class TrainingSet:
             labelled: whether the run may read the labels.
 
         Raises:
-            DataError: nothing is left to train on, or labels are wanted where there are none.
+            DataError: nothing is left to train on, all images of a domain are one and the same, or labels are
+                wanted where there are none.
         """
         rows = {d: _readable(manifest.rows(domain=d, classes=classes), pack) for d in Domain}
         if not any(len(r) for r in rows.values()):
             raise DataError(
                 f"{manifest.name} has no readable image to train on", "ssl-sbir data verify says why."
             )
+        _refuse_copies(manifest, rows, pack)
+        only = classes
         if labelled:
             classes = classes or manifest.classes
             _refuse_one_sided(manifest, rows, classes)
-        return cls(manifest, pack, rows, (classes or ()) if labelled else ())
+        return cls(manifest, pack, rows, (classes or ()) if labelled else (), restricted_to=only)
 
     @cached_property
     def labels(self) -> Int[torch.Tensor, " n"]:
@@ -75,6 +81,17 @@ class TrainingSet:
 
 def _readable(rows: Rows, pack: Pack) -> Rows:
     return rows[pack.ok[rows]]
+
+
+def _refuse_copies(manifest: Manifest, rows: dict[Domain, Rows], pack: Pack) -> None:
+    for domain, part in rows.items():
+        starts = range(0, len(part), CHUNK)
+        first = pack.batch(part[:1])
+        if len(part) > 1 and all((pack.batch(part[at : at + CHUNK]) == first).all() for at in starts):
+            raise DataError(
+                f"all {len(part):,} {domain.name.lower()} images of {manifest.name} show the same pixels",
+                "There is nothing to tell them apart by: check where they came from (ssl-sbir data preview).",
+            )
 
 
 def _refuse_one_sided(manifest: Manifest, rows: dict[Domain, Rows], classes: tuple[str, ...]) -> None:

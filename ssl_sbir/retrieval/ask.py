@@ -1,16 +1,26 @@
 """What was asked: any of a drawing, a sentence and a photo, and what of it was liked or refused."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
+import numpy.typing as npt
+import torch
+from jaxtyping import Float
+from torch import Tensor
 
+from ssl_sbir.data.manifest import Domain
 from ssl_sbir.errors import QueryError
 from ssl_sbir.registry import did_you_mean
-from ssl_sbir.retrieval.pictures import Picture, is_strokes, picture
+from ssl_sbir.retrieval.arithmetic import QueryVectors, away_from, summed, towards
+from ssl_sbir.retrieval.gallery import Gallery
+from ssl_sbir.retrieval.model import SearchModel
+from ssl_sbir.retrieval.pictures import Picture, doubts
+from ssl_sbir.retrieval.refusals import asked_and_refused
 
 SIDES = ("sketch", "text", "photo")
+AT_ONCE = 64
+Pixels = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
@@ -66,40 +76,115 @@ def checked_weights(weights: Mapping[str, float | int] | None) -> tuple[tuple[st
     return tuple((name, float(value)) for name, value in (weights or {}).items())
 
 
-def asks_of(sketch: Any, text: Any, photo: Any, rest: Ask) -> tuple[list[Ask], bool]:
-    """The queries that some sketches, texts and photos make, and whether they were given as a batch.
+@dataclass(frozen=True)
+class Asked:
+    """The vector of one query with its parts, and what is doubtful about it, a sentence each."""
 
-    Args:
-        sketch: a picture, a list of them, or None.
-        text: a text, a list of them, or None.
-        photo: as sketch.
-        rest: what all queries share.
+    query: QueryVectors
+    notes: tuple[str, ...]
+
+
+def vectors_of(model: SearchModel, gallery: Gallery, asks: Sequence[Ask]) -> list[Asked]:
+    """The vector of each query; those that hold the same sides are embedded together.
 
     Raises:
-        QueryError: lists of different lengths, or something that is no picture.
+        QueryError: there is nothing to search for, or it can't be read.
     """
-    sides = [_listed(side) for side in (sketch, text, photo)]
-    counts = {len(side) for side in sides if isinstance(side, list)}
-    if len(counts) > 1:
-        told = " and ".join(map(str, sorted(counts)))
-        raise QueryError(f"a batch of {told} queries", "Give lists of one length.")
-    rows = [[_at(side, place) for side in sides] for place in range(counts.pop() if counts else 1)]
-    asks = [
-        replace(
-            rest,
-            sketch=None if drawn is None else picture(drawn, "sketch"),
-            text=told or "",
-            photo=None if shot is None else picture(shot, "photo"),
+    split = [asked_and_refused(ask.text) for ask in asks]
+    wanted = [replace(ask, text=text) for ask, (text, _) in zip(asks, split, strict=True)]
+    groups: dict[tuple[str, ...], list[int]] = {}
+    for place, ask in enumerate(wanted):
+        groups.setdefault(_sides(ask), []).append(place)
+    found: dict[int, Asked] = {}
+    for sides, places in groups.items():
+        notes, parts = _positive(model, [wanted[place] for place in places], sides)
+        for row, place in enumerate(places):
+            own = {name: part[row : row + 1] for name, part in parts.items()}
+            refused = [*split[place][1], *(text for text in asks[place].without if text.strip())]
+            found[place] = _asked(model, gallery, wanted[place], own, refused, notes[row])
+    return [found[place] for place in range(len(asks))]
+
+
+def _asked(
+    model: SearchModel,
+    gallery: Gallery,
+    ask: Ask,
+    parts: dict[str, Tensor],
+    refused: Sequence[str],
+    notes: list[str],
+) -> Asked:
+    if ask.like or ask.unlike:
+        parts = {**parts, **towards(gallery.vectors(ask.like), gallery.vectors(ask.unlike))}
+    if not parts.keys() - {"unlike"}:
+        only = (
+            "It only says what not to find." if refused or ask.unlike else "Give a sketch, a text or a photo."
         )
-        for drawn, told, shot in rows
-    ]
-    return asks, any(isinstance(side, list) for side in sides)
+        raise QueryError("the query is empty", only)
+    query = summed(parts)
+    if refused:
+        step = away_from(query.vector, model.told(refused).mean(0, keepdim=True))
+        query = summed({**query.parts, "without": step})
+        notes = [*notes, f"moved away from: {'; '.join(refused)}; such photos score lower, none is kept out"]
+    texts = [text for text in (ask.text, *refused) if text]
+    return Asked(query, (*notes, *model.notes(texts)))
 
 
-def _listed(given: Any) -> Any:
-    """A list for a batch, else what was given."""
-    return list(given) if isinstance(given, list | tuple) and not is_strokes(given) else given
+def _sides(ask: Ask) -> tuple[str, ...]:
+    """The sides that are given and weigh something."""
+    given = [side for side, value in zip(SIDES, (ask.sketch, ask.text, ask.photo), strict=True) if value]
+    weights = dict(ask.weights)
+    chosen = tuple(side for side in given if weights.get(side, 1.0))
+    if given and not chosen:
+        raise QueryError("every part of the query weighs 0", "Give one of them a weight above 0.")
+    return chosen
 
 
-def _at(side: Any, place: int) -> Any:
-    return side[place] if isinstance(side, list) else side
+def _positive(
+    model: SearchModel, asks: Sequence[Ask], sides: tuple[str, ...]
+) -> tuple[list[list[str]], dict[str, Float[Tensor, "b d"]]]:
+    """What is asked for, as parts whose sum has length about 1, and doubts; all asks have these sides."""
+    weights = dict(asks[0].weights)
+    notes: list[list[str]] = [[] for _ in asks]
+    parts: dict[str, Tensor] = {}
+    texts = [ask.text for ask in asks]
+    if "sketch" in sides:
+        sketches = _pixels(model, [ask.sketch for ask in asks])
+        notes = [doubts(pixels) for pixels in sketches]
+        both = (weights.get("sketch", 1.0), weights.get("text", 1.0)) if weights else None
+        parts = _embedded(sketches, lambda images, part: _drawn(model, images, texts[part], sides, both))
+    elif "text" in sides:
+        parts = {"text": model.told(texts)}
+    if "photo" in sides:
+        share = weights.get("photo", 1.0) / sum(weights.get(side, 1.0) for side in sides)
+        photos = _pixels(model, [ask.photo for ask in asks])
+        like = _embedded(photos, lambda images, _: {"photo": model.embedded(images, Domain.PHOTO)})
+        parts = {name: (1 - share) * part for name, part in parts.items()} | {"photo": share * like["photo"]}
+    return notes, parts
+
+
+def _drawn(
+    model: SearchModel,
+    images: Tensor,
+    texts: Sequence[str],
+    sides: tuple[str, ...],
+    weights: tuple[float, float] | None,
+) -> dict[str, Tensor]:
+    if "text" in sides:
+        return model.fused(images, texts, weights)
+    return {"sketch": model.embedded(images, Domain.SKETCH)}
+
+
+def _embedded(
+    pixels: Sequence[Pixels], embed: Callable[[Tensor, slice], dict[str, Tensor]]
+) -> dict[str, Float[Tensor, "b d"]]:
+    found = []
+    for start in range(0, len(pixels), AT_ONCE):
+        part = slice(start, start + AT_ONCE)
+        images = torch.from_numpy(np.stack(pixels[part])).permute(0, 3, 1, 2).float() / 255
+        found.append(embed(images, part))
+    return {name: torch.cat([part[name] for part in found]) for name in found[0]}
+
+
+def _pixels(model: SearchModel, pictures: Sequence[Picture | None]) -> list[Pixels]:
+    preprocess = model.encoder.preprocess
+    return [it.pixels(preprocess.size, preprocess.fit) for it in pictures if it is not None]

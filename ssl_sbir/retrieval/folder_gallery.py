@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -12,15 +12,33 @@ from torch import Tensor
 
 from ssl_sbir.errors import GalleryError
 from ssl_sbir.progress import progress
-from ssl_sbir.retrieval.engines import Search, search_of
 from ssl_sbir.retrieval.exact import ExactSearch
+from ssl_sbir.retrieval.faiss_search import FaissSearch
 from ssl_sbir.retrieval.gallery import WAIT, Metadata, Neighbour, best_of, checked_items, checked_vectors
-from ssl_sbir.retrieval.rows import Rows
+from ssl_sbir.retrieval.segments import Draft, Segment, keys_of
+from ssl_sbir.retrieval.store import Store
 
 SPARE = (
     16  # candidates beyond k: what engines round differently at the edge is put in order by the final scores
 )
+GATHERED = 64 << 20  # bytes of candidates' vectors at a time
 SAMPLE = 100
+
+
+@runtime_checkable
+class Search(Protocol):
+    """How the rows of one segment are searched."""
+
+    def build(self, folder: Path, segment: Segment) -> None:
+        """Writes what the engine needs beside the rows."""
+
+    def nearest(
+        self, segment: Segment, queries: Float[Tensor, "q d"], k: int
+    ) -> tuple[Float[Tensor, "q k"], Int64[Tensor, "q k"]]:
+        """Scores and rows of about the k best of each query, in no order; −inf where there are fewer."""
+
+    def forget(self, segments: Sequence[Segment]) -> None:
+        """Keeps nothing of segments other than these."""
 
 
 class FolderGallery:
@@ -37,7 +55,7 @@ class FolderGallery:
     """
 
     def __init__(self, folder: Path, device: str = "cpu") -> None:
-        self._store = Rows(folder)
+        self._store = _Built(folder)
         self._search = self._store.search = search_of(self._store.engine, device)
         self.engine, self.width = self._store.engine, self._store.width
 
@@ -137,3 +155,68 @@ class FolderGallery:
     def _neighbour(self, score: float, row: int) -> Neighbour:
         segment, place = self._store.place(row)
         return Neighbour(segment.id_of(place), score, segment.metadata_of(place))
+
+
+class _Built(Store):
+    """A store whose finished segments an engine adds to, and whose rows have numbers across segments."""
+
+    search: Search
+
+    def built(self, draft: Draft) -> None:
+        self.search.build(draft.folder, Segment(self.folder, draft.folder.name, draft.rows, self.width))
+
+    @property
+    def rows(self) -> int:
+        return sum(map(len, self.segments))
+
+    def rows_of(self, ids: Sequence[str]) -> np.ndarray:
+        keys, first, found = keys_of(ids), 0, np.full(len(ids), -1, dtype=np.int64)
+        for segment in self.segments:
+            rows = segment.rows_of(ids, keys)
+            found = np.where(rows >= 0, rows + first, found)
+            first += len(segment)
+        return found
+
+    def place(self, row: int) -> tuple[Segment, int]:
+        for segment in self.segments:
+            if row < len(segment):
+                return segment, row
+            row -= len(segment)
+        raise IndexError(row)
+
+    def gathered(self, rows: Int64[Tensor, " n"]) -> Float[Tensor, "n d"]:
+        vectors, first = torch.empty(len(rows), self.width), 0
+        for segment in self.segments:
+            here = ((rows >= first) & (rows < first + len(segment))).nonzero()[:, 0]
+            vectors[here] = torch.from_numpy(segment.vectors[(rows[here] - first).numpy()])
+            first += len(segment)
+        return vectors
+
+    def scored(
+        self, queries: Float[Tensor, "q d"], scores: Float[Tensor, "q c"], rows: Int64[Tensor, "q c"]
+    ) -> Float[Tensor, "q c"]:
+        """The scores computed anew, row by row in float64, so that they have the same bits for every engine."""
+        exact = torch.empty_like(scores)
+        step = max(1, GATHERED // (8 * self.width * rows.shape[1]))
+        for start in range(0, len(queries), step):
+            part = rows[start : start + step]
+            vectors = self.gathered(part.clamp(min=0).flatten()).view(*part.shape, self.width)
+            products = vectors.double() * queries[start : start + step, None].double()
+            exact[start : start + step] = products.sum(2).float()
+        return exact.masked_fill_(scores == -torch.inf, -torch.inf)
+
+
+def search_of(engine: str, device: str = "cpu") -> Search:
+    """The way to search that an engine's name stands for.
+
+    Raises:
+        GalleryError: there is no such engine, or it isn't installed.
+    """
+    name, _, kind = engine.partition(":")
+    if name == "exact" and not kind:
+        return ExactSearch(device)
+    if name == "faiss":
+        return FaissSearch(kind or "flat")
+    raise GalleryError(
+        f"unknown engine '{engine}'", "One of: exact, faiss, faiss:hnsw, faiss:ivf, milvus:URI"
+    )

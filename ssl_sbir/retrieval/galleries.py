@@ -7,12 +7,10 @@ import torch
 
 from ssl_sbir.errors import GalleryError
 from ssl_sbir.registry import did_you_mean
-from ssl_sbir.retrieval.engines import search_of
-from ssl_sbir.retrieval.folder_gallery import FolderGallery
+from ssl_sbir.retrieval.folder_gallery import FolderGallery, search_of
 from ssl_sbir.retrieval.gallery import WAIT, Gallery
-from ssl_sbir.retrieval.index_file import INDEX, locked, read_index, write_index
-from ssl_sbir.retrieval.milvus import create_milvus
-from ssl_sbir.retrieval.milvus_gallery import MilvusGallery
+from ssl_sbir.retrieval.milvus_gallery import MilvusGallery, create_milvus
+from ssl_sbir.retrieval.store import INDEX, locked, read_index, write_index
 
 MILVUS_FILE = "gallery.db"
 ENGINES = {

@@ -21,7 +21,7 @@ NO_TEXT = "Leave the text out, or use a run that was trained with text (ssl-sbir
 
 
 @runtime_checkable
-class ReadsText(Protocol):
+class TextSide(Protocol):
     """How a run reads text; `fuse` gives a vector for each query with the parts it is the sum of."""
 
     def __call__(self, texts: Sequence[str]) -> Tensor:
@@ -45,7 +45,7 @@ class SearchModel:
     name: str
     encoder: Encoder
     device: str
-    texts: ReadsText | None = None
+    texts: TextSide | None = None
 
     @classmethod
     def load(cls, model: "str | Path | Encoder | RunFolder", device: str = "cpu") -> "SearchModel":
@@ -62,7 +62,7 @@ class SearchModel:
             return cls(name, load_encoder(name).to(device).eval(), device)
         run = RunFolder.open(name)
         encoder = run.encoder().to(device).eval()
-        texts: Any = run.text_tower(encoder, device) if run.takes_text else None
+        texts: Any = run.text_tower(encoder, device) if getattr(run, "takes_text", False) else None  # type: ignore[attr-defined]
         if getattr(texts, "reads_labels", False):
             raise GalleryError(
                 f"{name} embeds each photo beside the text of its label: unlabelled photos can't be searched with it",
@@ -121,17 +121,12 @@ class SearchModel:
         parts = {"sketch": query.sketch, "text": query.text}
         return {name: part.detach().float().cpu() for name, part in parts.items() if part is not None}
 
-    def reads(self, text: str) -> bool:
-        """Whether the text side knows any word of a text."""
-        reading = getattr(getattr(self.texts, "encoder", None), "reading", None)
-        return bool(text.strip()) and (reading is None or reading(text).read > 0)
-
     def notes(self, texts: Sequence[str]) -> list[str]:
         """What the text encoder cut off or passed over, a sentence each."""
         notes = getattr(getattr(self.texts, "encoder", None), "notes", None)
         return [f"text: {line}" for line in notes(list(texts))] if notes else []
 
-    def _texts(self) -> ReadsText:
+    def _texts(self) -> TextSide:
         if self.texts is None:
             raise QueryError(f"{self.name} reads pictures, no text", NO_TEXT)
         return self.texts

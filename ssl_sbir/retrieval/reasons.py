@@ -46,7 +46,6 @@ def reasons(hits: "Hits", top: int, **more: Any) -> "QueryReport":
         _photos([*there, *others], source, str(hits.retriever.folder)),
         top=top,
         fuse=_fuse(model, dict(hits.ask.weights)) if text else None,
-        notes=lambda told: model.notes([told]),
         device=model.device,
         **more,
     )
@@ -95,12 +94,12 @@ def _fuse(model: SearchModel, weights: dict[str, float]) -> Any:
     both = (weights.get("sketch", 1.0), weights.get("text", 1.0)) if weights else None
 
     def fuse(image: Tensor, texts: Sequence[str]) -> Tensor:
-        read = [model.reads(text) for text in texts]
-        told = [text for text, known in zip(texts, read, strict=True) if known]
+        told = [text for text in texts if text]
         vectors = model.embedded(image[None], Domain.SKETCH).expand(len(texts), -1).clone()
         if told:
             parts = model.fused(image[None].expand(len(told), -1, -1, -1), told, both)
-            vectors[torch.tensor(read)] = torch.stack(list(parts.values())).sum(0)
+            places = torch.tensor([bool(text) for text in texts])
+            vectors[places] = torch.stack(list(parts.values())).sum(0)
         return vectors
 
     return fuse

@@ -4,6 +4,7 @@ import shutil
 import tempfile
 import weakref
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,14 +17,14 @@ from ssl_sbir.data.trees import FileSource
 from ssl_sbir.encoders import Encoder
 from ssl_sbir.errors import GalleryError, QueryError
 from ssl_sbir.retrieval.arithmetic import QueryVectors
-from ssl_sbir.retrieval.ask import Ask, asks_of, checked_weights
+from ssl_sbir.retrieval.ask import Ask, checked_weights, vectors_of
 from ssl_sbir.retrieval.galleries import create_gallery, open_gallery, parse_engine
 from ssl_sbir.retrieval.gallery import WAIT, Gallery, Neighbour
 from ssl_sbir.retrieval.hits import Hit, Hits
-from ssl_sbir.retrieval.index_file import INDEX, read_index
 from ssl_sbir.retrieval.indexing import BATCH, Indexed, index_photos
 from ssl_sbir.retrieval.model import SearchModel
-from ssl_sbir.retrieval.query_vectors import vectors_of
+from ssl_sbir.retrieval.pictures import is_strokes, picture
+from ssl_sbir.retrieval.store import INDEX, read_index
 from ssl_sbir.run import RunFolder
 
 Given = Any  # a picture as `ssl_sbir.retrieval.pictures.picture` takes it, or a list of them
@@ -158,17 +159,24 @@ class Retriever:
         """
         if k < 1:
             raise QueryError(f"{k} results", "Ask for 1 or more.")
-        asks, batch = asks_of(
-            sketch,
-            text,
-            photo,
-            Ask(
-                weights=checked_weights(weights),
-                without=(without,) if isinstance(without, str) else tuple(without),
-                like=tuple(like),
-                unlike=tuple(unlike),
-            ),
+        sketches, texts, photos = _listed(sketch), _listed(text), _listed(photo)
+        batch = any(isinstance(side, list) for side in (sketches, texts, photos))
+        count = _count(sketches, texts, photos)
+        ask = Ask(
+            weights=checked_weights(weights),
+            without=(without,) if isinstance(without, str) else tuple(without),
+            like=tuple(like),
+            unlike=tuple(unlike),
         )
+        asks = [
+            replace(
+                ask,
+                sketch=None if (one := _at(sketches, place)) is None else picture(one, "sketch"),
+                text=_at(texts, place) or "",
+                photo=None if (other := _at(photos, place)) is None else picture(other, "photo"),
+            )
+            for place in range(count)
+        ]
         found = self.answers(asks, k)
         return found if batch else found[0]
 
@@ -236,3 +244,21 @@ class Retriever:
         path = self.source.path(near.id) if self.source else None
         gone = path is not None and not path.is_file()
         return Hit(rank, near.id, near.score, parts, near.metadata.get("label"), path, gone)
+
+
+def _listed(given: Any) -> Any:
+    """A list for a batch, else what was given."""
+    return list(given) if isinstance(given, list | tuple) and not is_strokes(given) else given
+
+
+def _count(*sides: Any) -> int:
+    counts = {len(side) for side in sides if isinstance(side, list)}
+    if len(counts) > 1:
+        raise QueryError(
+            f"a batch of {' and '.join(map(str, sorted(counts)))} queries", "Give lists of one length."
+        )
+    return counts.pop() if counts else 1
+
+
+def _at(side: Any, place: int) -> Any:
+    return side[place] if isinstance(side, list) else side

@@ -38,7 +38,9 @@ def test_the_loss_is_lightlys_within_each_domain():
 
 def test_own_sketches_replace_the_second_view_of_photos_only():
     simclr, data = recipe(own_sketch=True, augment={"flip": 0, "rotation": 0, "shift": 0, "zoom": 0}), batch()
-    image, domain = simclr._second_view(data)
+    (first, own), (image, domain) = simclr.views(data)
+    torch.testing.assert_close(first, data.image)
+    assert torch.equal(own, data.domain)
     assert (domain == 0).all()
     torch.testing.assert_close(image[:4], data.image[:4])
     drawn = image[4:]

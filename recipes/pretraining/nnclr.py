@@ -1,0 +1,79 @@
+"""NNCLR: SimCLR whose positive is not the other view but that view's nearest neighbour among earlier images.
+
+D. Dwibedi, Y. Aytar, J. Tompson, P. Sermanet, A. Zisserman: With a Little Help from My Friends, ICCV 2021.
+
+Term
+    contrast   normalised-temperature cross-entropy (lightly's NTXentLoss) between the prediction from one view and
+               the nearest neighbour, in a queue of earlier projections, of the other view's projection; both ways.
+
+Departures: each domain has a queue of its own, of at most half of its images. lightly's loss also counts the
+similarities within each side as negatives, where the paper has those across alone. Projection and prediction have
+hidden layers as wide as the encoder's features (2,048 and 4,096 published). AdamW takes the place of LARS, at a rate in
+proportion to the batch like the published one.
+
+Run    ssl-sbir pretrain nnclr --data folder:archive/ --out runs/archive
+Cost   SimCLR's.
+Expect a loss that stays near chance until the queue, which starts with random vectors, is full of images.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from lightly.loss import NTXentLoss
+from lightly.models.modules import NNCLRPredictionHead, NNCLRProjectionHead, NNMemoryBankModule
+from pydantic import Field, PositiveFloat, PositiveInt
+from torch import Tensor, nn
+
+from ssl_sbir.data.loading import Batch
+from ssl_sbir.data.training import TrainingSet
+from ssl_sbir.encoders import Encoder
+from ssl_sbir.objectives.views import Projected, each_domain, kept, queue_lengths
+from ssl_sbir.recipe import OptimConfig, register
+from ssl_sbir.views import TwoViews, ViewsConfig
+
+
+class NnclrConfig(ViewsConfig):
+    """Settings of NNCLR."""
+
+    temperature: PositiveFloat = Field(0.1, description="divides the similarities; published: 0.1")
+    queue: PositiveInt = Field(
+        4096, description="projections in a domain's queue, at most half its images; published: 98304"
+    )
+    projection: PositiveInt = Field(256, description="width of projection and prediction; published: 256")
+    optim: OptimConfig = Field(OptimConfig(lr=1.2e-3, lr_batch=256, weight_decay=1e-6), description="")
+
+
+@register("nnclr")
+class Nnclr(TwoViews[NnclrConfig]):
+    """A view predicts the nearest neighbour of the other."""
+
+    Config = NnclrConfig
+    summary = "a view predicts the nearest neighbour of the other among earlier images"
+    paper = "Dwibedi 2021"
+
+    def build(self, encoder: Encoder, classes: tuple[str, ...]) -> nn.Module:
+        assert not classes, "pretraining sees no labels"
+        self.contrast = NTXentLoss(self.config.temperature)
+        width = self.config.projection
+        model = Projected(encoder, NNCLRProjectionHead(encoder.width, encoder.width, width))
+        model.predict = NNCLRPredictionHead(width, encoder.width, width)
+        return model
+
+    def prepare(self, model: Any, data: TrainingSet) -> None:
+        """Makes a queue for each domain."""
+        super().prepare(model, data)
+        model.queue = nn.ModuleList(
+            kept(NNMemoryBankModule((length, self.config.projection)))
+            for length in queue_lengths(data, self.config.queue).values()
+        ).to(model.encoder.mean.device)
+
+    def loss(self, model: Any, batch: Batch) -> Mapping[str, Tensor]:
+        first, second = (model(*view) for view in self.views(batch))
+
+        def befriended(of: int, z0: Tensor, z1: Tensor, p0: Tensor, p1: Tensor) -> Tensor:
+            near0 = model.queue[of](z0.detach(), update=False)
+            near1 = model.queue[of](z1.detach(), update=True)
+            return (self.contrast(near0, p1) + self.contrast(near1, p0)) / 2
+
+        predicted = model.predict(first), model.predict(second)
+        return {"contrast": each_domain(befriended, batch.domain, first, second, *predicted)}

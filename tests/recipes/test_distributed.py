@@ -1,0 +1,126 @@
+"""Two processes with half a batch each learn exactly what one process learns from the whole."""
+
+import itertools
+
+import pytest
+import torch
+from lightning_fabric import Fabric
+from safetensors.torch import load_file, save_file
+
+from ssl_sbir import recipes
+from ssl_sbir.data.packs import prepare
+from ssl_sbir.data.readers import open_data
+from ssl_sbir.data.training import Schedule, TrainingSet
+from ssl_sbir.encoders import load_encoder
+from ssl_sbir.engine import _refuse_uneven, _Step, _warn_of_shares
+from ssl_sbir.errors import ConfigError
+from ssl_sbir.recipe import EXACT
+from ssl_sbir.seeding import seed_everything
+
+SMALL = {
+    "barlow": {"projection": 16},
+    "byol": {"projection": 16, "hidden": 16},
+    "dcl": {},
+    "dino": {"hidden": 16, "bottleneck": 16, "prototypes": 16, "local": 0, "held": 0},
+    "moco": {"queue": 16},
+    "nnclr": {"queue": 16},
+    "simclr": {},
+    "simsiam": {"projection": 16, "bottleneck": 8},
+    "swav": {"queue": 16, "prototypes": 16, "held": 0, "queue_start": 0.2},
+    "vicreg": {"projection": 16},
+}
+
+
+class Turns:
+    """Two fixed views of every image, in turn, whichever process asks."""
+
+    def __init__(self):
+        self.turn = itertools.count()
+
+    def begin(self, batch):
+        pass
+
+    def __call__(self, image, domain):
+        return image.flip(-1) * 0.8 if next(self.turn) % 2 else image
+
+
+def learnt(fabric, folder, out):
+    """Takes two steps of every method on this process's share; the first writes what came of it to `out`."""
+    torch.set_num_threads(1)
+    manifest = open_data(f"folder:{folder}")
+    data = TrainingSet.of(manifest, prepare(manifest, 32), None, labelled=False)
+    for name, settings in SMALL.items():
+        tensors = steps_of(fabric, name, settings, data)
+        if fabric.is_global_zero:
+            save_file(tensors, out / f"{name}.safetensors")
+    fabric.barrier()
+
+
+def steps_of(fabric, name, settings, data):
+    kind = recipes.load(name)
+    recipe = kind(kind.Config(**settings, batch={"sketches": 8, "photos": 8}))
+    recipe.augment = Turns()
+    seed_everything(0)
+    model = recipe.build(load_encoder("timm:test_vit", size=32, pretrained=False), ())
+    recipe.prepare(model, data)
+    model.eval()  # batch norms keep to fixed statistics: on processors they can't be shared between processes
+    steps, optimizer = fabric.setup(
+        _Step(recipe, model), torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=0.05)
+    )
+    schedule, found = Schedule.of(data, 8, 8, seed=0), {}
+    for step in range(2):
+        recipe.progress = step / 2
+        batch = data.batch(schedule.step(step)[fabric.global_rank :: fabric.world_size])
+        (term,) = steps(batch, fabric.device).values()
+        fabric.backward(term)
+        found[f"loss {step}"] = fabric.all_reduce(term.detach(), reduce_op="mean").reshape(1)
+        gradients = [p.grad.flatten() for p in model.parameters() if p.grad is not None]
+        found[f"gradient {step}"] = torch.cat(gradients).clone()
+        optimizer.step()
+        optimizer.zero_grad()
+        recipe.after_step(model, (step + 1) / 2)
+    return found | {f"state {key}": value.float().clone() for key, value in model.state_dict().items()}
+
+
+@pytest.fixture(scope="module")
+def both(shapes, tmp_path_factory):
+    """Folder of what one process learnt, and of what two did."""
+    one, two = (tmp_path_factory.mktemp(name) for name in ("one", "two"))
+    learnt(Fabric(accelerator="cpu", devices=1), shapes, one)
+    Fabric(accelerator="cpu", devices=2, strategy="ddp_spawn").launch(learnt, shapes, two)
+    return one, two
+
+
+@pytest.mark.parametrize("name", sorted(SMALL))
+def test_loss_gradients_and_state_equal_those_of_one_process(name, both):
+    one, two = (load_file(folder / f"{name}.safetensors") for folder in both)
+    assert one.keys() == two.keys()
+    assert one["gradient 0"].norm() > 1e-3
+    bank = [key for key in one if "queue" in key or "bank" in key]
+    for key in one:
+        if key in bank:  # the same entries, in the order in which processes were asked
+            one[key], two[key] = (t[key].reshape(-1, t[key].shape[-1]).sort(0).values for t in (one, two))
+        assert (two[key] - one[key]).norm() <= 1e-4 * one[key].norm() + 1e-6, key
+
+
+def test_every_method_that_claims_it_was_compared():
+    kinds = [recipes.load(name) for name in recipes.RECIPES.names()]
+    assert {kind.name for kind in kinds if kind.distributed == EXACT} == set(SMALL)
+
+
+def test_a_batch_that_processes_cannot_share_is_refused(shapes):
+    manifest = open_data(f"folder:{shapes}")
+    data = TrainingSet.of(manifest, prepare(manifest, 32), None, labelled=False)
+    _refuse_uneven(Schedule.of(data, 8, 8, 0), 2)
+    with pytest.raises(ConfigError, match=r"2 processes can't share 7 sketch images evenly"):
+        _refuse_uneven(Schedule.of(data, 7, 8, 0), 2)
+
+
+def test_a_method_that_computes_something_else_on_two_processes_says_so(capsys):
+    for name, processes in (("crossmodal", 1), ("byol", 2)):
+        kind = recipes.load(name)
+        _warn_of_shares(kind(kind.Config()), processes)
+    assert not capsys.readouterr().err
+    kind = recipes.load("crossmodal")
+    _warn_of_shares(kind(kind.Config()), 2)
+    assert "warning: crossmodal on 2 processes: each process computes" in capsys.readouterr().err

@@ -1,0 +1,71 @@
+"""Every pretraining recipe learns the same, to the last bit, from a folder that has no labels to read."""
+
+import shutil
+
+import numpy as np
+import pytest
+import torch
+
+from ssl_sbir import recipes
+from ssl_sbir.data.manifest import Domain
+from ssl_sbir.data.packs import prepare
+from ssl_sbir.data.readers import open_data
+from ssl_sbir.data.training import Schedule, TrainingSet
+from ssl_sbir.encoders import load_encoder
+from ssl_sbir.training import Order, train
+
+NAMES = [name for name in recipes.RECIPES.names() if recipes.load(name).stage == "pretraining"]
+TINY = ("encoder.name=timm:test_efficientnet", "encoder.pretrained=false", "encoder.size=32", "batch.sketches=8",
+        "batch.photos=8", "optim.max_steps=2", "optim.epochs=2")  # fmt: skip
+
+NARROW = {"projection": 16, "hidden": 16, "bottleneck": 16, "prototypes": 16, "code": 16, "local": 0}
+
+
+def tiny(name):
+    """Settings of a small run: whatever widths the recipe has are narrow."""
+    fields = recipes.load(name).Config.model_fields
+    return (*TINY, *(f"{key}={value}" for key, value in NARROW.items() if key in fields))
+
+
+@pytest.fixture(scope="module")
+def unlabelled(shapes, tmp_path_factory):
+    """The same images in the same order, without their folders' names."""
+    folder = tmp_path_factory.mktemp("unlabelled")
+    for domain in ("sketch", "photo"):
+        (folder / domain).mkdir()
+        for number, file in enumerate(sorted((shapes / domain).rglob("*.png"))):
+            shutil.copy(file, folder / domain / f"{number:03}.png")
+    return folder
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_labels_make_no_difference(name, shapes, unlabelled, tmp_path):
+    weights = []
+    for number, data in enumerate((shapes, unlabelled)):
+        out = tmp_path / str(number)
+        run = train(Order(name, f"folder:{data}", out, settings=tiny(name)), "pretraining", str)
+        weights.append((run.path / "model/model.safetensors").read_bytes())
+        assert not run.provenance["labels_used"]
+    assert weights[0] == weights[1]
+
+
+OWN = ["barlow", "byol", "dcl", "dino", "moco", "nnclr", "simclr", "simsiam", "swav", "vicreg"]
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_one_domain_alone_and_unequal_amounts_are_enough(name, shapes):
+    manifest = open_data(f"folder:{shapes}")
+    photos, sketches = manifest.rows(domain=Domain.PHOTO), manifest.rows(domain=Domain.SKETCH)
+    for rows in (photos, sketches, np.concatenate([sketches[:20], photos])):
+        part = manifest.select(np.sort(rows))
+        data = TrainingSet.of(part, prepare(part, 32), None, labelled=False)
+        schedule = Schedule.of(data, 2, 8, 0)
+        kind = recipes.load(name)
+        narrow = {key: value for key, value in NARROW.items() if key in kind.Config.model_fields}
+        recipe = kind(kind.Config(**narrow, batch={"sketches": 2, "photos": 8}))
+        model = recipe.build(load_encoder("timm:test_efficientnet", size=32, pretrained=False), ()).train()
+        recipe.prepare(model, data)
+        (term,) = recipe.loss(model, data.batch(schedule.step(0)).to("cpu")).values()
+        term.backward()
+        assert all(torch.isfinite(p.grad).all() for p in model.parameters() if p.grad is not None)
+        assert sum(p.grad.abs().sum() for p in model.encoder.parameters() if p.grad is not None) > 0

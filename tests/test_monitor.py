@@ -1,0 +1,83 @@
+"""Watching a run: what is logged, what a collapse says, and that no unseen class can enter."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from ssl_sbir import recipes
+from ssl_sbir.data.manifest import Domain
+from ssl_sbir.data.packs import prepare
+from ssl_sbir.data.readers import open_data
+from ssl_sbir.data.training import TrainingSet
+from ssl_sbir.encoders import load_encoder
+from ssl_sbir.errors import ConfigError
+from ssl_sbir.monitor import Monitor
+from ssl_sbir.training import Order, train
+
+TINY = ("encoder.name=timm:test_efficientnet", "encoder.pretrained=false", "encoder.size=32",
+        "batch.sketches=8", "batch.photos=8", "projection=16", "optim.max_steps=4", "monitor.steps=2",
+        "monitor.images=32")  # fmt: skip
+SEEN = ("circle", "bar", "ring")
+
+
+def watched(shapes, out, *settings, split=None):
+    order = Order("simclr", f"folder:{shapes}", out, split=split, settings=(*TINY, *settings))
+    return train(order, "pretraining", str)
+
+
+@pytest.fixture
+def split(tmp_path):
+    file = tmp_path / "few.json"
+    file.write_text(json.dumps({"seen": SEEN, "unseen": ["cross", "square"]}))
+    return str(file)
+
+
+def test_a_run_logs_how_its_features_lie_and_training_does_not_notice(shapes, tmp_path):
+    watching = watched(shapes, tmp_path / "watching")
+    lines = {line["step"]: line["monitor"] for line in watching.metrics()}
+    assert list(lines) == [2, 4]
+    for domain in ("sketch", "photo"):
+        values = lines[4][domain]
+        assert set(values) == {"alignment", "uniformity", "rank", "spread"}
+        assert 1 <= values["rank"] <= 32
+        assert values["alignment"] > 0 > values["uniformity"]
+    blind = watched(shapes, tmp_path / "blind", "monitor.steps=0")
+    models = [(run.path / "model/model.safetensors").read_bytes() for run in (watching, blind)]
+    assert models[0] == models[1]
+
+
+def test_a_collapse_is_said_at_once(shapes, tmp_path, capsys, monkeypatch):
+    watched(shapes, tmp_path / "well")
+    assert "collapsing" not in capsys.readouterr().err
+    features = "ssl_sbir.monitor.Monitor._features"
+    monkeypatch.setattr(features, lambda self, encoder, rows, **_: torch.ones(len(rows), 8))
+    watched(shapes, tmp_path / "collapsed")
+    said = capsys.readouterr().err
+    assert "photo features are collapsing at step 2: rank 1 is below 2 (monitor.least_rank)" in said
+    assert "sketch features are collapsing at step 2: spread" in said
+
+
+def test_retrieval_of_seen_classes_needs_a_split_and_reads_no_other_class(shapes, tmp_path, split):
+    with pytest.raises(ConfigError, match=r"monitor.seen: no split"):
+        watched(shapes, tmp_path / "open", "monitor.seen=true")
+    run = watched(shapes, tmp_path / "run", "monitor.seen=true", split=split)
+    assert 0 < run.metrics()[-1]["monitor"]["seen"]["map"] <= 1
+    plain = watched(shapes, tmp_path / "plain", split=split)
+    assert "seen" not in plain.metrics()[-1]["monitor"]
+    models = [(r.path / "model/model.safetensors").read_bytes() for r in (run, plain)]
+    assert models[0] == models[1]
+
+
+def test_a_monitor_looks_at_seen_classes_alone(shapes):
+    manifest = open_data(f"folder:{shapes}")
+    data = TrainingSet.of(manifest, prepare(manifest, 32), SEEN, labelled=False)
+    kind = recipes.load("simclr")
+    monitor = Monitor.of(kind(kind.Config(monitor={"seen": True, "images": 1000})), data)
+    looked_at = np.concatenate(list(monitor.rows.values()))
+    assert len(looked_at) == 2 * 3 * 12
+    assert {manifest.classes[code] for code in manifest.label[looked_at]} == set(SEEN)
+    encoder = load_encoder("timm:test_efficientnet", size=32, pretrained=False)
+    assert set(monitor.look(encoder, 1)) == {"sketch", "photo", "seen"}
+    assert set(monitor.rows) == set(Domain)
