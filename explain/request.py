@@ -13,6 +13,7 @@ from ssl_sbir.explain.explainer import Explainer
 from ssl_sbir.explain.index import Index, explain_many
 from ssl_sbir.explain.query import QueryReport, report_of, safe_name
 from ssl_sbir.explain.subject import Subject, subject
+from ssl_sbir.semantics import load_semantics
 
 
 @dataclass(frozen=True)
@@ -84,21 +85,6 @@ def answer(request: Request) -> tuple[QueryReport, Path] | Index:
     return report, report.save(place, request.templates)
 
 
-def semantics_of(spec: str) -> Any:
-    """The source of paths that a spec names.
-
-    Raises:
-        ExplainError: this installation has none.
-    """
-    try:
-        from ssl_sbir.semantics import load_semantics
-    except ImportError as error:
-        raise ExplainError(
-            f"--semantics {spec}: this installation has no graphs", "Leave it out; ideas are still named."
-        ) from error
-    return load_semantics(spec)
-
-
 def _explainer(request: Request, seen_by: Subject, manifest: Manifest) -> Explainer:
     classes = seen_by.classes(request.gallery)
     texts = seen_by.text_side(request.device) if request.text else None
@@ -109,7 +95,7 @@ def _explainer(request: Request, seen_by: Subject, manifest: Manifest) -> Explai
         request.top,
         request.methods,
         request.draws,
-        semantics=semantics_of(request.semantics) if request.semantics else None,
+        semantics=load_semantics(request.semantics) if request.semantics else None,
         vocabulary=_vocabulary(request, seen_by, manifest),
         fuse=texts,
         notes=texts.notes if texts else None,

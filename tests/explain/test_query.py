@@ -83,6 +83,34 @@ def test_a_file_with_a_hostile_name_is_a_query(run, shapes, tmp_path):
     assert "<script>x" not in (tmp_path / "page.html").read_text()
 
 
+def test_paths_between_ideas_come_from_a_graph(run, shapes, tmp_path):
+    seen = ("circle", "square", "triangle", "bar")
+    lines = "".join(f"IsA\t{name}\tfigure\n" for name in seen)
+    (tmp_path / "graph.tsv").write_text(lines)
+    arguments = [
+        "--data",
+        shapes,
+        "--query",
+        "ring/03.png",
+        "--top",
+        3,
+        "--draws",
+        0,
+        "--out",
+        tmp_path / "page.html",
+    ]
+    done = command(run, *arguments, "--semantics", f"conceptnet:{tmp_path / 'graph.tsv'}", "--json")
+    assert done.exit_code == 0, done.output
+    ideas = [result["explanation"]["concepts"] for result in json.loads(done.stdout)["results"]]
+    for one in ideas:
+        start, end = one["drawing"][0]["name"], one["photo"][0]["name"]
+        told = f"{start} —is a→ figure ←is a— {end}"
+        assert one["words"] == (told if start != end else f"Both stand nearest to “{start}”.")
+    wrong = command(run, *arguments, "--semantics", "conceptnot:x")
+    assert wrong.exit_code == 2
+    assert "conceptnot" in wrong.output
+
+
 def test_a_blank_drawing_gets_a_page_that_says_so(run, shapes, tmp_path):
     Image.new("RGB", (50, 50), "white").save(tmp_path / "blank.png")
     done = command(run, "--data", shapes, "--query", tmp_path / "blank.png")
