@@ -1,6 +1,7 @@
 """Sentence encoders as a source of class similarity: names are read as short texts."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from jaxtyping import Float
@@ -38,7 +39,9 @@ class Sentences(Semantics):
         if not reading.read:
             return None
         place = self.places.setdefault(text, len(self.places))
-        return Resolution(text, "; ".join(reading.notes()) or AS_IT_IS, (place,))
+        # A rare word that is read in parts is still read: that it might be misspelt is nothing to say of a class.
+        notes = replace(reading, doubtful=()).notes()
+        return Resolution(text, "; ".join(notes) or AS_IT_IS, (place,))
 
     def compare(self, rows: Sequence[Keys], columns: Sequence[Keys]) -> Float[Tensor, "rows columns"]:
         """Cosines, negative ones raised to 0."""

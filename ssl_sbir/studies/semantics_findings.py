@@ -1,6 +1,6 @@
 """What a study of semantics found: each source with its interval, against none, a shuffled one and WordNet."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -82,14 +82,17 @@ class SemanticsFindings:
     Args:
         asked: what was to be found out.
         table: what `study_semantics` returned.
+        evaluations: of the runs that have a result, by run; read from their folders by default.
 
     Raises:
         EvaluationError: no run has a result, or the metric isn't among the results.
     """
 
-    def __init__(self, asked: SemanticsStudy, table: Table) -> None:
+    def __init__(
+        self, asked: SemanticsStudy, table: Table, evaluations: Mapping[Path, Scored] | None = None
+    ) -> None:
         self.asked, self.table = asked, table
-        found = {row.run: scored(row.run) for row in table.rows if not row.failed}
+        found = evaluations or {row.run: scored(row.run) for row in table.rows if not row.failed}
         if not found:
             causes = "; ".join(sorted({row.cause for row in table.rows})[:3])
             raise EvaluationError(f"no run of the study has a result: {causes}", "See its logs/.")

@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-from ssl_sbir.evaluation import compare_tables
 from ssl_sbir.files import write_atomic
 from ssl_sbir.reports.charts import Strip, strip, top_of_scale
 from ssl_sbir.reports.render import json_text, render
@@ -51,7 +50,7 @@ def semantics_report(asked: SemanticsStudy, table: Table, out: Path) -> dict[str
     write_atomic(out / "study.json", json_text(facts, indent=1))
     most = top_of_scale([row["high"] for row in arms])
     strips = [strip(Strip(row["mean"], most, row["low"], row["high"])) for row in arms]
-    shown = {**facts, "asked": asked, "strips": strips, "note": compare_tables.NOTE}
+    shown = {**facts, "asked": asked, "strips": strips}
     write_atomic(out / "index.html", render("semantics.html.j2", shown))
     return {**facts, "page": str(out / "index.html")}
 
