@@ -87,11 +87,11 @@ class Unseen:
 
     def gain(self, texts: Sequence[str]) -> str:
         """What both find beyond the better of the two alone, with the interval of the paired difference."""
-        single, told, both = (
-            mean_precision(self.fuse(*query, None), self.labels, self.gallery, self.gallery_labels)
-            for query in ((True, None), (False, texts), (True, texts))
+        single, spoken, both = (
+            mean_precision(self.fuse(drawn, told, None), self.labels, self.gallery, self.gallery_labels)
+            for drawn, told in ((True, None), (False, texts), (True, texts))
         )
-        better = single if single.mean() >= told.mean() else told
+        better = single if single.mean() >= spoken.mean() else spoken
         difference = (both - better).double()[:, None]
         (spread,) = intervals(resampled_means(difference))
         return f"{float(difference.mean()):+.3f} ({spread.low:+.3f} to {spread.high:+.3f})"

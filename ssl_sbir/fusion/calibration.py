@@ -10,6 +10,7 @@ from ssl_sbir.fusion.kinds import STEPS
 
 FINE = 41  # weights that are tried
 TOP = 10
+SHARES = tuple(step / 20 for step in range(1, 20))
 Mixed = Callable[[Tensor, Tensor, float], Tensor]
 
 
@@ -106,7 +107,7 @@ def best_share(
     labels: Int[Tensor, " q"],
     gallery: Tensor,
     gallery_labels: Int[Tensor, " n"],
-    shares: Sequence[float] = tuple(step / 20 for step in range(1, 20)),
+    shares: Sequence[float] = SHARES,
 ) -> float:
     """The drawing's share whose queries have the best mean average precision."""
     found = [float(mean_precision(fused(s), labels, gallery, gallery_labels).mean()) for s in shares]

@@ -105,9 +105,10 @@ class Gate(Fusion):
 
     def __init__(self, width: int, **settings: Any) -> None:
         super().__init__(width, **settings)
-        self.reads = nn.Sequential(nn.Linear(3 * width, 64), nn.ReLU(), nn.Linear(64, 1))
-        nn.init.zeros_(self.reads[2].weight)
-        nn.init.zeros_(self.reads[2].bias)
+        last = nn.Linear(64, 1)
+        self.reads = nn.Sequential(nn.Linear(3 * width, 64), nn.ReLU(), last)
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)
 
     def weight(self, sketch: Vectors, text: Vectors, weight: float) -> Float[Tensor, "b 1"]:
         """The weight of each drawing: sigmoid of the given one's log-odds and what the gate adds."""
@@ -128,9 +129,10 @@ class Joint(Fusion):
 
     def __init__(self, width: int, hidden: int = 512) -> None:
         super().__init__(width, hidden=hidden)
-        self.adds = nn.Sequential(nn.Linear(2 * width, hidden), nn.GELU(), nn.Linear(hidden, width))
-        nn.init.zeros_(self.adds[2].weight)
-        nn.init.zeros_(self.adds[2].bias)
+        last = nn.Linear(hidden, width)
+        self.adds = nn.Sequential(nn.Linear(2 * width, hidden), nn.GELU(), last)
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)
 
     def at(self, sketch: Vectors, text: Vectors, weight: float) -> Parts:
         """Unit query vectors and the Shapley parts of sketch and text."""
