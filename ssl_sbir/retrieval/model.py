@@ -124,7 +124,8 @@ class SearchModel:
     def notes(self, texts: Sequence[str]) -> list[str]:
         """What the text encoder cut off or passed over, a sentence each."""
         notes = getattr(getattr(self.texts, "encoder", None), "notes", None)
-        return [f"text: {line}" for line in notes(list(texts))] if notes else []
+        found = [line for text in texts for line in notes([text])] if notes else []
+        return [f"The text: {line}." for line in found]
 
     def _texts(self) -> TextSide:
         if self.texts is None:
