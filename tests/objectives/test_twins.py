@@ -1,0 +1,70 @@
+"""The parts that methods of two views share: domains apart, slow twins, prototypes that can be held, kept queues."""
+
+import pytest
+import torch
+from lightly.models.modules.memory_bank import MemoryBankModule
+from lightly.utils.scheduler import cosine_schedule
+from torch import nn
+
+from ssl_sbir.encoders import load_encoder
+from ssl_sbir.objectives.views import Projected, Prototypes, Twin, each_domain, kept, rising
+from ssl_sbir.optim import optimizer_of
+from ssl_sbir.recipe import OptimConfig
+
+
+def test_each_domain_is_compared_among_its_own():
+    domain = torch.tensor([0, 1, 1, 0, 1])
+    seen = {}
+
+    def loss(of, view):
+        seen[int(of)] = view[:, 0].tolist()
+        return view.mean()
+
+    found = each_domain(loss, domain, torch.arange(5.0)[:, None])
+    assert seen == {0: [0, 3], 1: [1, 2, 4]}
+    assert found.item() == pytest.approx((1.5 + 7 / 3) / 2)
+    assert each_domain(loss, torch.ones(2, dtype=torch.int64), torch.ones(2, 1)).item() == 1
+
+
+def test_a_twin_starts_alike_and_follows_slowly_without_a_gradient():
+    encoder = load_encoder("timm:test_efficientnet", size=32, pretrained=False)
+    model = Projected(encoder, nn.Linear(encoder.width, 4))
+    model.twin = Twin(model)
+    before = [p.clone() for p in model.twin.parameters()]
+    with torch.no_grad():
+        for p in (*model.encoder.parameters(), *model.project.parameters()):
+            p.add_(1)
+    model.twin.follow(model, 0.9)
+    moved = [new - old for new, old in zip(model.twin.parameters(), before, strict=True)]
+    torch.testing.assert_close(torch.cat([m.flatten() for m in moved]).mean(), torch.tensor(0.1))
+    assert not any(p.requires_grad for p in model.twin.parameters())
+
+
+def test_momentum_rises_as_lightlys_schedule_does():
+    for step in range(101):
+        assert rising(0.99, step / 100) == pytest.approx(cosine_schedule(step, 101, 0.99, 1.0))
+
+
+def test_prototypes_that_are_held_stay_where_they_are():
+    prototypes, features = Prototypes(4, 3), torch.randn(5, 4)
+    for held, moves in ((True, False), (False, True)):
+        prototypes.held = held
+        prototypes.zero_grad()
+        prototypes(features)[:, 0].sum().backward()
+        assert bool(prototypes.weight.grad.any()) == moves
+
+
+def test_a_kept_queue_is_part_of_the_state():
+    assert not MemoryBankModule((4, 2)).state_dict()
+    assert set(kept(MemoryBankModule((4, 2))).state_dict()) == {"bank", "bank_ptr"}
+
+
+@pytest.mark.parametrize(("images", "factor"), [(64, 0.25), (512, 2.0)])
+def test_the_rate_follows_the_batch_where_a_recipe_says_for_which_it_is_meant(images, factor):
+    scales = {
+        group["lr_scale"]
+        for group in optimizer_of(nn.Linear(2, 2), OptimConfig(lr_batch=256), images=images).param_groups
+    }
+    assert scales == {factor}
+    plain = optimizer_of(nn.Linear(2, 2), OptimConfig(), images=images)
+    assert {group["lr_scale"] for group in plain.param_groups} == {1.0}
