@@ -177,7 +177,7 @@ def verdict(findings: SemanticsFindings) -> list[str]:
 
 
 def _said(one: Contrast) -> str:
-    sign = "beats" if one.difference > 0 else "trails"
+    sign = "is above" if one.difference > 0 else "is below"
     sure = (
         "interval and test over classes agree"
         if one.decided

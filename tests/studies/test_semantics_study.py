@@ -105,7 +105,7 @@ def test_contrasts_equal_slow_means_and_find_a_known_gap(measured, conceptnet, t
     assert by["conceptnet", "wordnet"].decided
     assert not by["shuffled", "none"].decided
     first, last = verdict(findings)
-    assert first.startswith("conceptnet:t.tsv · published, λ 0.3 beats wordnet · published, λ 0.3 by 0.0")
+    assert first.startswith("conceptnet:t.tsv · published, λ 0.3 is above wordnet · published, λ 0.3 by 0.0")
     assert "The reported +0.021 lies outside" in first
     assert REPORTED == 0.021
     assert last.startswith("Better than no semantics after correction: wordnet")
