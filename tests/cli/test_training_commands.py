@@ -162,7 +162,7 @@ def test_recipes_are_listed_shown_and_copied_to_train_with(shapes, tmp_path):
     assert "ICCV 2019" in run("recipes", "show", "sake").stdout
     mine = tmp_path / "mine.py"
     assert run("recipes", "copy", "simclr", mine).exit_code == 0
-    mine.write_text(mine.read_text().replace('"contrast": sum(parts)', '"mine": sum(parts)'))
+    mine.write_text(mine.read_text().replace('"contrast": each_domain', '"mine": each_domain'))
     result = run("pretrain", mine, "--data", f"folder:{shapes}", "--out", tmp_path / "run", *sets(*TINY))
     assert result.exit_code == 0, result.output
     assert '"mine"' in (tmp_path / "run/metrics.jsonl").read_text()
