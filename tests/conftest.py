@@ -10,6 +10,7 @@ from PIL import Image, ImageDraw
 
 # Networks this small lose more than they gain by sharing a batch between threads.
 torch.set_num_threads(1)
+os.environ["OMP_NUM_THREADS"] = "1"  # for the processes that tests start
 
 SHAPES = ("circle", "square", "triangle", "cross", "bar", "ring")
 

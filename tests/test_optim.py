@@ -31,7 +31,7 @@ def trained(shapes, out, *settings):
 def test_freezing_nothing_is_as_if_it_were_not_there(shapes, tmp_path, monkeypatch):
     with_it = trained(shapes, tmp_path / "a", "optim.freeze=0", "optim.layer_decay=1")
 
-    def plain(model, config, encoder=None):
+    def plain(model, config, encoder=None, images=None):
         p = list(model.parameters())
         groups = [
             {"params": [x for x in p if x.ndim > 1], "weight_decay": config.weight_decay, "lr_scale": 1.0},

@@ -192,7 +192,11 @@ def test_a_run_is_evaluated_on_its_own_split_beside_its_beginning(unlike, tmp_pa
         "split": {"name": "own", "seen": ["bar", "circle"], "unseen": ["cross", "ring"]},
         "trained_classes": ["bar", "circle"],
         "start": {"name": "efficientnet_lite0", "size": 32, "pretrained": True},
+        **dict.fromkeys(("recipe", "stage", "data", "manifest_sha256"), "told"),
+        **{"seed": 0, "from": None, "labels_used": True, "versions": {"ssl-sbir": "0"}},
+        "images": {"photo": 24, "sketch": 24},
     }
+    facts["split"]["sha256"] = "0"
     run = RunFolder.create(tmp_path / "run", "", facts)
     save_encoder(load_encoder("efficientnet_lite0", size=32), run.path / "model")
     arguments = ["evaluate", str(run.path), "--data", f"folder:{unlike}", "--protocol", "sake"]

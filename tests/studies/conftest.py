@@ -8,7 +8,7 @@ import pytest
 from ssl_sbir.studies import Cell
 
 TINY = ("encoder.name=timm:test_efficientnet", "encoder.size=32", "batch.sketches=8", "batch.photos=8",
-        "code=16", "optim.max_steps=30", "checkpoint_steps=5")  # fmt: skip
+        "code=16", "teacher_size=32", "optim.max_steps=30", "checkpoint_steps=5")  # fmt: skip
 
 
 @pytest.fixture(scope="session")
