@@ -67,7 +67,6 @@ class SelflabelConfig(RecipeConfig):
     memory: float = Field(
         0.0, ge=0, lt=1, description="how much of a sketch's earlier codes counts when it is given a class"
     )
-    scale: NonNegativeFloat = Field(0.0, description="of a classifier by cosine; 0: a linear one")
     trust: float = Field(0.5, gt=0, le=1, description="share of the sketches that is trusted at first")
     trust_end: float = Field(0.8, gt=0, le=1, description="share that is trusted in the end")
     temperature: PositiveFloat = Field(0.1, description="of the contrast's softmax")
@@ -160,10 +159,8 @@ class Selflabel(Recipe[SelflabelConfig]):
         given = ~photo & (label >= 0)
         recalled, taught = model.recall(both), self.answers(batch.row[photo]).softmax(-1)
         terms = {
-            "photo_classes": F.cross_entropy(self._classes(model, both), label[photo].repeat(2)),
-            "sketch_classes": F.cross_entropy(
-                self._classes(model, real[given]), label[given], reduction="sum"
-            ),
+            "photo_classes": F.cross_entropy(model.classify(both), label[photo].repeat(2)),
+            "sketch_classes": F.cross_entropy(model.classify(real[given]), label[given], reduction="sum"),
             "contrast": both_ways(real[photo], pseudo, self.config.temperature),
             "preserve": F.cross_entropy(recalled, taught.repeat(2, 1)),
             "kinship": F.cross_entropy(
@@ -176,13 +173,6 @@ class Selflabel(Recipe[SelflabelConfig]):
         ):  # a mean over all sketches, so that few trusted ones weigh little
             terms[name] = terms[name] / (~photo).sum().clamp(min=1)
         return {name: getattr(self.config, name) * term for name, term in terms.items()}
-
-    def _classes(self, model: Any, code: Tensor) -> Tensor:
-        if not self.config.scale:
-            return model.classify(code)
-        return self.config.scale * F.linear(
-            F.normalize(code, dim=1), F.normalize(model.classify.weight, dim=1)
-        )
 
     @torch.no_grad()
     def _watch(self, model: Any, code: Tensor, domain: Tensor, place: Tensor) -> None:
