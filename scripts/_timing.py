@@ -106,7 +106,7 @@ def trained(
 
 
 class _Clocked:
-    """A recipe's augmentation that adds the time it takes to the recipe's `views`."""
+    """A recipe's augmentation that adds the time it takes to the recipe's `spent`."""
 
     def __init__(self, recipe: Any) -> None:
         self.recipe, self.made = recipe, recipe.augment
@@ -116,7 +116,7 @@ class _Clocked:
         """The views, timed."""
         begun = time.perf_counter()
         found: torch.Tensor = self.made(image, domain)
-        self.recipe.views += time.perf_counter() - begun
+        self.recipe.spent += time.perf_counter() - begun
         return found
 
 
@@ -127,14 +127,14 @@ def _timed(name: str, options: argparse.Namespace, steps: int, settings: Sequenc
         """The recipe with a clock; the last steps run under the profiler, and don't count."""
 
         marks: Marks
-        views: float
+        spent: float
         profile: Any
         augment: Any
 
         def prepare(self, model: Any, data: TrainingSet) -> None:
             super().prepare(model, data)
             self.profile = torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU])
-            self.views = 0.0
+            self.spent = 0.0
             self.augment = _Clocked(self)
             self.marks = Marks.begun()
 
@@ -142,8 +142,8 @@ def _timed(name: str, options: argparse.Namespace, steps: int, settings: Sequenc
             super().after_step(model, progress)
             taken = round(progress * (steps + options.profiled))
             if taken <= steps:
-                self.marks.mark(self.views)
-                self.views = 0.0
+                self.marks.mark(self.spent)
+                self.spent = 0.0
             if taken == steps and options.profiled:
                 self.profile.start()
             if taken == steps + options.profiled and options.profiled:
