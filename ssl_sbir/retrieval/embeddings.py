@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from ssl_sbir.data.loading import Pack, load_batch
+from ssl_sbir.data.loading import Pack
 from ssl_sbir.data.manifest import Manifest
 from ssl_sbir.data.packs import decoded, pack_key
 from ssl_sbir.encoders import Encoder
@@ -42,14 +42,9 @@ def embed(
         device: where to compute.
         cache: whether to read and fill the cache.
     """
-    path = cache_dir() / "embeddings" / f"{embeddings_key(encoder, pack, manifest, rows)}.safetensors"
-    found = _cached(path, (len(rows), encoder.width)) if cache else None
-    if found is not None:
-        return found
-    features = _computed(encoder, pack, manifest, rows, batch_size, device)
-    if cache:
-        write_atomic(path, save({"features": features}))
-    return features
+    key = embeddings_key(encoder, pack, manifest, rows)
+    pixels = (pack.batch(rows[start : start + batch_size]) for start in range(0, len(rows), batch_size))
+    return _kept(key, cache, encoder, pixels, manifest.domain[rows], device, "embedding")
 
 
 def embed_at_own_size(
@@ -74,31 +69,8 @@ def embed_at_own_size(
     """
     chosen, size, fit = manifest.select(rows), encoder.preprocess.size, encoder.preprocess.fit
     key = sha256_of(weights_sha256(encoder), pack_key(chosen, size, fit), chosen.domain.tobytes())
-    path = cache_dir() / "embeddings" / f"{key}.safetensors"
-    found = _cached(path, (len(rows), encoder.width)) if cache else None
-    if found is not None:
-        return found
     pixels = (torch.from_numpy(images).permute(0, 3, 1, 2) for images, _ in decoded(chosen, size, fit))
-    features = _streamed(encoder, pixels, torch.from_numpy(chosen.domain.astype(np.int64)), device)
-    if cache:
-        write_atomic(path, save({"features": features}))
-    return features
-
-
-@torch.no_grad()
-def _streamed(
-    encoder: Encoder, pixels: Iterable[UInt8[Tensor, "b 3 s s"]], domain: Int[Tensor, " n"], device: str
-) -> Float[Tensor, "n width"]:
-    encoder = encoder.to(device).to(memory_format=torch.channels_last).eval()
-    features, done = torch.empty(len(domain), encoder.width), 0
-    with progress(len(domain), f"embedding at {encoder.preprocess.size} px") as counter:
-        for images in pixels:
-            image = images.to(device).float().div_(255).contiguous(memory_format=torch.channels_last)
-            here = slice(done, done + len(image))
-            features[here] = encoder(image, domain[here].to(device)).float().cpu()
-            done += len(image)
-            counter.advance(len(image))
-    return features
+    return _kept(key, cache, encoder, pixels, chosen.domain, device, f"embedding at {size} px")
 
 
 def weights_sha256(encoder: Encoder) -> str:
@@ -117,22 +89,42 @@ def embeddings_key(encoder: Encoder, pack: Pack, manifest: Manifest, rows: npt.N
     return sha256_of(weights_sha256(encoder), pack.key, np.ascontiguousarray(rows).tobytes(), domains)
 
 
+def _kept(
+    key: str,
+    cache: bool,
+    encoder: Encoder,
+    pixels: Iterable[UInt8[Tensor, "b 3 s s"]],
+    domain: npt.NDArray[np.integer],
+    device: str,
+    what: str,
+) -> Float[Tensor, "n width"]:
+    """The features filed under a key, or those of the pixels, which are read only then."""
+    path = cache_dir() / "embeddings" / f"{key}.safetensors"
+    found = _cached(path, (len(domain), encoder.width)) if cache else None
+    if found is None:
+        found = _computed(encoder, pixels, torch.from_numpy(domain.astype(np.int64)), device, what)
+        if cache:
+            write_atomic(path, save({"features": found}))
+    return found
+
+
 @torch.no_grad()
 def _computed(
     encoder: Encoder,
-    pack: Pack,
-    manifest: Manifest,
-    rows: npt.NDArray[np.int64],
-    batch_size: int,
+    pixels: Iterable[UInt8[Tensor, "b 3 s s"]],
+    domain: Int[Tensor, " n"],
     device: str,
+    what: str,
 ) -> Float[Tensor, "n width"]:
     encoder = encoder.to(device).to(memory_format=torch.channels_last).eval()
-    features = torch.empty(len(rows), encoder.width)
-    with progress(len(rows), "embedding") as counter:
-        for start in range(0, len(rows), batch_size):
-            batch = load_batch(pack, manifest, rows[start : start + batch_size]).to(device)
-            features[start : start + batch_size] = encoder(batch.image, batch.domain).float().cpu()
-            counter.advance(len(batch))
+    features, done = torch.empty(len(domain), encoder.width), 0
+    with progress(len(domain), what) as counter:
+        for images in pixels:
+            image = images.to(device).float().div_(255).contiguous(memory_format=torch.channels_last)
+            here = slice(done, done + len(image))
+            features[here] = encoder(image, domain[here].to(device)).float().cpu()
+            done += len(image)
+            counter.advance(len(image))
     return features
 
 
