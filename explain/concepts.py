@@ -1,26 +1,19 @@
 """Which ideas drawing and photo stand near, and how the two ideas hang together in a graph of common sense.
 
-A vocabulary is named vectors in the embedding's space: the seen classes' mean embeddings, or texts through an
-encoder that shares its space with images. The photo's own label is never looked at.
+The ideas are those of a vocabulary (`explain.vocabulary`). The photo's own label is never looked at.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ssl_sbir.data.loading import prepare
-from ssl_sbir.data.manifest import Domain, Manifest
-from ssl_sbir.encoders.encoder import Encoder
 from ssl_sbir.errors import SslSbirError
-from ssl_sbir.explain.towers import Centres
-from ssl_sbir.retrieval.embeddings import embed
+from ssl_sbir.explain.vocabulary import Vocabulary
 
-PER_CLASS = 6
 NEAREST = 3
 # A path of more steps, or between ideas less alike than this, says little.
 LONG, FAINT = 4, 0.05
@@ -63,23 +56,6 @@ class Paths(Protocol):
 
 
 @dataclass(frozen=True)
-class Vocabulary:
-    """Names and where each stands among drawings and among photos.
-
-    Attributes:
-        names: n concepts.
-        sketch: [n, d], in the space of the drawings' embeddings.
-        photo: [n, d], in that of the photos'.
-        source: where the vectors come from, in words.
-    """
-
-    names: tuple[str, ...]
-    sketch: Float[Tensor, "n d"]
-    photo: Float[Tensor, "n d"]
-    source: str
-
-
-@dataclass(frozen=True)
 class Near:
     """A concept and how near it is: the cosine, and how many standard deviations above the vocabulary's mean."""
 
@@ -119,60 +95,6 @@ class Concepts:
     words: str
     notes: tuple[str, ...]
     weight: float | None = None
-
-
-def prototypes(
-    encoder: Encoder,
-    manifest: Manifest,
-    classes: Sequence[str],
-    *,
-    centres: Centres | None = None,
-    device: str = "cpu",
-    per_class: int = PER_CLASS,
-) -> Vocabulary | None:
-    """The mean unit embedding of some images of each class, one for each domain; None where no class has both.
-
-    Give only classes that are not searched: then no label of a result takes part.
-
-    Args:
-        manifest: holds the images.
-        classes: names of the concepts.
-        per_class: so many images of a class and domain at most, evenly spread.
-    """
-    pack = prepare(manifest, encoder.preprocess.size, fit=encoder.preprocess.fit)
-    chosen = [
-        _sample(manifest.rows(domain, [name]), pack.ok, per_class) for domain in Domain for name in classes
-    ]
-    full = [n for n in range(len(classes)) if len(chosen[n]) and len(chosen[len(classes) + n])]
-    if len(full) < 2:
-        return None
-    sides = []
-    for domain in Domain:
-        rows = [chosen[int(domain) * len(classes) + n] for n in full]
-        found = embed(encoder, pack, manifest, np.concatenate(rows), device=device)
-        if centres and domain in centres:
-            found = found - centres[domain].to(found)
-        unit = torch.nn.functional.normalize(found, dim=1)
-        sides.append(torch.stack([part.mean(0) for part in unit.split([len(it) for it in rows])]))
-    names = tuple(classes[n] for n in full)
-    source = (
-        f"means of up to {per_class} drawings and {per_class} photos of each of {len(names)} seen classes"
-    )
-    return Vocabulary(names, sides[0], sides[1], source)
-
-
-def text_vocabulary(
-    names: Sequence[str], encode: Callable[[Sequence[str]], Tensor], source: str
-) -> Vocabulary:
-    """Names through a text encoder whose space is that of the images.
-
-    Args:
-        names: the concepts.
-        encode: texts to vectors [n, d].
-        source: its name.
-    """
-    vectors = encode([name.replace("_", " ") for name in names])
-    return Vocabulary(tuple(names), vectors, vectors, source)
 
 
 def nearest(
@@ -254,8 +176,3 @@ def _weak(path: Path) -> list[str]:
 
 def _said(name: str) -> str:
     return name.replace("_", " ")
-
-
-def _sample(rows: np.ndarray, ok: np.ndarray, count: int) -> np.ndarray:
-    whole = rows[ok[rows]]
-    return whole[np.linspace(0, len(whole) - 1, min(count, len(whole))).round().astype(int)]

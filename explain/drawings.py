@@ -1,6 +1,7 @@
 """The drawing that is searched for: a file, or a sketch of the data by its key or row number."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -60,6 +61,18 @@ def drawing(query: str, manifest: Manifest) -> Drawing:
     return Drawing(manifest.source, key, printable(key), manifest.classes[label] if label >= 0 else None)
 
 
+def rows_asked(queries: Sequence[str], manifest: Manifest) -> list[int]:
+    """The rows of the manifest's sketches that these queries name, by key, by row or by their files."""
+    found = []
+    for query in queries:
+        if Path(query).is_file():
+            found += _rows_of_file(Path(query), manifest)
+        else:
+            with suppress(ExplainError):  # said when it is the query's turn
+                found.append(_row(query, manifest))
+    return found
+
+
 def doubts(pixels: npt.NDArray[np.uint8]) -> tuple[str, ...]:
     """What makes a drawing a doubtful query: no ink, or white lines on black."""
     spread = np.ptp(pixels.astype(np.int16))
@@ -105,6 +118,16 @@ def one_key(wanted: str, keys: Sequence[str], what: str) -> int:
     near = get_close_matches(wanted, keys[:20_000], 1) or keys[:1]
     example = f", for example {printable(near[0])}" if near else ""
     raise ExplainError(f"no {what} {wanted!r}", f"Give the key of a {what} in the data{example}.")
+
+
+def _rows_of_file(file: Path, manifest: Manifest) -> list[int]:
+    sketches = manifest.rows(Domain.SKETCH)
+    named = [
+        (int(row), manifest.source.path(key))
+        for row, key in zip(sketches, manifest.keys.take(sketches), strict=True)
+        if key.endswith(file.name)
+    ]
+    return [row for row, path in named if path is not None and path.is_file() and path.samefile(file)]
 
 
 def _row(query: str, manifest: Manifest) -> int:

@@ -15,7 +15,7 @@ from ssl_sbir.data.manifest import Domain, Manifest
 from ssl_sbir.data.names import printable
 from ssl_sbir.encoders.encoder import Encoder
 from ssl_sbir.errors import ExplainError
-from ssl_sbir.explain.concepts import Vocabulary, concepts_of
+from ssl_sbir.explain.concepts import concepts_of
 from ssl_sbir.explain.contrast import Contrast, contrasts
 from ssl_sbir.explain.drawings import Drawing, drawing, one_key
 from ssl_sbir.explain.explanation import Explanation
@@ -27,6 +27,7 @@ from ssl_sbir.explain.strokes import vector_pieces
 from ssl_sbir.explain.texts import Fuse
 from ssl_sbir.explain.towers import Centres, Tower, tower
 from ssl_sbir.explain.trust import Trust, trust
+from ssl_sbir.explain.vocabulary import Vocabulary
 from ssl_sbir.explain.words import contrast_words
 
 # Methods that the checks of a page compute again and again for all results; others for the first result alone.

@@ -8,13 +8,14 @@ from torch import Tensor
 
 from ssl_sbir.data.manifest import Domain
 from ssl_sbir.errors import ExplainError
-from ssl_sbir.explain.gradcam import gradcam
+from ssl_sbir.explain.gradcam import gradcam, token_gradcam
 from ssl_sbir.explain.gradients import integrated
 from ssl_sbir.explain.occlusion import photo_drops, sketch_drops
 from ssl_sbir.explain.regions import region_contributions
-from ssl_sbir.explain.rollout import has_attention, rollout
+from ssl_sbir.explain.rollout import rollout
 from ssl_sbir.explain.strokes import ink_pieces, painted, stroke_drops
 from ssl_sbir.explain.towers import Tower
+from ssl_sbir.explain.vision_transformers import has_attention, last_block
 
 
 @dataclass(frozen=True)
@@ -35,8 +36,14 @@ class SideMaps:
 
 
 def _gradcam(sketch: Tower, photos: Tower) -> SideMaps:
+    count = len(photos.image)
+    if sketch.lacks or photos.lacks:
+        drawn = sketch.image.expand(count, -1, -1, -1)
+        return SideMaps(
+            token_gradcam(sketch, drawn, photos.embedding),
+            token_gradcam(photos, photos.image, sketch.embedding.expand(count, -1)),
+        )
     ours, theirs = features(sketch, photos)
-    count = len(theirs)
     toward_photos = gradcam(ours.expand(count, -1, -1, -1), photos.embedding)
     return SideMaps(toward_photos, gradcam(theirs, sketch.embedding.expand(count, -1)))
 
@@ -78,7 +85,7 @@ def features(sketch: Tower, photos: Tower) -> tuple[Float[Tensor, "1 d a b"], Fl
         ExplainError: the encoder has none that average to its embeddings.
     """
     if sketch.features is None or photos.features is None:
-        raise ExplainError(sketch.lacks or photos.lacks, f"Methods that remain: {', '.join(ANY_ENCODER)}.")
+        raise ExplainError(sketch.lacks or photos.lacks, "Choose occlusion, which any encoder allows.")
     return sketch.features, photos.features
 
 
@@ -90,8 +97,6 @@ MAPS: Mapping[str, Callable[[Tower, Tower], SideMaps]] = {
     "integrated": _integrated,
     "attention": _attention,
 }
-NEED_FEATURES = ("gradcam", "regions")
-ANY_ENCODER = ("occlusion", "strokes", "integrated")
 # What does better than chance and than edges, and on photos alone: on drawings nothing does better than the lines
 # themselves (docs/faithfulness.md).
 DEFAULT = ("occlusion",)
@@ -108,17 +113,16 @@ def chosen(
     Raises:
         ExplainError: an unknown method, or one that this encoder can't give.
     """
-    lacks = sketch.lacks or photos.lacks
-    able = (*ANY_ENCODER, "attention") if has_attention(sketch.encoder) else ANY_ENCODER
-    remaining = f"The methods that remain are {', '.join(able)}."
-    missing = f"{lacks[:1].upper()}{lacks[1:]}: no Grad-CAM and no region pairs. {remaining}"
-    if asked is None:
-        return DEFAULT, (missing,) if lacks else ()
-    for method in asked:
+    lacks, encoder = sketch.lacks or photos.lacks, sketch.encoder
+    seeing, tokens = has_attention(encoder), all(last_block(encoder, domain) for domain in Domain)
+    lost = {"gradcam": lacks and not tokens, "regions": lacks, "attention": not seeing}
+    remaining = f"The methods that remain are {', '.join(it for it in MAPS if not lost.get(it))}."
+    said = "no region pairs" if tokens else "no Grad-CAM and no region pairs"
+    missing = (f"{lacks[:1].upper()}{lacks[1:]}: {said}. {remaining}",) if lacks else ()
+    for method in asked or ():
         if method not in MAPS:
             raise ExplainError(f"unknown method {method!r}", f"Choose from {', '.join(MAPS)}.")
-    if refused := [method for method in asked if lacks and method in NEED_FEATURES]:
-        raise ExplainError(f"{', '.join(refused)}: {lacks}", remaining)
-    if "attention" in asked and not has_attention(sketch.encoder):
-        raise ExplainError("attention: this encoder is no vision transformer", remaining)
-    return asked, (missing,) if lacks else ()
+        if lost.get(method):
+            why = "this encoder is no vision transformer" if method == "attention" else lacks
+            raise ExplainError(f"{method}: {why}", remaining)
+    return DEFAULT if asked is None else asked, missing

@@ -9,7 +9,7 @@ METHOD_NAMES = {
     "attention": "attention maps",
 }
 METHOD_MEANINGS = {
-    "gradcam": "Where the encoder's last feature map pulls drawing and photo together (gradient of the score).",
+    "gradcam": "Where the encoder's last map of places pulls drawing and photo together (gradient of the score).",
     "regions": "What each region adds to the score; the regions' sums are exactly the score.",
     "occlusion": "What the score loses when a window is covered.",
     "strokes": "What the score loses without each stroke of the drawing.",

@@ -26,6 +26,8 @@ from ssl_sbir.explain.words import verdict
 from ssl_sbir.files import write_atomic
 from ssl_sbir.reports.render import json_text, page
 
+NO_IDEAS = "none: not asked for, or nothing to name them by (classes with drawings, or a run that reads text)"
+
 
 @dataclass(frozen=True)
 class QueryReport:
@@ -139,8 +141,7 @@ def _photo(manifest: Manifest, row: int, fit: str) -> Image.Image | None:
 def _settings(explainer: Explainer, answer: Answer) -> dict[str, str]:
     encoder, known, gallery = explainer.encoder, answer.known, explainer.gallery
     size = encoder.preprocess.size
-    none = "none: they need seen classes that are not searched"
-    ideas = explainer.vocabulary.source if explainer.vocabulary else none
+    ideas = explainer.vocabulary.source if explainer.vocabulary else NO_IDEAS
     return {
         "data": gallery.manifest.name,
         "photos searched": f"{len(gallery.rows):,}",

@@ -1,19 +1,21 @@
 """One call of `ssl-sbir explain`: what was asked, and the page or pages that answer it."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from ssl_sbir.data.manifest import Manifest
 from ssl_sbir.data.readers import open_data
 from ssl_sbir.errors import ExplainError
-from ssl_sbir.explain.concepts import prototypes
+from ssl_sbir.explain.drawings import rows_asked
 from ssl_sbir.explain.evaluated import Ask, asks_from
 from ssl_sbir.explain.explainer import Explainer
 from ssl_sbir.explain.index import Index, explain_many
 from ssl_sbir.explain.query import QueryReport, report_of, safe_name
 from ssl_sbir.explain.subject import Subject, subject
+from ssl_sbir.explain.vocabulary import Vocabulary, drawn_prototypes, prototypes, text_vocabulary
 from ssl_sbir.semantics import load_semantics
+from ssl_sbir.semantics.names import class_table
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ def answer(request: Request) -> tuple[QueryReport, Path] | Index:
         chosen = request.split or (seen_by.split.name if seen_by.split else None)
         evaluations = seen_by.pages.parent / "evaluate"
         asks += asks_from(evaluations, manifest, request.from_evaluation, chosen)
-    explainer = _explainer(request, seen_by, manifest)
+    explainer = _explainer(request, seen_by, manifest, asks)
     settings = {**seen_by.settings(request.gallery), **_ideas(request)}
     if len(asks) > 1:
         if request.expected:
@@ -85,29 +87,39 @@ def answer(request: Request) -> tuple[QueryReport, Path] | Index:
     return report, report.save(place, request.templates)
 
 
-def _explainer(request: Request, seen_by: Subject, manifest: Manifest) -> Explainer:
-    classes = seen_by.classes(request.gallery)
+def _explainer(request: Request, seen_by: Subject, manifest: Manifest, asks: Sequence[Ask]) -> Explainer:
     texts = seen_by.text_side(request.device) if request.text else None
-    return Explainer(
+    explainer = Explainer(
         seen_by.encoder.to(request.device).eval(),
         manifest,
-        classes,
+        seen_by.classes(request.gallery),
         request.top,
         request.methods,
         request.draws,
         semantics=load_semantics(request.semantics) if request.semantics else None,
-        vocabulary=_vocabulary(request, seen_by, manifest),
         fuse=texts,
         notes=texts.notes if texts else None,
         device=request.device,
     )
+    asked = rows_asked([ask.query for ask in asks], manifest)
+    return (
+        replace(explainer, vocabulary=_vocabulary(seen_by, explainer, asked)) if request.ideas else explainer
+    )
 
 
-def _vocabulary(request: Request, seen_by: Subject, manifest: Manifest) -> Any:
-    """Prototypes of the seen classes where only unseen ones are searched: no result's label takes part."""
-    if not request.ideas or seen_by.split is None or request.gallery == "all":
-        return None
-    return prototypes(seen_by.encoder, manifest, seen_by.split.seen, device=request.device)
+def _vocabulary(seen_by: Subject, explainer: Explainer, asked: Sequence[int]) -> Vocabulary | None:
+    """The best that knows no label of a searched photo: classes not searched, else texts, else drawings alone."""
+    encoder, manifest, device = explainer.encoder, explainer.manifest, explainer.device
+    seen = seen_by.split.seen if seen_by.split else ()
+    if seen and explainer.classes is not None:
+        found = prototypes(encoder, manifest, seen, without=asked, device=device)
+        if found is not None:
+            return found
+    if seen_by.run is not None and seen_by.run.takes_text:
+        tower = seen_by.text_side(device).tower
+        return text_vocabulary(tower, (*seen, *class_table()), "names of classes, seen or of published data")
+    photos, classes = explainer.gallery.embeddings, seen or manifest.classes
+    return drawn_prototypes(encoder, manifest, classes, photos, without=asked, device=device)
 
 
 def _ideas(request: Request) -> dict[str, str]:

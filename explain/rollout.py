@@ -10,7 +10,9 @@ from torch import Tensor, nn
 
 from ssl_sbir.data.manifest import Domain
 from ssl_sbir.encoders.encoder import Encoder
+from ssl_sbir.errors import ExplainError
 from ssl_sbir.explain.towers import tags
+from ssl_sbir.explain.vision_transformers import attentions, is_transformers, network
 
 
 def rollout(encoder: Encoder, image: Float[Tensor, "b 3 h w"], domain: Domain) -> Float[Tensor, "b r c"]:
@@ -20,23 +22,18 @@ def rollout(encoder: Encoder, image: Float[Tensor, "b 3 h w"], domain: Domain) -
     layers (Abnar & Zuidema, ACL 2020, eq. 1–2). It knows nothing of the other picture.
 
     Raises:
-        ValueError: the encoder has no attention that can be read.
+        ExplainError: the encoder has no attention over the whole picture that can be read.
     """
     with _recorded(encoder, domain) as layers, torch.no_grad():
         # The map has the patches' rows and columns, whichever the model.
         grid = encoder.feature_map(image, tags(image, domain)).shape[2:]
     if not layers or len({layer.shape for layer in layers}) != 1 or layers[0].shape[-1] < grid.numel():
-        raise ValueError("the encoder has no attention over the whole picture")
+        raise ExplainError("attention: the encoder has none over the whole picture", "Choose occlusion.")
     flow = _flow(layers)
     patches = flow[:, :, -grid.numel() :]
     # The class token is what is pooled where there is one; else every patch is, equally.
     seen = patches[:, 0] if flow.shape[-1] > grid.numel() else patches.mean(1)
     return seen.unflatten(1, tuple(grid))
-
-
-def has_attention(encoder: Encoder) -> bool:
-    """Whether roll-out can be computed on both sides."""
-    return all(_blocks(encoder, domain) for domain in Domain)
 
 
 def _flow(layers: list[Tensor]) -> Tensor:
@@ -47,43 +44,17 @@ def _flow(layers: list[Tensor]) -> Tensor:
     return flow
 
 
-def _core(encoder: Encoder, domain: Domain) -> Any:
-    """The network inside heads, centring and towers."""
-    inner: Any = encoder
-    while not (hasattr(inner, "backbone") or hasattr(inner, "model")):
-        name = "encoder" if hasattr(inner, "encoder") else domain.name.lower()
-        if not isinstance(getattr(inner, name, None), nn.Module):
-            return inner
-        inner = getattr(inner, name)
-    return inner
-
-
-def _blocks(encoder: Encoder, domain: Domain) -> list[nn.Module]:
-    """The dropouts that a timm model's attention passes through, or transformers' attention modules."""
-    core = _core(encoder, domain)
-    if hasattr(core, "model") and hasattr(core.model, "config"):
-        return [part for part in core.modules() if _is_transformers_attention(part)]
-    return [part for part in core.modules() if hasattr(part, "fused_attn") and hasattr(part, "attn_drop")]
-
-
 def _weights(output: Any) -> list[Tensor]:
     """The attention [b, heads, n, n] among what a transformers module returns."""
     parts = output if isinstance(output, tuple) else ()
     return [part for part in parts[1:] if isinstance(part, Tensor) and part.ndim == 4]
 
 
-def _is_transformers_attention(part: nn.Module) -> bool:
-    return hasattr(part, "config") and any(
-        hasattr(part, name) for name in ("k_proj", "key", "qkv", "query", "q_proj")
-    )
-
-
 @contextmanager
 def _recorded(encoder: Encoder, domain: Domain) -> Iterator[list[Tensor]]:
     layers: list[Tensor] = []
-    blocks = _blocks(encoder, domain)
-    core = _core(encoder, domain)
-    if hasattr(core, "model") and hasattr(core.model, "config"):
+    blocks, core = attentions(encoder, domain), network(encoder, domain)
+    if is_transformers(core):
         with _eager(core.model), _hooked(blocks, lambda _, __, out: layers.extend(_weights(out))):
             yield layers
     else:

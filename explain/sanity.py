@@ -67,7 +67,8 @@ def randomised(
     lot = torch.Generator().manual_seed(seed)
     changed = deepcopy(encoder).eval()
     layers = _layers(changed)
-    ends = [round(len(layers) * stage / stages) for stage in range(stages + 1)]
+    # An encoder without weights, of features by hand, has none to draw.
+    ends = [round(len(layers) * stage / stages) for stage in range(stages + 1)] if layers else []
     found = []
     for start, end in pairwise(ends):
         for _, layer in layers[start:end]:

@@ -18,10 +18,11 @@ class TextSide:
     Args:
         tower: the text side of a run (`RunFolder.text_tower`): its `fuse(sketch=, text=)` gives an object with
             `vector` [b, d], and its `encoder.reading(text)` says how much of a text is read.
+        weights: of drawing and text; None takes the run's own.
     """
 
-    def __init__(self, tower: Any) -> None:
-        self.tower = tower
+    def __init__(self, tower: Any, weights: tuple[float, float] | None = None) -> None:
+        self.tower, self.weights = tower, weights
 
     @torch.no_grad()
     def __call__(self, image: Float[Tensor, "3 h w"], texts: Sequence[str]) -> Float[Tensor, "t d"]:
@@ -32,7 +33,8 @@ class TextSide:
         if read:
             drawn = image[None] if self.tower.needs_images else self._features(image)
             many = drawn.expand(len(read), *drawn.shape[1:])
-            found[read] = self.tower.fuse(sketch=many, text=[texts[place] for place in read]).vector
+            told = [texts[place] for place in read]
+            found[read] = self.tower.fuse(sketch=many, text=told, weights=self.weights).vector
         return found
 
     def notes(self, text: str) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from ssl_sbir.explain.contrast import Contrast
 from ssl_sbir.explain.explanation import Explanation
 from ssl_sbir.explain.grids import Grid
+from ssl_sbir.explain.methods import METHOD_NAMES
 
 _ROWS = ("upper", "", "lower")
 _COLUMNS = ("left", "", "right")
@@ -82,14 +83,15 @@ def _reasons(best: Explanation) -> Iterable[str]:
             f"The drawing alone gives {best.words.drawing:.2f}, the text adds {best.words.text:+.2f}, most of "
             f"it by “{word.text}” ({word.shapley:+.2f})."
         )
-    if best.score > 0 and best.regions is not None:
-        ours, share, area = main_place(best.regions.sketch)
-        theirs, _, _ = main_place(best.regions.photo)
-        whole = "the drawing's part" if best.words else "the score"
-        yield (
-            f"It rests mainly on the {ours} of the drawing ({share:.0%} of {whole} from {area:.0%} of the "
-            f"area), met mostly by the {theirs} of the photo."
-        )
+    shown = best.maps[0] if best.maps else None
+    for what, values in (("drawing", shown and shown.sketch), ("photo", shown and shown.photo)):
+        if best.score > 0 and shown and values:
+            where, share, area = main_place(values)
+            if share:
+                yield (
+                    f"By {METHOD_NAMES[shown.method]}, it rests mainly on the {where} of the {what} "
+                    f"({share:.0%} of the heat on {area:.0%} of the area)."
+                )
 
 
 def _side(index: int, length: int, before: str, after: str) -> str:

@@ -1,5 +1,8 @@
 """Times a report, and explaining all results at once against one pair after the other without anything kept.
 
+The reference embeds both pictures of a pair anew for every similarity, as an explanation of `score(drawing, photo)`
+does that knows nothing of the two sides; masks and random maps are the same.
+
     python scripts/bench_explain.py efficientnet_lite0 --data folder:sketchy-mini/ --split sketchy-sake-25 --size 128
 
 Prints seconds by the clock, processor seconds and images sent through the encoder: for a whole report (ranking,
@@ -11,6 +14,7 @@ import argparse
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +27,10 @@ from ssl_sbir.data.splits import Split
 from ssl_sbir.encoders import Encoder, load_encoder
 from ssl_sbir.explain import explain_pairs
 from ssl_sbir.explain.explainer import Explainer
+from ssl_sbir.explain.faithfulness import Baselines, checks
+from ssl_sbir.explain.maps import DEFAULT, MAPS
 from ssl_sbir.explain.query import report_of
+from ssl_sbir.explain.towers import Tower, tags, tower
 
 
 class Meter:
@@ -50,12 +57,40 @@ class Meter:
         return spent
 
 
-def one_by_one(
-    encoder: Encoder, image: Tensor, photos: Tensor, methods: list[str] | None, draws: int
-) -> None:
-    """Every pair on its own: the drawing is embedded, covered and tested again for each photo."""
-    for photo in photos:
-        explain_pairs(encoder, image, photo[None], methods=methods, draws=draws)
+@dataclass(frozen=True)
+class Forgetful(Tower):
+    """A side that keeps nothing: the other side goes through the encoder again with every image of this one."""
+
+    other: Tensor | None = None
+
+    def embed(self, image: Tensor) -> Tensor:
+        """Embeddings of other images of this side, after the whole pair went through the encoder."""
+        assert self.other is not None
+        opposite = Domain.PHOTO if self.domain == Domain.SKETCH else Domain.SKETCH
+        with torch.inference_mode():
+            self.encoder(self.other.expand_as(image), tags(image, opposite))
+        return super().embed(image)
+
+
+def one_by_one(encoder: Encoder, image: Tensor, photos: Tensor, method: str, draws: int) -> None:
+    """The photos' maps and their tests, every pair on its own and every similarity from both pictures."""
+    for photo in photos.split(1):
+        ours, theirs = _forgetful(encoder, image[None], photo)
+        maps = MAPS[method](ours, theirs)
+        values, sides = maps.photo, (theirs, ours)
+        if values is None:
+            values, sides = maps.sketch, (ours, theirs)
+        assert values is not None
+        plain = Baselines(sides[0], sides[1].embedding, draws)
+        checks(method, sides[0], values, sides[1].embedding, plain)
+
+
+def _forgetful(encoder: Encoder, image: Tensor, photo: Tensor) -> tuple[Forgetful, Forgetful]:
+    pairs = (image, Domain.SKETCH, photo), (photo, Domain.PHOTO, image)
+    ours, theirs = (
+        Forgetful(**vars(tower(encoder, mine, domain)), other=other) for mine, domain, other in pairs
+    )
+    return ours, theirs
 
 
 def main() -> None:
@@ -86,7 +121,8 @@ def main() -> None:
         print(f"{'page':<44} {page.stat().st_size / 1e6:7.2f} MB")
     image = explainer.gallery.pack.batch(manifest.rows(Domain.SKETCH, classes)[:1])[0].float() / 255
     photos = explainer.gallery.images(torch.arange(options.top).numpy())
-    for name, methods in (("default methods", None), ("strokes", ["strokes"])):
+    for name, method in (("default methods", DEFAULT[0]), ("strokes", "strokes")):
+        methods = None if method in DEFAULT else [method]
         together = meter.of(
             f"{name}, all pairs at once",
             lambda chosen=methods: explain_pairs(  # type: ignore[misc]
@@ -94,8 +130,8 @@ def main() -> None:
             ),
         )
         alone = meter.of(
-            f"{name}, pair by pair",
-            lambda chosen=methods: one_by_one(encoder, image, photos, chosen, options.draws),  # type: ignore[misc]
+            f"{name}, pair by pair, nothing kept",
+            lambda chosen=method: one_by_one(encoder, image, photos, chosen, options.draws),  # type: ignore[misc]
         )
         print(f"{'':<44} {alone / together:7.1f} × the processor time")
 

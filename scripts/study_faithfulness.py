@@ -88,13 +88,13 @@ def _largest(values: Tensor) -> float:
     return float(values.abs().max())
 
 
-def picked(explainer: Explainer, classes: tuple[str, ...], count: int) -> list[int]:
-    """Rows of drawings, evenly over the classes."""
+def picked(explainer: Explainer, classes: tuple[str, ...], skip: int, count: int) -> list[int]:
+    """Rows of drawings, evenly over the classes, after the first `skip` of them."""
     lists = [explainer.manifest.rows(Domain.SKETCH, [name]).tolist() for name in classes]
     draw = np.random.default_rng(0)
     mixed = [draw.permutation(rows).tolist() for rows in lists if rows]
     turns = max(len(rows) for rows in mixed)
-    return [rows[turn] for turn in range(turns) for rows in mixed if turn < len(rows)][:count]
+    return [rows[turn] for turn in range(turns) for rows in mixed if turn < len(rows)][skip : skip + count]
 
 
 def sides(explainer: Explainer, row: int, results: int) -> tuple[Tensor, Tensor]:
@@ -224,6 +224,7 @@ def main() -> None:
     parser.add_argument("run")
     parser.add_argument("--data", required=True)
     parser.add_argument("--queries", type=int, default=50)
+    parser.add_argument("--skip", type=int, default=0, help="drawings of an earlier study to pass over")
     parser.add_argument("--results", type=int, default=4, help="pairs a drawing")
     parser.add_argument("--methods", default="gradcam,regions,occlusion,strokes,integrated")
     parser.add_argument("--draws", type=int, default=3, help="random maps a check")
@@ -237,7 +238,7 @@ def main() -> None:
     seen_by = subject(options.run, manifest)
     classes = seen_by.classes(None)
     explainer = Explainer(seen_by.encoder, manifest, classes)
-    queries = picked(explainer, tuple(classes or manifest.classes), options.queries)
+    queries = picked(explainer, tuple(classes or manifest.classes), options.skip, options.queries)
     start = time.perf_counter()
     pictures = [sides(explainer, row, options.results) for row in queries]
     methods = _possible(explainer, *pictures[0], options.methods)

@@ -8,8 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from ssl_sbir.data.manifest import Domain, Manifest, Strings
 from ssl_sbir.errors import QueryError
@@ -17,6 +15,10 @@ from ssl_sbir.retrieval.model import SearchModel
 from ssl_sbir.retrieval.refusals import asked_and_refused
 
 LOOKED_AT, OTHERS = 5_000, 60
+LEFT_OUT = (
+    "Only the drawing and what the sentence asks for are explained; the rest of the query (a photo, refusals, liked "
+    "and disliked results) moved the search's order but not this page's."
+)
 
 if TYPE_CHECKING:
     from ssl_sbir.explain.query import QueryReport
@@ -40,21 +42,35 @@ def reasons(hits: "Hits", top: int, **more: Any) -> "QueryReport":
     if not there or source is None:
         raise QueryError("no photo that came back can be read", "Put the photos back, or index again.")
     others = _others(hits)
-    text = asked_and_refused(hits.ask.text)[0]
+    text, refused = asked_and_refused(hits.ask.text)
+    texts = _texts(hits) if text else None
     explainer = Explainer(
         model.encoder,
         _photos([*there, *others], source, str(hits.retriever.folder)),
         top=top,
-        fuse=_fuse(model, dict(hits.ask.weights)) if text else None,
+        fuse=texts,
+        notes=texts.notes if texts else None,
         device=model.device,
-        **more,
+        **{"vocabulary": _vocabulary(model), **more},
     )
     settings = {"encoder": model.name}
     with tempfile.TemporaryDirectory() as folder:
         report = report_of(explainer, explainer.answer(_file(hits, Path(folder)), text), settings)
     compared = f"{hits.searched:,}; compared here: the {len(there)} that came back and {len(others)} others"
     settings = {**report.facts.settings, "photos searched": compared}
-    return replace(report, facts=replace(report.facts, settings=settings))
+    left_out = bool(refused or hits.ask.without or hits.ask.like or hits.ask.unlike or hits.ask.photo)
+    warnings = (*report.facts.warnings, *([LEFT_OUT] if left_out else ()))
+    return replace(report, facts=replace(report.facts, settings=settings, warnings=warnings))
+
+
+def _vocabulary(model: SearchModel) -> Any:
+    """Names of things, for a model that reads them: an index knows no classes of its photos."""
+    from ssl_sbir.explain.vocabulary import text_vocabulary
+    from ssl_sbir.semantics.names import class_table
+
+    if model.texts is None:
+        return None
+    return text_vocabulary(model.texts, tuple(class_table()), "names of classes of published data")
 
 
 def _others(hits: "Hits") -> list[str]:
@@ -90,16 +106,10 @@ def _file(hits: "Hits", folder: Path) -> str:
     return str(folder / "drawing.png")
 
 
-def _fuse(model: SearchModel, weights: dict[str, float]) -> Any:
+def _texts(hits: "Hits") -> Any:
+    """The drawing with changed texts, at the weights of the search."""
+    from ssl_sbir.explain.texts import TextSide
+
+    weights = dict(hits.ask.weights)
     both = (weights.get("sketch", 1.0), weights.get("text", 1.0)) if weights else None
-
-    def fuse(image: Tensor, texts: Sequence[str]) -> Tensor:
-        told = [text for text in texts if text]
-        vectors = model.embedded(image[None], Domain.SKETCH).expand(len(texts), -1).clone()
-        if told:
-            parts = model.fused(image[None].expand(len(told), -1, -1, -1), told, both)
-            places = torch.tensor([bool(text) for text in texts])
-            vectors[places] = torch.stack(list(parts.values())).sum(0)
-        return vectors
-
-    return fuse
+    return TextSide(hits.retriever.model.texts, both)

@@ -6,12 +6,13 @@ import torch
 
 from ssl_sbir.data.manifest import Domain
 from ssl_sbir.explain import ExplainedQuery, counterfactuals, explain_pairs, word_weights
-from ssl_sbir.explain.concepts import Vocabulary, concepts_of
+from ssl_sbir.explain.concepts import concepts_of
 from ssl_sbir.explain.contrast import contrasts
 from ssl_sbir.explain.explanation import GalleryScores, Result
 from ssl_sbir.explain.sanity import Randomised
 from ssl_sbir.explain.towers import tower
 from ssl_sbir.explain.trust import trust
+from ssl_sbir.explain.vocabulary import Vocabulary
 from ssl_sbir.explain.words import contrast_words, verdict
 
 
@@ -60,7 +61,7 @@ def whole_facts(encoder, sketch, photos, name):
         verdict(known, 0.1),
         GalleryScores(9, -0.2, 0.1, 0.9),
         tuple(Result(rank, one.result, name, rank == 1, one) for rank, one in enumerate(known, 1)),
-        {"methods": name, "data": name, "ssl-sbir": "0", "random maps a check": "2"},
+        {"methods": name, "data": name, "ideas": name, "ssl-sbir": "0", "random maps a check": "2"},
         (name,),
         text,
         tuple(replace(one, why=contrast_words(one)) for one in lost),

@@ -1,21 +1,10 @@
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-import numpy as np
 import torch
 
-from ssl_sbir.data.loading import prepare
-from ssl_sbir.data.manifest import Domain
-from ssl_sbir.data.readers import open_data
-from ssl_sbir.encoders import load_encoder
 from ssl_sbir.errors import SslSbirError
-from ssl_sbir.explain.concepts import (
-    Vocabulary,
-    concepts_of,
-    nearest,
-    prototypes,
-    text_vocabulary,
-)
-from ssl_sbir.explain.explainer import Explainer
+from ssl_sbir.explain.concepts import concepts_of, nearest
+from ssl_sbir.explain.vocabulary import Vocabulary
 
 
 @dataclass(frozen=True)
@@ -86,49 +75,3 @@ def test_nearest_equals_a_slow_loop():
     names = [f"n{k}" for k in range(7)]
     slow = sorted(range(7), key=lambda k: -torch.cosine_similarity(one, many[k], 0).item())
     assert [near.name for near in nearest(one, names, many)] == [names[k] for k in slow[:3]]
-
-
-def test_prototypes_are_means_of_each_domain(shapes):
-    torch.manual_seed(0)
-    encoder = load_encoder("timm:test_efficientnet", size=64, pretrained=False).eval()
-    manifest = open_data(f"folder:{shapes}")
-    found = prototypes(encoder, manifest, ["circle", "square", "nothing_of_that_name"], per_class=12)
-    assert found.names == ("circle", "square")
-    rows = manifest.rows(Domain.PHOTO, ["square"])
-    pack = prepare(manifest, 64)
-    with torch.no_grad():
-        each = encoder(pack.batch(rows).float() / 255, torch.ones(len(rows), dtype=torch.int64))
-    slow = torch.stack([vector / vector.norm() for vector in each]).mean(0)
-    assert torch.allclose(found.photo[1], slow, atol=1e-4)
-    assert not torch.allclose(found.photo, found.sketch, atol=1e-3)
-    assert prototypes(encoder, manifest, ["circle"]) is None
-
-
-def test_texts_may_be_the_vocabulary():
-    seen = []
-
-    def encode(texts):
-        seen.extend(texts)
-        return torch.eye(len(texts))
-
-    assert text_vocabulary(NAMES, encode, "a text encoder").photo.shape == (4, 4)
-    assert seen[2] == "sea lion"
-
-
-def test_the_label_of_a_result_is_never_used(shapes):
-    torch.manual_seed(0)
-    encoder = load_encoder("timm:test_efficientnet", size=64, pretrained=False).eval()
-    manifest = open_data(f"folder:{shapes}")
-    seen = ("circle", "square", "triangle", "bar")
-    vocabulary = prototypes(encoder, manifest, seen)
-    photos = manifest.rows(Domain.PHOTO, ["ring", "cross"])
-    mixed = manifest.label.copy()
-    mixed[photos] = np.roll(mixed[photos], 7)
-    answers = [
-        Explainer(encoder, data, ("ring", "cross"), top=3, draws=0, misses=0, vocabulary=vocabulary).answer(
-            "sketch/ring/03.png"
-        )
-        for data in (manifest, replace(manifest, label=mixed))
-    ]
-    assert answers[0].known == answers[1].known
-    assert answers[0].known[0].concepts is not None

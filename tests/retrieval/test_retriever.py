@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ssl_sbir import Retriever
-from ssl_sbir.encoders import Encoder, Preprocess
+from ssl_sbir.encoders import Encoder, Preprocess, Reading
 from ssl_sbir.errors import DataError, GalleryError, QueryError
 from ssl_sbir.retrieval.model import SearchModel
 from ssl_sbir.retrieval.refusals import asked_and_refused
@@ -38,7 +38,13 @@ class Tones(Encoder):
 class Words:
     """A text side whose words have fixed random vectors; a drawing's share is .7 unless it is told otherwise."""
 
-    encoder = SimpleNamespace(notes=lambda texts: [f"{len(texts)} read"])
+    needs_images = True
+    encoder = SimpleNamespace(
+        notes=lambda texts: [f"{len(texts)} read"],
+        reading=lambda text: Reading(
+            sum(word != "zzz" for word in text.split()), unknown=("zzz",) if "zzz" in text else ()
+        ),
+    )
 
     def __init__(self, encoder: Encoder) -> None:
         self.image_encoder = encoder
@@ -49,6 +55,8 @@ class Words:
     def fuse(self, sketch=None, text=None, weights=None):
         share = 0.7 if weights is None else weights[0] / sum(weights)
         features = self.image_encoder(sketch, torch.zeros(len(sketch), dtype=torch.long))
+        if text is None:
+            return SimpleNamespace(vector=F.normalize(features, dim=1))
         parts = share * F.normalize(features, dim=1), (1 - share) * self(text)
         length = (parts[0] + parts[1]).norm(dim=1, keepdim=True)
         return SimpleNamespace(
@@ -241,12 +249,32 @@ def test_hits_as_table_fragment_and_sheet(retriever: Retriever, photos: Path, tm
     assert json.loads(json.dumps(hits.facts()))["searched"] == 73
 
 
+def test_an_explanation_weighs_and_words_as_the_search_did(
+    retriever: Retriever, shapes: Path, tmp_path: Path
+):
+    for text, weights in (("red zzz", None), ("red ring", {"sketch": 0.2, "text": 0.8})):
+        hits = retriever.search(sketch=shapes / "sketch/ring/01.png", text=text, weights=weights, k=4)
+        report = hits.explain(top=4, methods=("occlusion",), draws=0)
+        scores = {hit.id: hit.score for hit in hits}
+        for result in report.facts.results:
+            if result.id in scores:
+                assert result.explanation.score == pytest.approx(scores[result.id], abs=1e-3)
+        assert [result.id for result in report.facts.results] == [hit.id for hit in hits]
+        assert any("zzz" in line for line in report.facts.warnings) == ("zzz" in text)
+    assert "“red”" in report.save(tmp_path / "why.html").read_text("utf-8")
+
+
 def test_an_explanation_compares_the_hits_with_others(retriever: Retriever, shapes: Path, tmp_path: Path):
     hits = retriever.search(sketch=shapes / "sketch/ring/01.png", text="a ring, not red", k=4)
     report = hits.explain(top=2, methods=("occlusion",), draws=0)
     assert len(report.facts.results) == len(report.photos) == 2
     assert report.facts.text == "a ring"
     assert "compared here: the 4 that came back and 60 others" in report.facts.settings["photos searched"]
-    assert report.save(tmp_path / "why.html").read_text("utf-8").count("<html") == 1
+    page = report.save(tmp_path / "why.html").read_text("utf-8")
+    assert page.count("<html") == 1
+    assert "Which words" in page
+    assert any("refusals" in warning for warning in report.facts.warnings)
+    assert report.facts.settings["ideas"] == "297 names of classes of published data, as the run reads them"
+    assert report.facts.results[0].explanation.concepts.photo
     with pytest.raises(QueryError, match="only queries with a drawing"):
         retriever.search(text="a ring").explain()

@@ -1,0 +1,62 @@
+"""Queries that something is missing of: the page is still written, whole, and says what."""
+
+from html import unescape
+
+import torch
+from encoders_for_tests import Spots
+from PIL import Image
+from test_query import command
+
+from ssl_sbir.data.readers import open_data
+from ssl_sbir.encoders import load_encoder, save_encoder
+from ssl_sbir.explain.explainer import Explainer
+from ssl_sbir.explain.query import report_of
+from ssl_sbir.explain.vocabulary import Vocabulary
+from ssl_sbir.run import RunFolder
+from ssl_sbir.semantics import load_semantics
+
+SECTIONS = ('id="results"', 'id="trust"', 'id="reading"', 'id="run"')
+
+
+def test_a_graph_without_either_idea(shapes, tmp_path):
+    (tmp_path / "graph.tsv").write_text("IsA\tcow\tmammal\n")
+    photos = open_data(f"folder:{shapes}")
+    ideas = Vocabulary(("spot", "paper", "ground"), torch.eye(3), torch.eye(3), "three axes")
+    graph = load_semantics(f"conceptnet:{tmp_path / 'graph.tsv'}")
+    explainer = Explainer(Spots().eval(), photos, ("ring",), 2, draws=1, vocabulary=ideas, semantics=graph)
+    report = report_of(explainer, explainer.answer("ring/03.png"))
+    known = report.facts.results[0].explanation.concepts
+    assert (known.drawing[0].name, known.photo[0].name, known.path) == ("paper", "ground", ())
+    html = report.save(tmp_path / "page.html").read_text("utf-8")
+    assert "doesn't know 'paper'" in unescape(html)
+    assert all(section in html for section in SECTIONS)
+
+
+def test_an_encoder_without_feature_maps_names_the_methods_that_remain(shapes, tmp_path):
+    torch.manual_seed(0)
+    RunFolder.create(tmp_path / "vit", "", {"recipe": "none"})
+    save_encoder(
+        load_encoder("timm:vit_tiny_patch16_224", size=32, pretrained=False), tmp_path / "vit" / "model"
+    )
+    page = tmp_path / "page.html"
+    done = command(
+        tmp_path / "vit", "--data", shapes, "--query", "ring/03.png", "--top", 2, "--draws", 1, "--out", page
+    )
+    assert done.exit_code == 0, done.output
+    html = page.read_text("utf-8")
+    assert "The methods that remain are gradcam, occlusion, strokes, integrated, attention." in html
+    assert "taken apart into pairs of regions" in html
+    assert "The colours were found by covering places" in html
+    assert all(section in html for section in SECTIONS)
+
+
+def test_a_similarity_of_zero(shapes, tmp_path):
+    Image.new("RGB", (50, 50), "white").save(tmp_path / "blank.png")
+    photos = open_data(f"folder:{shapes}")
+    explainer = Explainer(Spots().eval(), photos, ("ring", "cross"), 2, draws=1)
+    report = report_of(explainer, explainer.answer(str(tmp_path / "blank.png")))
+    assert {result.explanation.score for result in report.facts.results} == {0.0}
+    html = report.save(tmp_path / "page.html").read_text("utf-8")
+    assert "take the order below as chance" in html
+    assert "exactly zero" in html
+    assert all(section in html for section in SECTIONS)
