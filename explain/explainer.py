@@ -233,6 +233,8 @@ class Explainer:
             photos, stages = photos[:1], 2
         lots = randomised(self.encoder, image, photos, method, centres=self.centres, stages=stages)
         steady = stability(self.encoder, image, photos, method, centres=self.centres)
+        if known[0].maps[0].sketch is None:  # what isn't shown isn't judged
+            lots, steady = [replace(one, drawing=None) for one in lots], (None, steady[1])
         return trust(tested, lots, steady, largest)
 
     def _photos(self, places: npt.NDArray[np.int64]) -> Tensor:

@@ -147,7 +147,9 @@ def _settings(explainer: Explainer, answer: Answer) -> dict[str, str]:
         "photos searched": f"{len(gallery.rows):,}",
         "image size": f"{size} × {size} pixels ({encoder.preprocess.fit})",
         "embedding": f"{gallery.embeddings.shape[1]:,} numbers",
-        "methods": ", ".join(METHOD_NAMES[method] for method in known[0].methods) if known else "none",
+        "methods": ", ".join(f"{METHOD_NAMES[method]} ({method})" for method in known[0].methods)
+        if known
+        else "none",
         "ideas": ideas,
         "random maps a check": str(explainer.draws),
         "device": explainer.device,

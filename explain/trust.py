@@ -6,6 +6,10 @@ from dataclasses import dataclass
 from ssl_sbir.explain.faithfulness import Check
 from ssl_sbir.explain.methods import METHOD_NAMES
 from ssl_sbir.explain.sanity import Randomised
+from ssl_sbir.reports.render import decimals
+
+# With fewer pairs than this, even maps that beat everything may have been lucky.
+FEW = 5
 
 
 @dataclass(frozen=True)
@@ -95,8 +99,8 @@ def _tally(method: str, pairs: Sequence[Sequence[Check]]) -> Tally:
 def _beaten(one: Tally) -> str:
     name = METHOD_NAMES[one.method]
     return (
-        f"The {name} explain the score better than chance in {one.pairs_random} of {one.pairs} pairs, "
-        f"and better than a plain map of edges in {one.edges} of {one.checks} checks."
+        f"Tested here, the {name} explain the score better than chance in {one.pairs_random} of {one.pairs} pairs, "
+        f"and better than a plain map of edges in {one.edges} of {one.checks} maps."
     )
 
 
@@ -104,8 +108,10 @@ def _advice(one: Tally) -> str:
     chance, edges = one.pairs_random / one.pairs, one.edges / one.checks
     if chance < 0.6:
         return "Don't rely on them here: random maps do about as well."
-    if edges < 0.5:
-        return "They point at more than chance does, but at no more than where the lines are."
+    if edges < 0.6:
+        return "They point at more than chance does, but hardly at more than where the lines are."
+    if one.pairs < FEW:
+        return "They seem to point at the right area; so few pairs prove little."
     return "They can be relied on for the area, not for the exact outline."
 
 
@@ -115,8 +121,10 @@ def _changed(randomised: Sequence[Randomised]) -> list[str]:
     if not known:
         return []
     left = sum(known) / len(known)
-    how = "as they must" if abs(left) < 0.5 else "less than they should: they partly show the picture itself"
-    return [f"They change when the encoder's weights are drawn by lot ({how}; rank correlation {left:.2f})."]
+    how = (
+        ", as they must" if abs(left) < 0.5 else " less than they should: they partly show the picture itself"
+    )
+    return [f"They change when the encoder's weights are shuffled{how} {_likeness(left)}."]
 
 
 def _moved(steady: tuple[float | None, float | None]) -> list[str]:
@@ -125,4 +133,8 @@ def _moved(steady: tuple[float | None, float | None]) -> list[str]:
         return []
     left = sum(known) / len(known)
     how = "hold still" if left > 0.7 else "move somewhat" if left > 0.4 else "jump"
-    return [f"They {how} when a picture is shifted by a few pixels (rank correlation {left:.2f})."]
+    return [f"They {how} when a picture is shifted by a few pixels {_likeness(left)}."]
+
+
+def _likeness(left: float) -> str:
+    return f"(likeness {decimals(left, 2)}, where 1 is the same map and 0 an unrelated one)"

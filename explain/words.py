@@ -3,9 +3,10 @@
 from collections.abc import Iterable, Sequence
 
 from ssl_sbir.explain.contrast import Contrast
-from ssl_sbir.explain.explanation import Explanation
+from ssl_sbir.explain.explanation import Explanation, HeatMaps
 from ssl_sbir.explain.grids import Grid
 from ssl_sbir.explain.methods import METHOD_NAMES
+from ssl_sbir.reports.render import decimals
 
 _ROWS = ("upper", "", "lower")
 _COLUMNS = ("left", "", "right")
@@ -55,7 +56,10 @@ def verdict(explanations: Sequence[Explanation], average: float) -> str:
     if not explanations:
         return "Nothing came back: the gallery holds no photo."
     best = explanations[0]
-    lead = f"The best match scores {best.score:.2f}; an average photo of this gallery scores {average:.2f}."
+    lead = (
+        f"The best match scores {decimals(best.score, 2)}, where 1 would be perfect; an average photo of this gallery "
+        f"scores {decimals(average, 2)}."
+    )
     return " ".join([lead, *_reasons(best)])
 
 
@@ -67,11 +71,10 @@ def contrast_words(one: Contrast) -> str:
     lead = f"It lost by {one.gap:.3f}, mainly at the {cell_name(*one.decisive, *shape)} of the drawing"
     if one.against is not None:
         lead += f"; it was ahead at the {cell_name(*one.against, *shape)}"
-    change = one.winner.rank_without
-    return (
-        f"{lead}. Without its strongest region (the {cell_name(*one.winner.strongest, *one.winner.shape)}) the "
-        f"first result would stand at place {change:,}."
-    )
+    place_without = one.winner.rank_without
+    after = "still stand first" if place_without == 1 else f"stand at place {place_without:,}"
+    region = cell_name(*one.winner.strongest, *one.winner.shape)
+    return f"{lead}. With its strongest region (the {region}) covered, the first result would {after}."
 
 
 def _reasons(best: Explanation) -> Iterable[str]:
@@ -80,18 +83,24 @@ def _reasons(best: Explanation) -> Iterable[str]:
     elif best.words is not None and best.words.words:
         word = max(best.words.words, key=lambda it: it.shapley)
         yield (
-            f"The drawing alone gives {best.words.drawing:.2f}, the text adds {best.words.text:+.2f}, most of "
-            f"it by “{word.text}” ({word.shapley:+.2f})."
+            f"The drawing alone gives {decimals(best.words.drawing, 2)}, the text adds "
+            f"{decimals(best.words.text, 2)}, most of it by “{word.text}” ({decimals(word.shapley, 2)})."
         )
-    shown = best.maps[0] if best.maps else None
-    for what, values in (("drawing", shown and shown.sketch), ("photo", shown and shown.photo)):
-        if best.score > 0 and shown and values:
-            where, share, area = main_place(values)
-            if share:
-                yield (
-                    f"By {METHOD_NAMES[shown.method]}, it rests mainly on the {where} of the {what} "
-                    f"({share:.0%} of the heat on {area:.0%} of the area)."
-                )
+    if best.score > 0 and best.maps and (places := _hottest(best.maps[0])):
+        yield f"The {METHOD_NAMES[best.maps[0].method]} point mainly at {' and '.join(places)}."
+
+
+def _hottest(maps: HeatMaps) -> list[str]:
+    found = [
+        (what, *main_place(values))
+        for what, values in (("drawing", maps.sketch), ("photo", maps.photo))
+        if values is not None
+    ]
+    return [
+        f"the {where} of the {what} ({share:.0%} of the heat on {area:.0%} of the area)"
+        for what, where, share, area in found
+        if share
+    ]
 
 
 def _side(index: int, length: int, before: str, after: str) -> str:

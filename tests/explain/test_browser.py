@@ -1,18 +1,23 @@
 """The pages in a browser: hostile names do no harm, the keyboard reaches everything, axe-core finds nothing serious."""
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
 from facts_for_tests import whole_facts
 from PIL import Image
+from texts_for_tests import Mean, Tower
 
 from ssl_sbir.explain.index import Entry, Index, index_page
 from ssl_sbir.explain.report import explanation_page
 from ssl_sbir.reports.images import picture
+from ssl_sbir.retrieval.model import SearchModel
+from ssl_sbir.retrieval.retriever import Retriever
 
 CHROMIUM = Path("/usr/bin/chromium")
 NASTY = """"><img src=x onerror=alert(1)></script><script>alert('2')</script>{{ 7*7 }}&amp;"""
+HOSTILE_FILE = '"><img src=x onerror=alert(1)>.png'
 HARM = "Boolean(document.querySelector('img[src=x]')) || document.body.innerText.includes('49&')"
 # axe.min.js of npm's axe-core, which is no part of this repository.
 AXE = os.environ.get("SSL_SBIR_AXE", "")
@@ -48,6 +53,19 @@ def index(tmp_path):
     facts = Index(tmp_path / "index.html", tuple(entries), ((NASTY, NASTY),), {"ssl-sbir": "0"})
     facts.page.write_text(index_page(facts, [[thumb, None], [thumb, thumb]]))
     return facts.page.as_uri()
+
+
+@pytest.fixture
+def search_pages(shapes, tmp_path):
+    """Why hits came back for a drawing with a hostile text and file name, and the sheet of the hits."""
+    encoder = Mean().eval()
+    shutil.copytree(shapes / "photo" / "ring", tmp_path / "photos")
+    shutil.copy(shapes / "sketch" / "ring" / "03.png", tmp_path / HOSTILE_FILE)
+    model = SearchModel("mean", encoder, "cpu", Tower(encoder))
+    found = Retriever(model).index(tmp_path / "photos", tmp_path / "index")
+    hits = found.search(sketch=tmp_path / HOSTILE_FILE, text=f"red {NASTY}", k=4)
+    pages = hits.explain(top=3, draws=1).save(tmp_path / "why.html"), hits.save(tmp_path / "sheet.html")
+    return [page.as_uri() for page in pages]
 
 
 def opened(browser, address, width, scheme="light"):
@@ -113,10 +131,24 @@ def test_the_filters_of_the_index(browser, index):
     assert not tab.wrong
 
 
+def test_hostile_text_does_no_harm_on_the_pages_of_a_search(browser, search_pages):
+    for address in search_pages:
+        tab = opened(browser, address, 400)
+        assert tab.evaluate("document.documentElement.scrollWidth") <= 400
+        assert "{{ 7*7 }}" in tab.locator("body").text_content()
+        assert not tab.evaluate(HARM)
+        assert not tab.wrong
+    tab = opened(browser, search_pages[0], 1400)
+    assert tab.locator(".words").count() == 3
+    assert tab.locator(".words tr").count() == 3 * len(f"red {NASTY}".split())
+    assert "not known and passed over" in tab.inner_text(".note")
+    assert tab.locator("h2", has_text="Other words, other order").count() == 1
+
+
 @pytest.mark.skipif(not AXE, reason="SSL_SBIR_AXE doesn't name axe-core's axe.min.js")
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_nothing_serious(browser, page, index, scheme):
-    for address in (page, index):
+def test_axe_finds_nothing_serious(browser, page, index, search_pages, scheme):
+    for address in (page, index, *search_pages):
         tab = opened(browser, address, 1400, scheme)
         tab.evaluate(Path(AXE).read_text())
         found = tab.evaluate("axe.run()")["violations"]

@@ -56,7 +56,9 @@ class Tower:
             return SimpleNamespace(vector=drawn)
         words = torch.stack([self._words(one) for one in text])
         mine, other = weights or (1, 1)
-        return SimpleNamespace(vector=F.normalize(mine * drawn + other * words, dim=1))
+        length = (mine * drawn + other * words).norm(dim=1, keepdim=True)
+        parts = mine * drawn / length, other * words / length
+        return SimpleNamespace(vector=parts[0] + parts[1], sketch=parts[0], text=parts[1])
 
     def _drawn(self, images):
         return F.normalize(self.image_encoder(images, torch.zeros(len(images), dtype=torch.int64)), dim=1)
