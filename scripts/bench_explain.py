@@ -7,7 +7,9 @@ does that knows nothing of the two sides; masks and random maps are the same.
 
 Prints seconds by the clock, processor seconds and images sent through the encoder: for a whole report (ranking,
 maps, tests, page) with the gallery embedded, and for maps and their tests alone, together and pair by pair.
-Seconds by the clock mean nothing on a busy machine; processor seconds and images do.
+Seconds by the clock mean nothing on a busy machine; processor seconds and images do. With ten results at 128 px and
+one thread: 11 s a report; maps and tests by default methods take 2.7 × less time together than pair by pair, stroke
+maps 7.3 ×.
 """
 
 import argparse
