@@ -8,51 +8,27 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from ssl_sbir.data.manifest import Domain, Manifest
 from ssl_sbir.data.names import printable
 from ssl_sbir.encoders.encoder import Encoder
 from ssl_sbir.errors import ExplainError
+from ssl_sbir.explain.answer import Answer
 from ssl_sbir.explain.concepts import concepts_of
 from ssl_sbir.explain.contrast import Contrast, contrasts
 from ssl_sbir.explain.drawings import Drawing, drawing, one_key
+from ssl_sbir.explain.examination import examined
 from ssl_sbir.explain.explanation import Explanation
 from ssl_sbir.explain.gallery import PhotoGallery, best, photo_gallery
 from ssl_sbir.explain.pairs import explain_pairs
 from ssl_sbir.explain.query_words import Counterfactual, counterfactuals, word_weights
-from ssl_sbir.explain.sanity import randomised, stability
 from ssl_sbir.explain.strokes import vector_pieces
 from ssl_sbir.explain.texts import Fuse
 from ssl_sbir.explain.towers import Centres, Tower, tower
-from ssl_sbir.explain.trust import Trust, trust
+from ssl_sbir.explain.trust import Trust
 from ssl_sbir.explain.vocabulary import Vocabulary
 from ssl_sbir.explain.words import contrast_words
-
-# Methods that the checks of a page compute again and again for all results; others for the first result alone.
-QUICK = ("gradcam", "regions", "strokes", "attention")
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What came back for one query, and why; `rows` are the results' rows in the manifest.
-
-    Attributes:
-        scores: similarity of the query to each photo of the gallery.
-        contrasts: the best result against what was beaten, with the rows of those.
-    """
-
-    asked: Drawing
-    pixels: npt.NDArray[np.uint8]
-    text: str
-    rows: npt.NDArray[np.int64]
-    scores: Float[Tensor, " n"]
-    known: tuple[Explanation, ...]
-    contrasts: tuple[Contrast, ...]
-    beaten: npt.NDArray[np.int64]
-    changes: tuple[Counterfactual, ...]
-    trust: Trust | None
 
 
 @dataclass(frozen=True)
@@ -219,23 +195,7 @@ class Explainer:
     ) -> Trust | None:
         if not self.draws or not known:
             return None
-        errors = [
-            abs(error)
-            for one in known
-            for seen in one.maps
-            for error in (seen.sketch_error, seen.photo_error)
-            if error is not None
-        ]
-        tested, largest = [one.checks for one in known], max(errors, default=None)
-        method, photos = known[0].maps[0].method, self._photos(places)
-        stages = 5
-        if method not in QUICK:
-            photos, stages = photos[:1], 2
-        lots = randomised(self.encoder, image, photos, method, centres=self.centres, stages=stages)
-        steady = stability(self.encoder, image, photos, method, centres=self.centres)
-        if known[0].maps[0].sketch is None:  # what isn't shown isn't judged
-            lots, steady = [replace(one, drawing=None) for one in lots], (None, steady[1])
-        return trust(tested, lots, steady, largest)
+        return examined(self.encoder, image, self._photos(places), known, self.centres)
 
     def _photos(self, places: npt.NDArray[np.int64]) -> Tensor:
         return self.gallery.images(places).to(self.device)

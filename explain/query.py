@@ -14,8 +14,9 @@ from ssl_sbir import __version__
 from ssl_sbir.data.manifest import Manifest
 from ssl_sbir.encoders.encoder import Encoder
 from ssl_sbir.errors import DataError
+from ssl_sbir.explain.answer import Answer
 from ssl_sbir.explain.drawings import doubts, shown
-from ssl_sbir.explain.explainer import Answer, Explainer
+from ssl_sbir.explain.explainer import Explainer
 from ssl_sbir.explain.explanation import ExplainedQuery, Result
 from ssl_sbir.explain.figures import SIDE
 from ssl_sbir.explain.gallery import summary

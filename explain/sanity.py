@@ -1,29 +1,23 @@
-"""Two checks of a method: its maps must change with the encoder's weights, and must not with a small shift.
+"""Whether maps change with the encoder's weights, as they must.
 
 A map that looks the same after the weights were drawn by lot explains the picture and not the encoder
-(Adebayo et al., NeurIPS 2018); one that jumps when the picture moves by a few pixels can't be trusted.
+(Adebayo et al., NeurIPS 2018).
 """
 
 from copy import deepcopy
 from dataclasses import dataclass
 from itertools import pairwise
 
-import numpy as np
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
-from scipy import stats
 from torch import Tensor, nn
 
 from ssl_sbir.data.manifest import Domain
 from ssl_sbir.encoders.encoder import Encoder
-from ssl_sbir.explain.faithfulness import CELLS, resized
-from ssl_sbir.explain.maps import MAPS, SideMaps
-from ssl_sbir.explain.occlusion import COVER
-from ssl_sbir.explain.towers import Centres, tower
+from ssl_sbir.explain.agreement import agreements, first_maps, maps_of
+from ssl_sbir.explain.towers import Centres
 
 STAGES = 5
-SHIFT = 0.04  # of the image's side
 
 
 @dataclass(frozen=True)
@@ -63,7 +57,7 @@ def randomised(
         seed: of the lots.
     """
     images = sketch[None], photos
-    before, pooled = _first_maps(encoder, images, method, centres)
+    before, pooled = first_maps(encoder, images, method, centres)
     lot = torch.Generator().manual_seed(seed)
     changed = deepcopy(encoder).eval()
     layers = _layers(changed)
@@ -74,105 +68,9 @@ def randomised(
         for _, layer in layers[start:end]:
             _shuffle(layer, lot)
         _refit(changed, images)
-        after = _maps(changed, images, method, centres, pooled)
-        found.append(Randomised(end / len(layers), layers[end - 1][0], *_agreements(before, after)))
+        after = maps_of(changed, images, method, centres, pooled)
+        found.append(Randomised(end / len(layers), layers[end - 1][0], *agreements(before, after)))
     return found
-
-
-def stability(
-    encoder: Encoder,
-    sketch: Float[Tensor, "3 h w"],
-    photos: Float[Tensor, "k 3 i j"],
-    method: str,
-    *,
-    centres: Centres | None = None,
-    shift: float = SHIFT,
-) -> tuple[float | None, float | None]:
-    """Mean Spearman correlation of maps with those of pictures moved a little in four directions.
-
-    Returns:
-        That of the drawing's and of the photos' maps, −1..1; None for a side without maps.
-    """
-    images = sketch[None], photos
-    before, pooled = _first_maps(encoder, images, method, centres)
-    step = max(round(shift * sketch.shape[-1]), 1)
-    found: list[tuple[float | None, float | None]] = []
-    for move in ((step, 0), (-step, 0), (0, step), (0, -step)):
-        moved = moved_by(images[0], move, COVER[Domain.SKETCH]), moved_by(photos, move, COVER[Domain.PHOTO])
-        after = _maps(encoder, moved, method, centres, pooled)
-        back = SideMaps(*(_back(side, move, sketch.shape[-1]) for side in (after.sketch, after.photo)))
-        found.append(_agreements(before, back))
-    ours, theirs = zip(*found, strict=True)
-    return _mean(ours), _mean(theirs)
-
-
-def spearman(one: Float[Tensor, "k n"], other: Float[Tensor, "k n"]) -> Float[Tensor, " k"]:
-    """Rank correlations, equal values sharing their mean rank; 0 where a row is constant."""
-    ranks = [
-        torch.from_numpy(np.asarray(stats.rankdata(side.double().cpu().numpy(), axis=1)))
-        for side in (one, other)
-    ]
-    ours, theirs = (side - side.mean(1, keepdim=True) for side in ranks)
-    return torch.cosine_similarity(ours, theirs).float()
-
-
-def moved_by(images: Float[Tensor, "b c h w"], move: tuple[int, int], fill: float) -> Tensor:
-    """Images moved down and right by so many pixels; what comes into view is `fill`."""
-    down, right = move
-    height, width = images.shape[2:]
-    reach = max(abs(down), abs(right))
-    padded = F.pad(images, (reach,) * 4, value=fill)
-    return padded[:, :, reach - down : reach - down + height, reach - right : reach - right + width]
-
-
-def _first_maps(
-    encoder: Encoder, images: tuple[Tensor, Tensor], method: str, centres: Centres | None
-) -> tuple[SideMaps, bool]:
-    """The maps, and whether one pass through the encoder gives both its map and its embedding."""
-    ours, theirs = (
-        tower(encoder, image, domain, centres) for image, domain in zip(images, Domain, strict=True)
-    )
-    return MAPS[method](ours, theirs), not (ours.lacks or theirs.lacks)
-
-
-def _maps(
-    encoder: Encoder, images: tuple[Tensor, Tensor], method: str, centres: Centres | None, pooled: bool
-) -> SideMaps:
-    ours, theirs = (
-        tower(encoder, image, domain, centres, pooled=pooled)
-        for image, domain in zip(images, Domain, strict=True)
-    )
-    return MAPS[method](ours, theirs)
-
-
-def _agreements(one: SideMaps, other: SideMaps) -> tuple[float | None, float | None]:
-    pairs = (one.sketch, other.sketch), (one.photo, other.photo)
-    return tuple(  # type: ignore[return-value]
-        None if ours is None or theirs is None else _agreement(ours, theirs) for ours, theirs in pairs
-    )
-
-
-def _agreement(ours: Tensor, theirs: Tensor) -> float:
-    cells = min(CELLS, *ours.shape[1:])
-    both = (resized(side, cells).flatten(1) for side in (ours, theirs))
-    return spearman(*both).mean().item()
-
-
-def _back(maps: Tensor | None, move: tuple[int, int], size: int) -> Tensor | None:
-    """Maps of moved pictures, moved back; the rim that was out of view repeats its neighbour."""
-    if maps is None:
-        return None
-    whole = F.interpolate(maps[:, None], (size, size), mode="bilinear", align_corners=False)
-    reach = max(abs(step) for step in move)
-    padded = F.pad(whole, (reach,) * 4, mode="replicate")
-    down, right = (reach + step for step in move)
-    inside = padded[:, 0, down : down + size, right : right + size]
-    return F.adaptive_avg_pool2d(inside[:, None], (maps.shape[1], maps.shape[2]))[:, 0]
-
-
-def _mean(values: tuple[float | None, ...]) -> float | None:
-    known = [value for value in values if value is not None]
-    return sum(known) / len(known) if known else None
 
 
 def _layers(encoder: nn.Module) -> list[tuple[str, nn.Module]]:

@@ -30,7 +30,8 @@ from ssl_sbir.explain.explainer import Explainer
 from ssl_sbir.explain.faithfulness import Baselines, Check, checks
 from ssl_sbir.explain.gallery import best
 from ssl_sbir.explain.maps import DEFAULT, MAPS, SideMaps, chosen
-from ssl_sbir.explain.sanity import randomised, stability
+from ssl_sbir.explain.sanity import randomised
+from ssl_sbir.explain.stability import stability
 from ssl_sbir.explain.subject import subject
 from ssl_sbir.explain.towers import Tower, tower
 from ssl_sbir.files import write_atomic

@@ -4,7 +4,8 @@ from encoders_for_tests import SIDE, cell
 
 from ssl_sbir.data.manifest import Domain
 from ssl_sbir.explain import explain_pairs
-from ssl_sbir.explain.faithfulness import Baselines, checks, curves, edge_maps, random_maps, resized
+from ssl_sbir.explain.curves import curves, edge_maps, random_maps, resized
+from ssl_sbir.explain.faithfulness import Baselines, checks
 from ssl_sbir.explain.occlusion import COVER
 from ssl_sbir.explain.sanity import Randomised
 from ssl_sbir.explain.towers import tower

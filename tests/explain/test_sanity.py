@@ -6,7 +6,9 @@ from torch import nn
 
 from ssl_sbir.data.manifest import Domain
 from ssl_sbir.encoders import Encoder, Preprocess
-from ssl_sbir.explain.sanity import moved_by, randomised, spearman, stability
+from ssl_sbir.explain.agreement import spearman
+from ssl_sbir.explain.sanity import randomised
+from ssl_sbir.explain.stability import moved_by, stability
 from ssl_sbir.explain.towers import tower
 
 
