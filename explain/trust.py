@@ -124,7 +124,8 @@ def _changed(randomised: Sequence[Randomised]) -> list[str]:
     how = (
         ", as they must" if abs(left) < 0.5 else " less than they should: they partly show the picture itself"
     )
-    return [f"They change when the encoder's weights are shuffled{how} {_likeness(left)}."]
+    scale = f"(likeness {decimals(left, 2)}, where 1 is the same map and 0 an unrelated one)"
+    return [f"They change when the encoder's weights are shuffled{how} {scale}."]
 
 
 def _moved(steady: tuple[float | None, float | None]) -> list[str]:
@@ -133,8 +134,6 @@ def _moved(steady: tuple[float | None, float | None]) -> list[str]:
         return []
     left = sum(known) / len(known)
     how = "hold still" if left > 0.7 else "move somewhat" if left > 0.4 else "jump"
-    return [f"They {how} when a picture is shifted by a few pixels {_likeness(left)}."]
-
-
-def _likeness(left: float) -> str:
-    return f"(likeness {decimals(left, 2)}, where 1 is the same map and 0 an unrelated one)"
+    return [
+        f"They {how} when a picture is shifted by a few pixels (likeness {decimals(left, 2)}, 1 at best)."
+    ]
