@@ -84,7 +84,7 @@ def _reasons(best: Explanation) -> Iterable[str]:
         word = max(best.words.words, key=lambda it: it.shapley)
         yield (
             f"The drawing alone gives {decimals(best.words.drawing, 2)}, the text adds "
-            f"{decimals(best.words.text, 2)}, most of it by “{word.text}” ({decimals(word.shapley, 2)})."
+            f"{decimals(best.words.text, 2)}; its strongest word is “{word.text}” ({decimals(word.shapley, 2)})."
         )
     if best.score > 0 and best.maps and (places := _hottest(best.maps[0])):
         yield f"The {METHOD_NAMES[best.maps[0].method]} point mainly at {' and '.join(places)}."
