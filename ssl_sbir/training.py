@@ -213,6 +213,8 @@ def _start(order: Order, config: RecipeConfig) -> Encoder:
         encoder = load_encoder(wanted.name, size=wanted.size, pretrained=wanted.pretrained)
     else:
         encoder = RunFolder.open(order.start).encoder()
+    if wanted.fit is not None:
+        encoder = encoder.with_fit(wanted.fit)
     if wanted.towers == "separate" and not isinstance(encoder, Towers):
         return Towers(copy.deepcopy(encoder), encoder)
     return encoder

@@ -4,13 +4,14 @@ Ours. The balance by Sinkhorn and Knopp is that of Y. M. Asano, C. Rupprecht, A.
 Simultaneous Clustering and Representation Learning, ICLR 2020; the preservation is SAKE's (Liu, ICCV 2019)
 without its labels.
 
-Before training, k-means on the frozen encoder's photo features gives every photo a class without a name.
+Before training, k-means on a frozen network's photo features gives every photo a class without a name. Before each
+epoch every sketch is given to the class that it lies nearest, all classes being used about evenly; nearness is to
+the class's photos and to drawings of them in the frozen network, later more and more also to its photos in the
+encoder itself, and sketches that look alike pull each other along. The surest share counts.
 
 Terms
     photo_classes    cross-entropy of a photo and of its pseudo-sketch (its own edges, drawn) with its class.
-    sketch_classes   the same for real sketches, from the second epoch on: before each epoch every sketch is
-                     given to the class whose photos lie nearest, all classes being used evenly; the most surely
-                     assigned share counts.
+    sketch_classes   the same for the real sketches that count.
     contrast         InfoNCE, both ways, between a photo and its pseudo-sketch.
     preserve         the frozen teacher's distribution over ImageNet's classes for a photo, recalled from the
                      photo and from its pseudo-sketch.
@@ -37,12 +38,14 @@ from ssl_sbir.data.loading import Batch
 from ssl_sbir.data.manifest import Domain
 from ssl_sbir.data.training import TrainingSet
 from ssl_sbir.edges.drawings import Detector, Drawings
-from ssl_sbir.encoders import Centred, Encoder, load_encoder
+from ssl_sbir.edges.attention import looked_at
+from ssl_sbir.encoders import Centred, DomainNormed, Encoder, load_encoder
 from ssl_sbir.errors import DataError
 from ssl_sbir.objectives.contrast import both_ways
-from ssl_sbir.objectives.preservation import Answers, classifier_of, coded, factorised, photo_features
-from ssl_sbir.objectives.selflabelling import assign, clusters, means_by
-from ssl_sbir.recipe import BatchConfig, OptimConfig, Recipe, RecipeConfig, register
+from ssl_sbir.objectives.evidence import Evidence
+from ssl_sbir.objectives.preservation import Answers, classifier_of, coded, factorised
+from ssl_sbir.objectives.selflabelling import assign, centred, clusters, diffused, means_by, nearness
+from ssl_sbir.recipe import BatchConfig, EncoderConfig, OptimConfig, Recipe, RecipeConfig, register
 
 
 class SelflabelConfig(RecipeConfig):
@@ -57,9 +60,22 @@ class SelflabelConfig(RecipeConfig):
         224, ge=32, le=1024, description="side of the photos that the teacher is asked about, in pixels"
     )
     code: PositiveInt = Field(512, description="width of the embedding")
+    focus: float = Field(
+        0.6, ge=0, le=1, description="share of the pseudo-sketches that keep only what the teacher looks at"
+    )
+    framing: float = Field(
+        0.7, ge=0, le=1, description="share of the pseudo-sketches brought to the size of a sketch's ink"
+    )
+    domain_norms: bool = Field(True, description="batch norms keep sketches' statistics apart from photos'")
     sharpness: PositiveFloat = Field(0.05, description="temperature of the sketches' assignment")
+    own: NonNegativeFloat = Field(
+        3.0, description="what the encoder itself comes to count in it by the end; the frozen network counts 2"
+    )
+    alike: float = Field(
+        0.8, ge=0, lt=1, description="what sketches count in it that look like the one in question"
+    )
     evenness: float = Field(
-        1.0,
+        0.5,
         ge=0,
         le=1,
         description="1: all classes get equally many sketches, 0: as many as they have photos",
@@ -67,14 +83,15 @@ class SelflabelConfig(RecipeConfig):
     memory: float = Field(
         0.0, ge=0, lt=1, description="how much of a sketch's earlier codes counts when it is given a class"
     )
-    trust: float = Field(0.5, gt=0, le=1, description="share of the sketches that is trusted at first")
-    trust_end: float = Field(0.8, gt=0, le=1, description="share that is trusted in the end")
+    trust: float = Field(0.4, gt=0, le=1, description="share of the sketches that is trusted at first")
+    trust_end: float = Field(0.7, gt=0, le=1, description="share that is trusted in the end")
     temperature: PositiveFloat = Field(0.1, description="of the contrast's softmax")
     photo_classes: NonNegativeFloat = Field(1.0, description="weight of the photos' classes")
     sketch_classes: NonNegativeFloat = Field(1.0, description="weight of the sketches' classes")
     contrast: NonNegativeFloat = Field(0.5, description="weight of photo against its pseudo-sketch")
     preserve: NonNegativeFloat = Field(1.0, description="weight of what the teacher knows of photos")
     kinship: NonNegativeFloat = Field(1.0, description="weight of what the teacher knows of a sketch's class")
+    encoder: EncoderConfig = Field(EncoderConfig(fit="ink"), description="")
     augment: AugmentConfig = Field(AugmentConfig(perspective=0.2), description="")
     batch: BatchConfig = Field(BatchConfig(photos=24, sketches=40), description="")
     optim: OptimConfig = Field(OptimConfig(epochs=6, lr=5e-4), description="")
@@ -103,8 +120,10 @@ class Selflabel(Recipe[SelflabelConfig]):
 
     def build(self, encoder: Encoder, classes: tuple[str, ...]) -> nn.Module:
         assert not classes, "pretraining sees no labels"
-        self.teacher = load_encoder(self.config.teacher, size=self.config.teacher_size)
-        code, recall = factorised(classifier_of(self.teacher, self.config.teacher), self.config.code)
+        asked, fit = self.config.teacher, encoder.preprocess.fit
+        self.teacher = load_encoder(asked, size=self.config.teacher_size, fit=fit)
+        code, recall = factorised(classifier_of(self.teacher, asked), self.config.code)
+        encoder = DomainNormed(encoder) if self.config.domain_norms else encoder
         return _Selflabelled(coded(encoder, code), recall, self.config.clusters)
 
     def prepare(self, model: Any, data: TrainingSet) -> None:
@@ -117,11 +136,16 @@ class Selflabel(Recipe[SelflabelConfig]):
             )
         self.clusters = min(self.config.clusters, len(photos) // 4)
         device = str(model.recall.weight.device)
-        self.answers = Answers.of(self.teacher.to(device), data)
-        self.photo_class = clusters(photo_features(self.teacher, data), self.clusters, self.config.seed)
+        head = classifier_of(self.teacher, self.config.teacher)
+        seen, attention = looked_at(self.teacher, head, data, device=device)
+        self.answers = Answers(head.cpu()(seen).detach(), attention.place)
+        self.photo_class = clusters(seen, self.clusters, self.config.seed)
         answers = self.answers.logits.softmax(-1)
         self.class_answers = means_by(answers, self.photo_class, self.clusters).to(device)
-        self.drawings = Drawings.of(self.config.edges, data, device)
+        self.drawings = Drawings.of(self.config.edges, data, device).like_sketches(
+            attention, self.config.focus, self.config.framing
+        )
+        self.evidence = self._evidence(seen, data, device)
         rows = torch.cat([torch.from_numpy(data.rows[d]) for d in (Domain.PHOTO, Domain.SKETCH)])
         self.place = torch.full((len(data.manifest),), -1, dtype=torch.int64)
         self.place[rows] = torch.arange(len(rows))
@@ -130,20 +154,29 @@ class Selflabel(Recipe[SelflabelConfig]):
         model.register_buffer("label", label.to(device))
         model.register_buffer("seen", torch.zeros(len(rows), self.config.code, device=device))
 
+    def _evidence(self, seen: Tensor, data: TrainingSet, device: str) -> Evidence | None:
+        if not len(data.rows[Domain.SKETCH]):
+            return None
+        return Evidence.of(
+            self.teacher, seen, self.photo_class, self.clusters, data, self.drawings, device=device
+        )
+
     def before_epoch(self, model: Any, data: TrainingSet, epoch: int) -> None:
         """Shares the sketches out among the photos' classes, by the codes they had when last seen."""
-        photos, codes = len(data.rows[Domain.PHOTO]), model.seen.cpu()
-        if not epoch or photos == len(codes):
+        if self.evidence is None:
             return
-        begun = self.progress
+        photos, codes, config = len(data.rows[Domain.PHOTO]), model.seen.cpu(), self.config
+        scores, features = self.evidence.scores, self.evidence.sketches
+        if epoch:
+            near = nearness(codes[photos:], codes[:photos], self.photo_class, self.clusters)
+            scores = scores + config.own * self.progress * near
+            features = torch.cat([features, centred(codes[photos:])], 1)
         given = assign(
-            codes[photos:],
-            codes[:photos],
-            self.photo_class,
-            self.clusters,
-            temperature=self.config.sharpness,
-            evenness=self.config.evenness,
-            share=self.config.trust + (self.config.trust_end - self.config.trust) * begun,
+            diffused(scores, features, share=config.alike),
+            self.photo_class.bincount(minlength=self.clusters),
+            temperature=config.sharpness,
+            evenness=config.evenness,
+            share=config.trust + (config.trust_end - config.trust) * self.progress,
         )
         model.label[photos:] = given.label.masked_fill(~given.trusted, -1).to(model.label.device)
 

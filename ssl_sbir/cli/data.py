@@ -41,11 +41,11 @@ def list_data(as_json: AsJson = False) -> None:
 def prepare_data(
     spec: Spec,
     size: Annotated[int, typer.Option(min=8, max=4096, help="Side in pixels.")] = 224,
-    fit: Annotated[str, typer.Option(help="squash, crop or pad to a square.")] = "squash",
+    fit: Annotated[str, typer.Option(help="How images become square: squash, crop, pad or ink.")] = "squash",
     strict: Annotated[bool, typer.Option("--strict", help="A broken image is an error.")] = False,
     edges: Annotated[
         str | None,
-        typer.Option(help="hed: draw every photo's edges, too (other detectors need no preparing)."),
+        typer.Option(help="hed or hed_lines: draw every photo's edges, too (other detectors need no preparing)."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -54,16 +54,16 @@ def prepare_data(
     from ssl_sbir.data.packs import prepare
     from ssl_sbir.data.readers import open_data
 
-    if edges not in (None, "hed"):
+    if edges not in (None, "hed", "hed_lines"):
         raise ConfigError(
             f"--edges {edges}: only HED's edges are drawn beforehand",
-            "Write --edges hed, or leave it out: sobel and canny are drawn while training.",
+            "Write --edges hed or hed_lines, or leave it out: sobel and canny are drawn while training.",
         )
     manifest = open_data(spec)
     pack = prepare(manifest, size, fit=fit, strict=strict)
-    drawn = _edges(manifest, pack) if edges else None
+    drawn = _edges(manifest, pack, edges) if edges else None
     if as_json:
-        emit(_pack_facts(manifest, pack) | ({"edges": {"detector": "hed", **drawn}} if drawn else {}))
+        emit(_pack_facts(manifest, pack) | ({"edges": {"detector": edges, **drawn}} if drawn else {}))
         return
     _say_warnings(manifest, pack)
     sketches, photos = (len(manifest.rows(domain=domain)) for domain in Domain)
@@ -93,12 +93,13 @@ def verify_data(
         raise typer.Exit(1)
 
 
-def _edges(manifest: "Manifest", pack: "Pack") -> dict[str, Any]:
+def _edges(manifest: "Manifest", pack: "Pack", edges: str) -> dict[str, Any]:
     import torch
 
     from ssl_sbir.edges import prepare_edges
 
-    maps = prepare_edges(manifest, pack, device="cuda" if torch.cuda.is_available() else "cpu")
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    maps = prepare_edges(manifest, pack, lines=edges == "hed_lines", device=device)
     say(f"edges of {len(maps):,} photos in {maps.folder}")
     return {"photos": len(maps), "folder": str(maps.folder)}
 

@@ -59,6 +59,10 @@ def evaluate(
     bits: Bits = None,
     exclude_missing: ExcludeMissing = False,
     size: Annotated[int | None, typer.Option(help="Image side, for a named encoder only.")] = None,
+    fit: Annotated[
+        str | None,
+        typer.Option(help="How images reach that size (squash, crop, pad, ink), for a named encoder only."),
+    ] = None,
     out_folder: Annotated[
         Path | None, typer.Option("--out", help="Folder to write; RUN/evaluate/SPLIT.")
     ] = None,
@@ -82,7 +86,7 @@ def evaluate(
         device=device,
         cache=not no_cache,
     )
-    facts = answer(Request(run, data, embeddings, split, size, out_folder), how)
+    facts = answer(Request(run, data, embeddings, split, size, fit, out_folder), how)
     if as_json:
         emit(facts)
     else:

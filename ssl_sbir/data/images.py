@@ -11,10 +11,13 @@ from ssl_sbir.data.manifest import ImageSource
 from ssl_sbir.data.names import printable
 from ssl_sbir.errors import DataError
 
-FITS = ("squash", "crop", "pad")
+FITS = ("squash", "crop", "pad", "ink")
 MAX_PIXELS = 89_478_485  # Pillow's own threshold for a decompression bomb: 256 MB of RGB
 DECODER_VERSION = "1"  # part of every pack's key: raise it when decoded pixels change
 WHITE = (255, 255, 255)
+WHITENESS = 230  # of 255: paper is at least that bright, ink is darker
+PAPER_SHARE = 0.8  # of an image's outermost pixels are paper where "ink" applies
+INK_SIDE = 0.8  # how much of the square's side a drawing's longer side then takes
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,9 @@ def decode(source: ImageSource, key: str, size: int, fit: str = "squash") -> npt
         source: opens the image.
         key: which one.
         size: side in pixels.
-        fit: "squash" resizes both sides to `size`, "crop" keeps the centre square, "pad" adds white.
+        fit: "squash" resizes both sides to `size`, "crop" keeps the centre square, "pad" adds white. "ink" brings
+            what lies on white paper to one size, wherever and however small it was drawn; an image without
+            white edges is squashed.
 
     Raises:
         DataError: it can't be read; the message ends with the reason.
@@ -97,6 +102,7 @@ def _eight_bits(values: npt.NDArray[np.generic]) -> npt.NDArray[np.uint8]:
 
 def _square(image: Image.Image, size: int, fit: str) -> npt.NDArray[np.uint8]:
     box = (size, size)
+    image = _inked(image) if fit == "ink" else image
     if fit == "crop":
         image = ImageOps.fit(image, box, Image.Resampling.BICUBIC)
     elif fit == "pad":
@@ -104,6 +110,23 @@ def _square(image: Image.Image, size: int, fit: str) -> npt.NDArray[np.uint8]:
     elif image.size != box:
         image = image.resize(box, Image.Resampling.BICUBIC)
     return np.asarray(image)
+
+
+def _inked(image: Image.Image) -> Image.Image:
+    """The square about what lies on white paper, which fills INK_SIDE of it; other images as they are."""
+    grey = np.asarray(image.convert("L"))
+    edges = np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])
+    ink = grey < WHITENESS
+    rows, columns = np.flatnonzero(ink.any(1)), np.flatnonzero(ink.any(0))
+    if (edges >= WHITENESS).mean() < PAPER_SHARE or not len(rows):
+        return image
+    top, bottom, left, right = rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
+    # A speck of dust isn't blown up: no more than ten times.
+    side = max(bottom - top, right - left, max(image.size) * INK_SIDE / 10) / INK_SIDE
+    x, y = (left + right - side) / 2, (top + bottom - side) / 2
+    whole = round(side)
+    shift = (1, 0, round(x), 0, 1, round(y))
+    return image.transform((whole, whole), Image.Transform.AFFINE, shift, fillcolor=WHITE)
 
 
 def _reason(source: ImageSource, key: str, error: Exception) -> str:

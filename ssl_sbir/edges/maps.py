@@ -1,6 +1,7 @@
 """Edge maps of all photos of a pack, computed once into a memory-mapped file beside it."""
 
 import json
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -10,16 +11,20 @@ import torch.nn.functional as F
 from filelock import FileLock
 from jaxtyping import Float, UInt8
 from kornia.filters import gaussian_blur2d, spatial_gradient
-from torch import Tensor, nn
+from torch import Tensor
 
-from ssl_sbir.data.loading import Pack, load_batch
+from ssl_sbir.data.loading import Pack
 from ssl_sbir.data.manifest import Domain, Manifest
+from ssl_sbir.data.packs import decoded, pack_key
 from ssl_sbir.edges.hed import load_hed
 from ssl_sbir.files import atomic_folder, cache_dir, sha256_of
 from ssl_sbir.precision import has_bf16
 from ssl_sbir.progress import progress
 
 VERSION = "1"
+LINES_SIDE = 192
+TOGETHER = 16  # photos
+Edges = Float[Tensor, "b 1 s s"]
 
 
 class EdgeMaps:
@@ -53,23 +58,34 @@ class EdgeMaps:
         return torch.from_numpy(np.ascontiguousarray(self._maps[places.numpy()]))[:, None]
 
 
-def prepare_edges(manifest: Manifest, pack: Pack, *, device: str = "cpu") -> EdgeMaps:
+def prepare_edges(
+    manifest: Manifest, pack: Pack, *, lines: bool = False, device: str = "cpu"
+) -> EdgeMaps:
     """HED's maps of every photo of a pack, computed now or taken from the cache.
 
     In bfloat16 where the device has it: half as fast again on a processor, and no grey level moves by more than
     a few of 255.
 
+    Args:
+        manifest: the images.
+        pack: their pixels.
+        lines: keep the ridges of the edges alone, each as strong as its edge, of photos `LINES_SIDE` pixels wide
+            whatever the pack's size: at a small size an edge is a blur of half the picture's detail.
+        device: where to compute.
+
     Raises:
         EncoderError: the package with HED's weights isn't installed.
     """
-    key = sha256_of("hed", VERSION, pack.key, manifest.domain.tobytes())
+    rows = manifest.rows(domain=Domain.PHOTO)
+    of = pack_key(manifest.select(rows), LINES_SIDE, pack.fit) if lines else pack.key
+    key = sha256_of("hed lines" if lines else "hed", VERSION, of, manifest.domain.tobytes())
     folder = cache_dir() / "edges" / key[:32]
     maps = _opened(folder, key)
     if maps is not None:
         return maps
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(folder.with_suffix(".lock")):
-        return _opened(folder, key) or _made(manifest, pack, folder, key, device)
+        return _opened(folder, key) or _made(manifest, pack, rows, folder, key, lines, device)
 
 
 def _opened(folder: Path, key: str) -> EdgeMaps | None:
@@ -80,54 +96,88 @@ def _opened(folder: Path, key: str) -> EdgeMaps | None:
     return maps if maps.key == key else None
 
 
-def _made(manifest: Manifest, pack: Pack, folder: Path, key: str, device: str) -> EdgeMaps:
-    detector = load_hed().to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    rows = manifest.rows(domain=Domain.PHOTO)
+def _made(
+    manifest: Manifest,
+    pack: Pack,
+    rows: npt.NDArray[np.int64],
+    folder: Path,
+    key: str,
+    lines: bool,
+    device: str,
+) -> EdgeMaps:
     place = np.full(len(manifest), -1, dtype=np.int64)
     place[rows] = np.arange(len(rows))
+    side = LINES_SIDE if lines else pack.size
+    photos = _fine(manifest, rows, pack.fit) if lines else _packed(pack, rows)
     with atomic_folder(folder) as draft:
         np.save(draft / "place.npy", place)
-        _write_maps(draft / "maps.npy", detector, manifest, pack, rows, device)
-        (draft / "edges.json").write_text(json.dumps({"key": key, "detector": "hed"}), "utf-8")
+        with progress(len(rows), f"edges of {manifest.name}") as bar:
+            _write_maps(draft / "maps.npy", photos, (len(rows), side, side), lines, device, bar.advance)
+        (draft / "edges.json").write_text(json.dumps({"key": key, "detector": "hed", "lines": lines}), "utf-8")
     return EdgeMaps(folder)
+
+
+def _packed(pack: Pack, rows: npt.NDArray[np.int64]) -> Iterator[Tensor]:
+    return (pack.batch(rows[start : start + TOGETHER]) for start in range(0, len(rows), TOGETHER))
+
+
+def _fine(manifest: Manifest, rows: npt.NDArray[np.int64], fit: str) -> Iterator[Tensor]:
+    for images, _ in decoded(manifest.select(rows), LINES_SIDE, fit):
+        yield from torch.from_numpy(images).permute(0, 3, 1, 2).split(TOGETHER)
 
 
 @torch.no_grad()
 def _write_maps(
-    file: Path, detector: nn.Module, manifest: Manifest, pack: Pack, rows: npt.NDArray[np.int64], device: str
+    file: Path,
+    photos: Iterator[Tensor],
+    shape: tuple[int, int, int],
+    lines: bool,
+    device: str,
+    advance: Callable[[int], object],
 ) -> None:
-    header = {"descr": "|u1", "fortran_order": False, "shape": (len(rows), pack.size, pack.size)}
+    detector = load_hed().to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     half = torch.autocast(torch.device(device).type, torch.bfloat16, enabled=has_bf16(device))
-    with open(file, "wb") as out, progress(len(rows), f"edges of {manifest.name}") as bar, half:
-        np.lib.format.write_array_header_1_0(out, header)
-        for start in range(0, len(rows), 16):
-            photos = load_batch(pack, manifest, rows[start : start + 16]).to(device).image
-            out.write((detector(photos).float() * 255).round().to(torch.uint8).cpu().numpy().data)
-            bar.advance(len(photos))
+    with open(file, "wb") as out:
+        np.lib.format.write_array_header_1_0(out, {"descr": "|u1", "fortran_order": False, "shape": shape})
+        for pixels in photos:
+            with half:
+                edges = detector(pixels.to(device).float() / 255).float()
+            if lines:
+                edges = _strongest_is_one(edges)
+                edges = edges * ridges(edges)
+            out.write((edges * 255).round().to(torch.uint8).cpu().numpy().data)
+            advance(len(pixels))
 
 
-def drawn(edges: Float[Tensor, "b 1 s s"], *, lines: bool = False) -> Float[Tensor, "b 3 s s"]:
-    """Pseudo-sketches [b, 3, s, s] in 0..1, dark on white, of edge maps in 0..1.
+def _strongest_is_one(edges: Edges) -> Edges:
+    strongest = edges.flatten(1).quantile(0.99, dim=1).clamp(min=0.05)
+    return (edges / strongest[:, None, None, None]).clamp(max=1)
 
-    Each map is cut at a random share of its strongest edge, so that the amount of ink varies.
+
+def bands(edges: Edges) -> Edges:
+    """The ink of edge maps, 0..1: each edge as broad as HED found it, cut at a random share of the strongest.
 
     Args:
         edges: 1 = boundary.
-        lines: draw the ridges of the map, as thin as a pen's lines, in place of its edges, which are bands several
-            pixels wide.
     """
     draw = torch.empty(2, len(edges), 1, 1, 1, device=edges.device)
     threshold, hardness = draw[0].uniform_(0.2, 0.6), draw[1].uniform_(6, 20)
-    edges = edges / edges.flatten(1).quantile(0.99, dim=1).clamp(min=0.05)[:, None, None, None]
-    if lines:
-        ridge = torch.where(edges > threshold, ridges(edges), 0.0)
-        ink = gaussian_blur2d(ridge, (3, 3), (0.6, 0.6)).mul(1.6).clamp(0, 1)
-    else:
-        ink = torch.sigmoid(hardness * (edges - threshold))
-    return (1 - ink).expand(-1, 3, -1, -1).contiguous()
+    return torch.sigmoid(hardness * (_strongest_is_one(edges) - threshold))
 
 
-def ridges(edges: Float[Tensor, "b 1 s s"]) -> Float[Tensor, "b 1 s s"]:
+def pen_lines(edges: Edges) -> Edges:
+    """The ink of ridges, 0 or 1, drawn with a pen: from a random strength on, with a random width.
+
+    Args:
+        edges: ridges, each as strong as its edge (`prepare_edges(…, lines=True)`).
+    """
+    draw = torch.rand(2, len(edges), 1, 1, 1, device=edges.device)
+    ink = (edges > 0.2 + 0.35 * draw[0]).float()
+    thin = F.max_pool2d(ink, 3, stride=1, padding=1)
+    return torch.where(draw[1] < 0.7, thin, F.max_pool2d(thin, 3, stride=1, padding=1))
+
+
+def ridges(edges: Edges) -> Edges:
     """1 where an edge map is highest across its edge, else 0: lines one or two pixels wide.
 
     Across an edge is where the (smoothed) map curves down most: the eigenvector of its second derivatives with the

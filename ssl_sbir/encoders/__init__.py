@@ -3,6 +3,7 @@
 from ssl_sbir.encoders.added import Attended, Edged
 from ssl_sbir.encoders.conditional import DomainConditioned
 from ssl_sbir.encoders.domain_heads import DomainHeads
+from ssl_sbir.encoders.domain_norms import DomainNormed
 from ssl_sbir.encoders.encoder import Encoder, Preprocess
 from ssl_sbir.encoders.export import load_exported, save_encoder
 from ssl_sbir.encoders.heads import Centred, Projected, Towers
@@ -16,6 +17,7 @@ __all__ = [
     "Centred",
     "DomainConditioned",
     "DomainHeads",
+    "DomainNormed",
     "Edged",
     "Encoder",
     "EncoderInfo",

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
@@ -21,7 +21,7 @@ class Preprocess:
         size: side of the square image, in pixels.
         mean: subtracted from each of R, G, B in 0..1.
         std: divides each of R, G, B after that.
-        fit: how a picture that isn't square becomes so ("squash": both sides are resized).
+        fit: how a picture becomes a square of that size (`ssl_sbir.data.images.decode` lists the ways).
     """
 
     size: int
@@ -86,6 +86,13 @@ class Encoder(nn.Module, ABC):
     def classifier(self) -> nn.Linear | None:
         """A copy of the linear ImageNet head that came with the weights, or None where there is none."""
         return None
+
+    def with_fit(self, how: str) -> "Encoder":
+        """This encoder, told how pictures are brought to its size; whatever it consists of is told as well."""
+        for part in self.modules():
+            if isinstance(part, Encoder):
+                part.preprocess = replace(part.preprocess, fit=how)
+        return self
 
     def normalised(self, image: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h w"]:
         """The image less the mean, over the standard deviation, of this encoder's pretraining."""

@@ -52,8 +52,8 @@ def load_exported(folder: Path) -> Encoder:
     folder = Path(folder)
     spec, stated = _facts(folder / "config.json"), _facts(folder / "preprocess.json")
     try:
-        encoder = encoder_from_spec(spec)
-        agrees = encoder.preprocess == Preprocess.of(stated)
+        encoder, preprocess = encoder_from_spec(spec), Preprocess.of(stated)
+        agrees = encoder.with_fit(preprocess.fit).preprocess == preprocess
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise RunError(
             f"{folder}: config.json or preprocess.json is no encoder's ({error!r})", EXPORT_AGAIN

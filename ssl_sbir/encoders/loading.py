@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
+from ssl_sbir.data.images import FITS
 from ssl_sbir.encoders.conditional import DomainConditioned
 from ssl_sbir.encoders.encoder import Encoder
 from ssl_sbir.encoders.export import load_exported
@@ -29,7 +30,9 @@ class Load(Protocol):
 encoders: Registry[Load] = Registry("encoder", "ssl-sbir encoders", "ssl_sbir.encoders")
 
 
-def load_encoder(name: str, *, size: int | None = None, pretrained: bool = True) -> Encoder:
+def load_encoder(
+    name: str, *, size: int | None = None, pretrained: bool = True, fit: str | None = None
+) -> Encoder:
     """The encoder of that name, in evaluation mode.
 
     Args:
@@ -37,11 +40,19 @@ def load_encoder(name: str, *, size: int | None = None, pretrained: bool = True)
             or the path of a run or of its model/ folder.
         size: image side in pixels; by default the encoder's own.
         pretrained: with its weights; else random ones.
+        fit: how pictures are brought to that size (`ssl_sbir.data.images.decode`); by default the encoder's own.
 
     Raises:
-        EncoderError: the name is unknown, its weights can't be had, or the size doesn't fit.
+        EncoderError: the name is unknown, its weights can't be had, or the size or fit doesn't exist.
         RunError: the folder holds no whole exported encoder.
     """
+    if fit is not None and fit not in FITS:
+        raise EncoderError(f"unknown fit '{fit}'.{did_you_mean(fit, FITS)}", f"One of: {', '.join(FITS)}")
+    encoder = _loaded(name, size, pretrained)
+    return encoder if fit is None else encoder.with_fit(fit)
+
+
+def _loaded(name: str, size: int | None, pretrained: bool) -> Encoder:
     if size is not None and size < SMALLEST:
         raise EncoderError(
             f"encoder '{name}': images of {size} px are too small", f"Give {SMALLEST} px or more."

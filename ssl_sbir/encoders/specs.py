@@ -8,6 +8,7 @@ from torch import nn
 from ssl_sbir.encoders.added import Attended, Edged
 from ssl_sbir.encoders.conditional import DomainConditioned
 from ssl_sbir.encoders.domain_heads import DomainHeads
+from ssl_sbir.encoders.domain_norms import DomainNormed
 from ssl_sbir.encoders.encoder import Encoder
 from ssl_sbir.encoders.heads import Centred, Projected, Towers
 from ssl_sbir.encoders.huggingface import rebuilt_huggingface
@@ -48,6 +49,11 @@ def _centred(spec: dict[str, Any]) -> Encoder:
 @kinds.register("headed")
 def _headed(spec: dict[str, Any]) -> Encoder:
     return DomainHeads(encoder_from_spec(spec["encoder"]), spec["width"])
+
+
+@kinds.register("domain_normed")
+def _domain_normed(spec: dict[str, Any]) -> Encoder:
+    return DomainNormed(encoder_from_spec(spec["encoder"]))
 
 
 @kinds.register("towers")

@@ -22,6 +22,7 @@ class Request:
     embeddings: Path | None
     split: str | None
     size: int | None
+    fit: str | None
     out: Path | None
 
 
@@ -40,7 +41,15 @@ def answer(request: Request, how: How) -> dict[str, Any]:
             "nothing to evaluate" if request.run is None else f"{request.run}: evaluated on what?",
             "Give a run and its data (ssl-sbir evaluate runs/sake --data sketchy:PATH), or --embeddings FILE.",
         )
-    found, page = evaluated(request.run, request.data, request.split, how, size=request.size, out=request.out)
+    found, page = evaluated(
+        request.run,
+        request.data,
+        request.split,
+        how,
+        size=request.size,
+        fit=request.fit,
+        out=request.out,
+    )
     return {**plain(found.facts), "page": str(page)}
 
 

@@ -55,6 +55,7 @@ def evaluated(
     how: How | None = None,
     *,
     size: int | None = None,
+    fit: str | None = None,
     out: Path | None = None,
 ) -> tuple[Evaluated, Path]:
     """Evaluates a run or a named encoder and writes the result.
@@ -65,6 +66,7 @@ def evaluated(
         split: a published split or JSON file; by default the run's own, or a hashed one.
         how: what to compute.
         size: image side of a named encoder.
+        fit: how images reach that size, of a named encoder.
         out: folder to write.
 
     Returns:
@@ -78,15 +80,16 @@ def evaluated(
         raise EvaluationError(f"unknown centre '{how.centre}'", "Choose none or train.")
     folder = Path(name)
     run = RunFolder.open(folder) if (folder / PROVENANCE).is_file() else None
-    if run and size:
-        raise EvaluationError(
-            f"--size {size} with the run {name}: a run keeps the size it was trained at",
-            "Leave --size out, or name an encoder.",
-        )
+    for option, value in (("size", size), ("fit", fit)):
+        if run and value:
+            raise EvaluationError(
+                f"--{option} {value} with the run {name}: a run keeps the {option} it was trained at",
+                f"Leave --{option} out, or name an encoder.",
+            )
     manifest = open_data(data)
     facts = run.provenance if run else {}
     chosen = _split(split, facts, manifest)
-    encoder = run.encoder() if run else load_encoder(name, size=size)
+    encoder = run.encoder() if run else load_encoder(name, size=size, fit=fit)
     tower = run.text_tower(encoder) if run and run.takes_text else None
     reader = label_reader(tower, how.device) if isinstance(tower, LabelTower) else None
     result = evaluate(
@@ -122,7 +125,9 @@ def _frozen(facts: dict[str, Any]) -> Encoder | None:
     """The untrained encoder at the root of a run; None where its weights can't be had any more."""
     start = facts.get("start")
     try:
-        return load_encoder(start["name"], size=start["size"]) if start and start["pretrained"] else None
+        if not start or not start["pretrained"]:
+            return None
+        return load_encoder(start["name"], size=start["size"], fit=start.get("fit"))
     except EncoderError:
         return None
 

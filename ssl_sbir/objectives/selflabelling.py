@@ -65,37 +65,81 @@ def balanced(
     return logits.exp()
 
 
-def assign(
-    sketches: Float[Tensor, "n width"],
-    photos: Float[Tensor, "m width"],
-    photo_class: Int[Tensor, " m"],
+def nearness(
+    items: Float[Tensor, "n width"],
+    examples: Float[Tensor, "m width"],
+    group: Int[Tensor, " m"],
     groups: int,
+) -> Float[Tensor, "n groups"]:
+    """Cosines of items with the centre of each group of examples, both sides about their own mean; -1..1."""
+    centres = F.normalize(means_by(centred(examples), group, groups), dim=1)
+    return centred(items) @ centres.T
+
+
+def diffused(
+    scores: Float[Tensor, "n groups"],
+    features: Float[Tensor, "n width"],
+    *,
+    neighbours: int = 8,
+    temperature: float = 0.1,
+    share: float = 0.8,
+    rounds: int = 8,
+) -> Float[Tensor, "n groups"]:
+    """Scores to which each item's nearest ones, theirs and so on have had their say.
+
+    Label spreading (D. Zhou et al., Learning with Local and Global Consistency, NeurIPS 2003) on a graph of nearest
+    neighbours, of a few rounds: y <- (1 - share) scores + share W y, the rows of W adding up to 1.
+
+    Args:
+        scores: of each item for each group.
+        features: whose cosines say which items are near each other.
+        neighbours: of each item.
+        temperature: of the softmax over their cosines.
+        share: what the neighbours count; 0 changes nothing.
+        rounds: how far scores travel.
+    """
+    count = min(neighbours, len(features) - 1)
+    if not share or count < 1:
+        return scores
+    unit, nearest, weight = F.normalize(features, dim=1), [], []
+    for start in range(0, len(unit), 1024):
+        cosine = unit[start : start + 1024] @ unit.T
+        own = torch.arange(len(cosine))
+        cosine[own, start + own] = -torch.inf
+        best = cosine.topk(count, 1)
+        nearest.append(best.indices)
+        weight.append((best.values / temperature).softmax(1))
+    near, share_of = torch.cat(nearest).T, share * torch.cat(weight).T[:, :, None]
+    spread = scores
+    for _ in range(rounds):
+        told = [w * spread[rows] for rows, w in zip(near, share_of, strict=True)]
+        spread = (1 - share) * scores + torch.stack(told).sum(0)
+    return spread
+
+
+def assign(
+    scores: Float[Tensor, "n groups"],
+    size: Int[Tensor, " groups"],
     *,
     temperature: float,
     share: float,
-    evenness: float = 1.0,
+    evenness: float = 0.5,
     rounds: int = 10,
 ) -> Assignment:
-    """Drawings given to clusters of photos, each of which receives its share (Sinkhorn and Knopp).
+    """Items given to groups, each of which receives its share (Sinkhorn and Knopp).
 
-    Both sides are centred about their own mean. The fixed shares are what keeps a few clusters, whose photos
-    happen to look like drawings, from taking them all.
+    The fixed shares are what keeps a few groups, whose photos happen to look like drawings, from taking them all.
 
     Args:
-        sketches: features of the drawings.
-        photos: features of the photos.
-        photo_class: the cluster of each photo.
-        groups: number of clusters.
-        temperature: of the similarities.
+        scores: of each drawing for each cluster of photos.
+        size: photos in each cluster; an empty one receives nothing.
+        temperature: of the scores.
         share: of the drawings is trusted, those most surely assigned; 0 to 1.
         evenness: 1 gives every cluster that has photos equally many drawings, 0 as many as its photos are.
         rounds: of the balancing.
     """
-    centres = F.normalize(means_by(centred(photos), photo_class, groups), dim=1)
-    count = photo_class.bincount(minlength=groups).float()
-    wanted = torch.where(count > 0, count.pow(1 - evenness), 0.0)
-    belief = balanced(centred(sketches) @ centres.T, wanted / wanted.sum(), temperature, rounds)
-    sureness, label = belief.max(1)
+    wanted = torch.where(size > 0, size.float().pow(1 - evenness), 0.0)
+    sureness, label = balanced(scores, wanted / wanted.sum(), temperature, rounds).max(1)
     kept = sureness.argsort(descending=True, stable=True)[: round(share * len(label))]
     trusted = torch.zeros(len(label), dtype=torch.bool)
     trusted[kept] = True

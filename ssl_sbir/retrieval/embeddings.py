@@ -44,7 +44,7 @@ def embed(
     """
     key = embeddings_key(encoder, pack, manifest, rows)
     pixels = (pack.batch(rows[start : start + batch_size]) for start in range(0, len(rows), batch_size))
-    return _kept(key, cache, encoder, pixels, manifest.domain[rows], device, "embedding")
+    return kept(key, encoder, pixels, manifest.domain[rows], device=device, what="embedding", cache=cache)
 
 
 def embed_at_own_size(
@@ -70,7 +70,8 @@ def embed_at_own_size(
     chosen, size, fit = manifest.select(rows), encoder.preprocess.size, encoder.preprocess.fit
     key = sha256_of(weights_sha256(encoder), pack_key(chosen, size, fit), chosen.domain.tobytes())
     pixels = (torch.from_numpy(images).permute(0, 3, 1, 2) for images, _ in decoded(chosen, size, fit))
-    return _kept(key, cache, encoder, pixels, chosen.domain, device, f"embedding at {size} px")
+    what = f"embedding at {size} px"
+    return kept(key, encoder, pixels, chosen.domain, device=device, what=what, cache=cache)
 
 
 def weights_sha256(encoder: Encoder) -> str:
@@ -89,16 +90,27 @@ def embeddings_key(encoder: Encoder, pack: Pack, manifest: Manifest, rows: npt.N
     return sha256_of(weights_sha256(encoder), pack.key, np.ascontiguousarray(rows).tobytes(), domains)
 
 
-def _kept(
+def kept(
     key: str,
-    cache: bool,
     encoder: Encoder,
     pixels: Iterable[UInt8[Tensor, "b 3 s s"]],
     domain: npt.NDArray[np.integer],
-    device: str,
-    what: str,
+    *,
+    device: str = "cpu",
+    what: str = "embedding",
+    cache: bool = True,
 ) -> Float[Tensor, "n width"]:
-    """The features filed under a key, or those of the pixels, which are read only then."""
+    """The features filed under a key, or those of the pixels, which are read only then.
+
+    Args:
+        key: hash of everything the features depend on.
+        encoder: put into evaluation mode.
+        pixels: n images, in batches.
+        domain: of each.
+        device: where to compute.
+        what: is being computed, for the progress bar.
+        cache: whether to read and fill the cache.
+    """
     path = cache_dir() / "embeddings" / f"{key}.safetensors"
     found = _cached(path, (len(domain), encoder.width)) if cache else None
     if found is None:

@@ -15,7 +15,7 @@ from ssl_sbir.data.manifest import Domain
 from ssl_sbir.data.packs import prepare
 from ssl_sbir.data.readers import open_data
 from ssl_sbir.data.training import TrainingSet
-from ssl_sbir.edges import Hed, drawn, load_hed, prepare_edges
+from ssl_sbir.edges import Hed, bands, load_hed, pen_lines, prepare_edges
 from ssl_sbir.edges.drawings import Detector, Drawings
 from ssl_sbir.edges.maps import ridges
 from ssl_sbir.errors import DataError, EncoderError
@@ -124,13 +124,25 @@ def test_damaged_maps_are_made_anew(shapes, tiny_hed):
     assert len(prepare_edges(manifest, pack)) == len(maps)
 
 
-@pytest.mark.parametrize("lines", [False, True])
-def test_drawn_maps_are_dark_lines_on_white_and_faint_ones_come_and_go(lines):
+def test_lines_are_found_in_finer_photos_once_whatever_the_size(shapes, tiny_hed):
+    manifest = open_data(f"folder:{shapes}")
+    maps = prepare_edges(manifest, prepare(manifest, 24), lines=True)
+    found = maps.batch(torch.from_numpy(manifest.rows(domain=Domain.PHOTO)[:3]))
+    assert found.shape == (3, 1, 192, 192)
+    assert 0 < (found > 0).float().mean() < 0.3
+    calls = tiny_hed.calls
+    assert prepare_edges(manifest, prepare(manifest, 32), lines=True).key == maps.key
+    assert tiny_hed.calls == calls
+    assert prepare_edges(manifest, prepare(manifest, 24)).key != maps.key
+
+
+@pytest.mark.parametrize("ink", [bands, pen_lines])
+def test_maps_become_lines_on_paper_and_faint_ones_come_and_go(ink):
     edges = torch.zeros(8, 1, 16, 16)
     edges[:, :, 8] = 0.9
     edges[:, :, 3] = 0.4
     torch.manual_seed(0)
-    page = drawn(edges, lines=lines)
+    page = 1 - ink(edges)
     assert page[:, :, 8].max() < 0.3
     assert page[:, :, 12].min() > 0.6
     assert page[:, 0, 3, 0].std() > 0.1
@@ -154,6 +166,7 @@ def test_every_photo_of_a_batch_gets_its_drawing(shapes, tiny_hed):
     rows = np.concatenate([data.rows[Domain.SKETCH][:2], data.rows[Domain.PHOTO][:5]])
     batch: Batch = data.batch(rows).to("cpu")
     pages = {name: Drawings.of(name, data, "cpu")(batch) for name in get_args(Detector)}
+    assert Drawings.of("hed_lines", data, "cpu")(batch, side=40).shape == (5, 3, 40, 40)
     for page in pages.values():
         assert page.shape == (5, 3, 24, 24)
         assert 0 <= page.min() < page.max() <= 1

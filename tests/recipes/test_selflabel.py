@@ -40,23 +40,33 @@ def made(shapes):
     return recipe, model, data
 
 
-def test_every_photo_has_a_class_and_no_sketch_before_the_second_epoch(made):
+def test_every_photo_has_a_class_and_the_trusted_half_of_sketches_at_once(made):
     recipe, model, data = made
     photos = len(data.rows[Domain.PHOTO])
     assert model.label[:photos].min() >= 0
     assert len(model.label[:photos].unique()) == 6
-    recipe.before_epoch(model, data, 0)
     assert (model.label[photos:] == -1).all()
-
-
-def test_before_later_epochs_the_trusted_half_gets_a_class(made):
-    recipe, model, data = made
-    photos = len(data.rows[Domain.PHOTO])
-    model.seen.copy_(torch.randn(model.seen.shape, generator=torch.Generator().manual_seed(0)))
-    recipe.before_epoch(model, data, 1)
-    given = model.label[photos:]
+    recipe.before_epoch(model, data, 0)
+    given = model.label[photos:].clone()
     assert (given >= 0).sum() == len(given) // 2
     assert given.max() < 6
+
+
+def test_later_the_encoder_has_its_say(made):
+    recipe, model, data = made
+    photos = len(data.rows[Domain.PHOTO])
+    recipe.before_epoch(model, data, 0)
+    first = model.label[photos:].clone()
+    model.seen.copy_(torch.randn(model.seen.shape, generator=torch.Generator().manual_seed(0)))
+    recipe.progress = 0.5
+    recipe.before_epoch(model, data, 1)
+    assert not torch.equal(model.label[photos:], first)
+    recipe.config = recipe.config.model_copy(update={"own": 0.0, "alike": 0.0})
+    recipe.before_epoch(model, data, 1)
+    alone = model.label[photos:].clone()
+    model.seen.zero_()
+    recipe.before_epoch(model, data, 1)
+    assert torch.equal(model.label[photos:], alone)
 
 
 def test_terms_use_each_image_as_they_say(made):

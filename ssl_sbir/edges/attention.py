@@ -1,0 +1,86 @@
+"""Where a frozen classifier looks in a photo, and what it says of it, in one pass."""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from ssl_sbir.data.manifest import Domain
+from ssl_sbir.data.packs import decoded, pack_key
+from ssl_sbir.data.training import TrainingSet
+from ssl_sbir.encoders import Encoder
+from ssl_sbir.files import sha256_of
+from ssl_sbir.retrieval.embeddings import kept, weights_sha256
+
+
+@dataclass(frozen=True)
+class Attention:
+    """Class activation maps of the photos of a run (B. Zhou et al., CVPR 2016).
+
+    Attributes:
+        maps: 0..1 for each photo, [photos, rows, columns]: what speaks for the classes that the classifier answers,
+            each in proportion to its probability.
+        place: [rows of the manifest] → photo, -1 where there is none.
+        key: hash of what they depend on.
+    """
+
+    maps: Float[Tensor, "photos rows columns"]
+    place: Int[Tensor, " manifest"]
+    key: str
+
+    def mask(self, row: Int[Tensor, " b"], side: int) -> Float[Tensor, "b 1 side side"]:
+        """1 where a photo is looked at, 0 elsewhere; the bound is drawn anew for each photo, from .1 to .5."""
+        maps = self.maps[self.place[row.cpu()]][:, None]
+        maps = F.interpolate(maps, size=side, mode="bilinear", align_corners=False)
+        return (maps >= 0.1 + 0.4 * torch.rand(len(maps), 1, 1, 1)).float()
+
+
+def looked_at(
+    teacher: Encoder, classifier: nn.Linear, data: TrainingSet, *, device: str = "cpu"
+) -> tuple[Float[Tensor, "photos width"], Attention]:
+    """A frozen teacher's features of a run's photos at its own image size, and where its answers come from.
+
+    Args:
+        teacher: whose feature is the mean of its map.
+        classifier: features → classes.
+        data: whose photos.
+        device: where to compute.
+    """
+    rows = torch.from_numpy(data.rows[Domain.PHOTO])
+    chosen, wanted = data.manifest.select(data.rows[Domain.PHOTO]), teacher.preprocess
+    key = sha256_of("attention", weights_sha256(teacher), pack_key(chosen, wanted.size, wanted.fit))
+    looking = _Looking(teacher, classifier).to(device)
+    pixels = (torch.from_numpy(i).permute(0, 3, 1, 2) for i, _ in decoded(chosen, wanted.size, wanted.fit))
+    what = f"photos at {wanted.size} px"
+    found = kept(key, looking, pixels, chosen.domain, device=device, what=what)
+    features, maps = found.split([teacher.width, looking.side**2], 1)
+    place = torch.full((len(data.manifest),), -1, dtype=torch.int64)
+    place[rows] = torch.arange(len(rows))
+    return features, Attention(maps.unflatten(1, (looking.side, looking.side)), place, key)
+
+
+class _Looking(Encoder):
+    """A teacher's feature and, after it, its class activation map, row by row."""
+
+    def __init__(self, teacher: Encoder, classifier: nn.Linear) -> None:
+        with torch.no_grad():
+            blank = torch.zeros(1, 3, teacher.preprocess.size, teacher.preprocess.size)
+            blank = blank.to(teacher.mean.device)
+            side = teacher.eval().feature_map(blank, torch.ones(1, dtype=torch.int64)).shape[-1]
+        super().__init__(teacher.spec, teacher.preprocess, teacher.width + side**2)
+        self.side, self.teacher, self.head = side, teacher, classifier
+
+    def feature_map(
+        self, image: Float[Tensor, "b 3 h w"], domain: Int[Tensor, " b"]
+    ) -> Float[Tensor, "b width rows columns"]:
+        return self.teacher.feature_map(image, domain)
+
+    def forward(self, image: Float[Tensor, "b 3 h w"], domain: Int[Tensor, " b"]) -> Float[Tensor, "b width"]:
+        places = self.feature_map(image, domain)
+        feature = places.mean((2, 3))
+        answer = self.head(feature).softmax(1) @ self.head.weight
+        active = torch.einsum("bchw,bc->bhw", places, answer).flatten(1)
+        low, high = active.amin(1, keepdim=True), active.amax(1, keepdim=True)
+        return torch.cat([feature, (active - low) / (high - low).clamp(min=1e-6)], 1)

@@ -1,0 +1,76 @@
+"""One encoder with two sets of normalisation statistics: drawings are nearly all paper, photos are not."""
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn.modules.batchnorm import _NormBase
+
+from ssl_sbir.encoders.encoder import Encoder
+
+
+class DomainNormed(Encoder):
+    """An encoder whose batch norms keep the statistics of sketches apart from those of photos; weights are shared.
+
+    Each domain of a batch passes by itself, normed by its own mean and variance: domain-specific batch
+    normalisation (W.-G. Chang et al., CVPR 2019), with one scale and shift for both.
+
+    Args:
+        encoder: its statistics become those of photos, and where those of sketches start. One without batch norm
+            gives what it gave before.
+    """
+
+    def __init__(self, encoder: Encoder) -> None:
+        super().__init__(
+            {"kind": "domain_normed", "encoder": encoder.spec}, encoder.preprocess, encoder.width
+        )
+        self.encoder = encoder
+        self._named = {name: name.replace(".", "/") for name in _statistics(encoder)}
+        self.sketch_norms = nn.Module()
+        for name, flat in self._named.items():
+            self.sketch_norms.register_buffer(flat, encoder.get_buffer(name).clone())
+
+    def feature_map(
+        self, image: Float[Tensor, "b 3 h w"], domain: Int[Tensor, " b"]
+    ) -> Float[Tensor, "b width rows columns"]:
+        """Each image's map, normed as its domain is, [b, width, rows, columns], in the given order."""
+        return self._by_domain(_Maps(self.encoder), image, domain)
+
+    def forward(self, image: Float[Tensor, "b 3 h w"], domain: Int[Tensor, " b"]) -> Float[Tensor, "b width"]:
+        """Each image's features, normed as its domain is, [b, width], in the given order."""
+        return self._by_domain(_Features(self.encoder), image, domain)
+
+    def _by_domain(self, call: nn.Module, image: Tensor, domain: Tensor) -> Tensor:
+        # Looked up at every call: what moves a model to a device or averages it replaces buffers.
+        norms = {f"encoder.{name}": self.sketch_norms.get_buffer(flat) for name, flat in self._named.items()}
+        rows = ((domain == 0).nonzero()[:, 0], (domain != 0).nonzero()[:, 0])
+        found = [
+            functional_call(call, own, (image[part], domain[part]))
+            for part, own in zip(rows, (norms, {}), strict=True)
+            if len(part)  # batch norm refuses an empty share
+        ]
+        return torch.cat(found)[torch.cat(rows).argsort()]
+
+
+class _Features(nn.Module):
+    def __init__(self, encoder: Encoder) -> None:
+        super().__init__()
+        self.encoder = encoder
+
+    def forward(self, image: Tensor, domain: Tensor) -> Tensor:
+        return self.encoder(image, domain)
+
+
+class _Maps(_Features):
+    def forward(self, image: Tensor, domain: Tensor) -> Tensor:
+        return self.encoder.feature_map(image, domain)
+
+
+def _statistics(encoder: Encoder) -> list[str]:
+    """The names of the buffers of an encoder's batch norms."""
+    return [
+        f"{name}.{buffer}"
+        for name, part in encoder.named_modules()
+        if isinstance(part, _NormBase)
+        for buffer, _ in part.named_buffers(recurse=False)
+    ]
