@@ -37,8 +37,8 @@ from ssl_sbir.augment import AugmentConfig
 from ssl_sbir.data.loading import Batch
 from ssl_sbir.data.manifest import Domain
 from ssl_sbir.data.training import TrainingSet
-from ssl_sbir.edges.drawings import Detector, Drawings
 from ssl_sbir.edges.attention import looked_at
+from ssl_sbir.edges.drawings import Detector, Drawings
 from ssl_sbir.encoders import Centred, DomainNormed, Encoder, load_encoder
 from ssl_sbir.errors import DataError
 from ssl_sbir.objectives.contrast import both_ways
@@ -69,7 +69,8 @@ class SelflabelConfig(RecipeConfig):
     domain_norms: bool = Field(True, description="batch norms keep sketches' statistics apart from photos'")
     sharpness: PositiveFloat = Field(0.05, description="temperature of the sketches' assignment")
     own: NonNegativeFloat = Field(
-        3.0, description="what the encoder itself comes to count in it by the end; the frozen network counts 2"
+        3.0,
+        description="what the encoder itself comes to count in it by the end; the frozen network counts 2",
     )
     alike: float = Field(
         0.8, ge=0, lt=1, description="what sketches count in it that look like the one in question"

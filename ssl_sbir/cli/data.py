@@ -45,7 +45,9 @@ def prepare_data(
     strict: Annotated[bool, typer.Option("--strict", help="A broken image is an error.")] = False,
     edges: Annotated[
         str | None,
-        typer.Option(help="hed or hed_lines: draw every photo's edges, too (other detectors need no preparing)."),
+        typer.Option(
+            help="hed or hed_lines: draw every photo's edges, too (other detectors need no preparing)."
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:

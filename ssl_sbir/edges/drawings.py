@@ -56,9 +56,7 @@ class Drawings:
             )
         if detector not in ("hed", "hed_lines", "all"):
             return cls(detector, None)
-        return cls(
-            detector, prepare_edges(data.manifest, data.pack, lines=detector != "hed", device=device)
-        )
+        return cls(detector, prepare_edges(data.manifest, data.pack, lines=detector != "hed", device=device))
 
     def like_sketches(self, attention: Attention | None, focus: float, framing: float) -> "Drawings":
         """The same, with a share of them less of a photo and more of a sketch."""

@@ -58,9 +58,7 @@ class EdgeMaps:
         return torch.from_numpy(np.ascontiguousarray(self._maps[places.numpy()]))[:, None]
 
 
-def prepare_edges(
-    manifest: Manifest, pack: Pack, *, lines: bool = False, device: str = "cpu"
-) -> EdgeMaps:
+def prepare_edges(manifest: Manifest, pack: Pack, *, lines: bool = False, device: str = "cpu") -> EdgeMaps:
     """HED's maps of every photo of a pack, computed now or taken from the cache.
 
     In bfloat16 where the device has it: half as fast again on a processor, and no grey level moves by more than
@@ -113,7 +111,9 @@ def _made(
         np.save(draft / "place.npy", place)
         with progress(len(rows), f"edges of {manifest.name}") as bar:
             _write_maps(draft / "maps.npy", photos, (len(rows), side, side), lines, device, bar.advance)
-        (draft / "edges.json").write_text(json.dumps({"key": key, "detector": "hed", "lines": lines}), "utf-8")
+        (draft / "edges.json").write_text(
+            json.dumps({"key": key, "detector": "hed", "lines": lines}), "utf-8"
+        )
     return EdgeMaps(folder)
 
 

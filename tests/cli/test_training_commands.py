@@ -99,6 +99,7 @@ def test_a_dry_run_prints_every_setting_with_its_origin_and_writes_nothing(shape
         (["sake", "--set", "optim.lrr=1"], ["unknown key 'optim.lrr'. Did you mean 'optim.lr'?"]),
         (["sake", "--set", "optim.lr=fast"], ["optim.lr = 'fast'"]),
         (["sake", "--set", "encoder.name=resnet5"], ["resnet5", "Did you mean"]),
+        (["sake", "--set", "encoder.fit=inks"], ["encoder.fit", "ink"]),
         (["sake", "--preset", "quickstart-skae"], ["Did you mean 'quickstart-sake'?"]),
         (["sake", "--split", "sketchy-sake-52"], ["Did you mean 'sketchy-sake-25'?"]),
         (["sake", "--from", "nowhere"], ["no run folder at nowhere"]),
