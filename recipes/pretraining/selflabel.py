@@ -54,7 +54,9 @@ class SelflabelConfig(RecipeConfig):
     clusters: PositiveInt = Field(
         200, description="classes that the photos are divided into; at most one for every four photos"
     )
-    edges: Detector = Field("mixed", description="what draws a photo's pseudo-sketch; hed needs its package")
+    edges: Detector = Field(
+        "auto", description="what draws a photo's pseudo-sketch; auto: hed_lines if its package is there, else mixed"
+    )
     teacher: str = Field("efficientnet_lite0", description="frozen classifier whose knowledge is kept")
     teacher_size: int = Field(
         224, ge=32, le=1024, description="side of the photos that the teacher is asked about, in pixels"

@@ -66,6 +66,15 @@ def load_hed() -> Hed:
     return model.eval()
 
 
+def hed_installed() -> bool:
+    """Whether the package with HED's weights is there."""
+    try:
+        importlib.metadata.version(PACKAGE)
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True
+
+
 def _version() -> str:
     try:
         return importlib.metadata.version(PACKAGE)
