@@ -55,7 +55,8 @@ class SelflabelConfig(RecipeConfig):
         200, description="classes that the photos are divided into; at most one for every four photos"
     )
     edges: Detector = Field(
-        "auto", description="what draws a photo's pseudo-sketch; auto: hed_lines if its package is there, else mixed"
+        "auto",
+        description="what draws a photo's pseudo-sketch; auto: hed_lines if its package is there, else mixed",
     )
     teacher: str = Field("efficientnet_lite0", description="frozen classifier whose knowledge is kept")
     teacher_size: int = Field(
@@ -70,9 +71,9 @@ class SelflabelConfig(RecipeConfig):
     )
     domain_norms: bool = Field(True, description="batch norms keep sketches' statistics apart from photos'")
     sharpness: PositiveFloat = Field(0.05, description="temperature of the sketches' assignment")
+    evidence: NonNegativeFloat = Field(1.0, description="what the frozen network counts in it, throughout")
     own: NonNegativeFloat = Field(
-        3.0,
-        description="what the encoder itself comes to count in it by the end; the frozen network counts 2",
+        1.5, description="what the encoder itself comes to count in it by the end of training"
     )
     alike: float = Field(
         0.8, ge=0, lt=1, description="what sketches count in it that look like the one in question"
@@ -94,10 +95,10 @@ class SelflabelConfig(RecipeConfig):
     contrast: NonNegativeFloat = Field(0.5, description="weight of photo against its pseudo-sketch")
     preserve: NonNegativeFloat = Field(1.0, description="weight of what the teacher knows of photos")
     kinship: NonNegativeFloat = Field(1.0, description="weight of what the teacher knows of a sketch's class")
-    encoder: EncoderConfig = Field(EncoderConfig(fit="ink"), description="")
+    encoder: EncoderConfig = Field(EncoderConfig(size=128, fit="ink"), description="")
     augment: AugmentConfig = Field(AugmentConfig(perspective=0.2), description="")
     batch: BatchConfig = Field(BatchConfig(photos=24, sketches=40), description="")
-    optim: OptimConfig = Field(OptimConfig(epochs=6, lr=5e-4), description="")
+    optim: OptimConfig = Field(OptimConfig(epochs=8, lr=5e-4), description="")
 
 
 class _Selflabelled(nn.Module):
@@ -166,16 +167,17 @@ class Selflabel(Recipe[SelflabelConfig]):
 
     def before_epoch(self, model: Any, data: TrainingSet, epoch: int) -> None:
         """Shares the sketches out among the photos' classes, by the codes they had when last seen."""
-        if self.evidence is None:
+        config = self.config
+        if self.evidence is None or not (epoch or config.evidence):
             return
-        photos, codes, config = len(data.rows[Domain.PHOTO]), model.seen.cpu(), self.config
-        scores, features = self.evidence.scores, self.evidence.sketches
+        photos, codes = len(data.rows[Domain.PHOTO]), model.seen.cpu()
+        scores, features = config.evidence * self.evidence.scores, [self.evidence.sketches]
         if epoch:
             near = nearness(codes[photos:], codes[:photos], self.photo_class, self.clusters)
-            scores = scores + config.own * self.progress * near
-            features = torch.cat([features, centred(codes[photos:])], 1)
+            scores = scores + 2 * config.own * self.progress * near
+            features.append(centred(codes[photos:]))
         given = assign(
-            diffused(scores, features, share=config.alike),
+            diffused(scores, torch.cat(features, 1), share=config.alike),
             self.photo_class.bincount(minlength=self.clusters),
             temperature=config.sharpness,
             evenness=config.evenness,
