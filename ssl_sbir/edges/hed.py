@@ -5,6 +5,7 @@ people drew in the photos of BSDS500: supervision, though none of classes.
 """
 
 import importlib.metadata
+import importlib.util
 import itertools
 from pathlib import Path
 
@@ -67,12 +68,12 @@ def load_hed() -> Hed:
 
 
 def hed_installed() -> bool:
-    """Whether the package with HED's weights is there."""
+    """Whether the package with HED's weights is there, and what reads them."""
     try:
         importlib.metadata.version(PACKAGE)
     except importlib.metadata.PackageNotFoundError:
         return False
-    return True
+    return importlib.util.find_spec("h5py") is not None
 
 
 def _version() -> str:

@@ -1,7 +1,7 @@
 """What is evaluated: a run or a named encoder, on which data and split, and where the result goes."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -103,8 +103,12 @@ def evaluated(
         name=name,
         **{**vars(how), "ties": tie_rule(how.ties)},
     )
-    if tower is not None and how.centre == "none":  # centred features aren't where texts are
+    if tower is not None and how.centre == "none":
         result = with_text(result, tower, seed=how.seed, device=how.device)
+    elif tower is not None:
+        why = "centred photos don't lie where texts were fitted to; leave out --centre"
+        skipped = {**result.result.skipped, "the audit of the text": why}
+        result = replace(result, result=replace(result.result, skipped=skipped))
     place = out or (folder if run else Path("evaluations") / _safe(name)) / "evaluate" / _safe(chosen.name)
     page = save_evaluation(result, place)
     if run:

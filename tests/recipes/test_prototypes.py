@@ -116,3 +116,6 @@ def test_prototype2_reads_the_gallerys_labels_follows_a_wrong_text_and_is_caught
         > audit["found"]["conflict, drawing's class"]["mean"] + 0.2
     )
     assert "Drawing and text" in page.read_text()
+    centred, _ = evaluated(str(run.path), data, how=How(protocols=["standard"], centre="train"))
+    assert "--centre" in centred.facts["skipped"]["the audit of the text"]
+    assert "text dominance" not in centred.facts["audits"]
