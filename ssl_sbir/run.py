@@ -1,5 +1,6 @@
 """The run folder: everything a run left behind, readable without running anything."""
 
+import io
 import json
 import shutil
 import time
@@ -8,7 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import yaml
+from numpy.typing import NDArray
 
 from ssl_sbir.errors import RunError
 from ssl_sbir.files import atomic_folder, write_atomic
@@ -18,13 +21,14 @@ if TYPE_CHECKING:
     from ssl_sbir.fusion import TextTower
 
 PROVENANCE = "provenance.json"
+IMAGES = "images.npy"
 
 
 @dataclass(frozen=True)
 class RunFolder:
     """One run on disk.
 
-    Layout: `config.yaml`, `provenance.json`, `metrics.jsonl`, `checkpoints/step-*/`, `model/`,
+    Layout: `config.yaml`, `provenance.json`, `images.npy`, `metrics.jsonl`, `checkpoints/step-*/`, `model/`,
     `evaluate/<split>/`, `explain/`.
     """
 
@@ -111,6 +115,19 @@ class RunFolder:
     def add_provenance(self, **facts: Any) -> None:
         """Writes further facts beside those of the start."""
         write_atomic(self.path / PROVENANCE, _json({**self.provenance, **facts}))
+
+    def remember_images(self, hashes: NDArray[np.int64]) -> None:
+        """Writes which images training saw, by the hashes of their pixels (`ssl_sbir.data.pixels`)."""
+        file = io.BytesIO()
+        np.save(file, np.unique(hashes), allow_pickle=False)
+        write_atomic(self.path / IMAGES, file.getvalue())
+
+    def trained_images(self) -> NDArray[np.int64]:
+        """The hashes of the images that training saw, sorted; none where the run doesn't say."""
+        try:
+            return np.load(self.path / IMAGES, allow_pickle=False)
+        except (OSError, ValueError, EOFError):
+            return np.zeros(0, np.int64)
 
     def discard(self) -> None:
         """Removes the folder, unless a checkpoint lies in it."""

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ssl_sbir import __version__, recipes
 from ssl_sbir.card import write_card
@@ -20,6 +21,7 @@ from ssl_sbir.data.joined import with_photos
 from ssl_sbir.data.labels import LabelBudget, label_facts
 from ssl_sbir.data.loading import Pack, prepare
 from ssl_sbir.data.manifest import Manifest
+from ssl_sbir.data.pixels import pixel_hashes
 from ssl_sbir.data.readers import open_data
 from ssl_sbir.data.splits import Split
 from ssl_sbir.data.training import TrainingSet
@@ -114,6 +116,7 @@ def train(order: Order, stage: Stage, say: Any = print) -> RunFolder:
         run = _resumed(order, recipe, ready.facts)
     else:
         run = RunFolder.create(order.out, to_yaml(recipe.config), ready.facts, overwrite=order.overwrite)
+        run.remember_images(_images_seen(order, data))
     split = ready.facts["split"] or {"unseen": ()}
     try:
         with without(split["unseen"]):
@@ -125,6 +128,12 @@ def train(order: Order, stage: Stage, say: Any = print) -> RunFolder:
     if first:
         write_card(run, encoder)
     return run
+
+
+def _images_seen(order: Order, data: TrainingSet) -> NDArray[np.int64]:
+    """The hashes of a run's images and of those that the run it starts from saw."""
+    before = [RunFolder.open(order.start).trained_images()] if order.start else []
+    return np.concatenate([*before, *(pixel_hashes(data.pack, rows) for rows in data.rows.values())])
 
 
 def first_process() -> bool:

@@ -99,12 +99,12 @@ def copies(items: Tensor, what: str) -> Audit:
 def verdict(audits: dict[str, Audit]) -> str:
     """One sentence: what failed, or that nothing did; before it, that training saw the images of the test."""
     failed = [audit["summary"] for audit in audits.values() if audit["ok"] is False]
+    noted = [audit["summary"] for audit in audits.values() if audit.get("transductive")]
     if failed:
-        return f"INTEGRITY AUDIT FAILED: {'; '.join(failed)}"
-    noted = "".join(f"{audit['summary']} · " for audit in audits.values() if audit.get("transductive"))
+        return " · ".join([f"INTEGRITY AUDIT FAILED: {'; '.join(failed)}", *noted])
     checked = [name for name, audit in audits.items() if audit["ok"]]
     passed = f"integrity audit passed: {', '.join(checked)}" if checked else "integrity was not audited"
-    return noted + passed
+    return " · ".join([*noted, passed])
 
 
 def _spread_out(labels: Int[Tensor, " q"], most: int) -> Int[Tensor, " s"]:

@@ -87,6 +87,7 @@ def evaluate(
     frozen: Encoder | None = None,
     trained_classes: Iterable[str] = (),
     labelled_classes: Iterable[str] | None = None,
+    trained_images: Rows | None = None,
     missing: Literal["exclude", "error"] = "exclude",
     name: str = "this encoder",
     seed: int = 0,
@@ -111,6 +112,7 @@ def evaluate(
         frozen: the encoder that training started from, for its row.
         trained_classes: names whose images training used, for the integrity audit.
         labelled_classes: those of them whose labels it read; all by default.
+        trained_images: hashes of the images that training used (`ssl_sbir.data.pixels`), where they are known.
         missing: see `evaluate_embeddings`.
         name: of the result.
         seed: of everything that is drawn.
@@ -154,6 +156,7 @@ def evaluate(
             fresh,
             tuple(trained_classes),
             None if labelled_classes is None else tuple(labelled_classes),
+            trained_images,
         ),
         name=name,
         bits=bits,

@@ -10,10 +10,10 @@ from torch import Tensor
 from ssl_sbir.data.loading import Pack
 from ssl_sbir.data.manifest import Domain, Manifest
 from ssl_sbir.data.names import normalise
+from ssl_sbir.data.pixels import pixel_hashes
 from ssl_sbir.data.splits import Split
 from ssl_sbir.evaluation.audits import Audit, diversity, label_in_features, label_leak
 from ssl_sbir.evaluation.check import Features
-from ssl_sbir.evaluation.pixels import pixel_hashes
 
 Rows = npt.NDArray[np.int64]
 LEAK_SAMPLE = 64
@@ -29,6 +29,7 @@ def image_audits(
     embed: Callable[[Manifest, Rows], Float[Tensor, "n d"]],
     trained_classes: Sequence[str],
     labelled_classes: Sequence[str] | None = None,
+    trained_images: Rows | None = None,
 ) -> dict[str, Audit]:
     """All audits, by name.
 
@@ -42,6 +43,7 @@ def image_audits(
         embed: features of rows, computed anew; called with true and with permuted labels.
         trained_classes: names whose images training used.
         labelled_classes: those of them whose labels it read; all by default.
+        trained_images: hashes of the images that training used, where they are known.
     """
     sample = gallery[:: max(1, len(gallery) // LEAK_SAMPLE)][:LEAK_SAMPLE]
     seen = {domain: manifest.rows(domain, split.seen) for domain in Domain}
@@ -50,6 +52,7 @@ def image_audits(
         "query copies": _copies(pack, queries, seen[Domain.SKETCH], "sketches"),
         "class overlap": _overlap(split),
         "unseen names in training": _trained(split, trained_classes, labelled_classes),
+        "test images in training": _met(pack, queries, gallery, trained_images),
         "label leak": label_leak(embed, manifest, sample),
         "label in features": label_in_features(features.gallery, features.gallery_labels),
         "diversity": diversity(features.query, features.query_labels, features.gallery),
@@ -92,3 +95,18 @@ def _trained(split: Split, trained: Sequence[str], labelled: Sequence[str] | Non
 
 def _unseen(names: Sequence[str], split: Split) -> list[str]:
     return sorted({normalise(name) for name in names} & set(split.unseen))
+
+
+def _met(pack: Pack, queries: Rows, gallery: Rows, trained: Rows | None) -> Audit:
+    """Whether training saw the very images that are tested on, whatever they were called there."""
+    if trained is None or not len(trained):
+        return {"ok": None, "summary": "the images used in training are not recorded"}
+    parts = (("sketches", queries), ("photos", gallery))
+    met = {what: int(np.isin(pixel_hashes(pack, rows), trained).sum()) for what, rows in parts}
+    told = " and ".join(f"{met[what]:,} of the {len(rows):,} {what}" for what, rows in parts if met[what])
+    return {
+        "ok": True,
+        "summary": f"TRANSDUCTIVE: training saw {told} of the test" if told else "no test image in training",
+        "transductive": bool(told),
+        **met,
+    }

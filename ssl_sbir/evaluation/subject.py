@@ -100,6 +100,7 @@ def evaluated(
         frozen=_frozen(facts) if run else None,
         trained_classes=facts.get("trained_classes") or (),
         labelled_classes=facts.get("labelled_classes"),
+        trained_images=run.trained_images() if run else None,
         name=name,
         **{**vars(how), "ties": tie_rule(how.ties)},
     )

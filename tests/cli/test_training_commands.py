@@ -154,6 +154,20 @@ def test_fine_tuning_goes_on_from_a_run_and_remembers_where_it_began(shapes, tmp
     )  # pretraining without a split saw their unlabelled images, and says so
 
 
+def test_a_run_on_the_gallery_itself_is_known_by_its_pixels(shapes, tmp_path):
+    for file in shapes.glob("*/*/*.png"):
+        domain, name = file.parts[-3], file.parts[-2]
+        (tmp_path / "pile" / domain).mkdir(parents=True, exist_ok=True)
+        (tmp_path / "pile" / domain / f"{name}-{file.name}").symlink_to(file)
+    assert pretrain(tmp_path / "pile", tmp_path / "run").exit_code == 0
+    asked = ["evaluate", tmp_path / "run", "--data", f"folder:{shapes}", "--protocol", "standard", "--json"]
+    facts = json.loads(run(*asked).stdout)
+    assert "TRANSDUCTIVE: training saw 12 of the 12 sketches and 12 of the 12 photos" in facts["verdict"]
+    (tmp_path / "run" / "images.npy").write_bytes(b"broken")
+    facts = json.loads(run(*asked).stdout)
+    assert facts["audits"]["test images in training"]["ok"] is None
+
+
 def test_recipes_are_listed_shown_and_copied_to_train_with(shapes, tmp_path):
     listed = json.loads(run("recipes", "list", "--json").stdout)
     assert {"simclr", "sake"} <= {r["name"] for r in listed}
