@@ -17,7 +17,7 @@ Terms
                      photo and from its pseudo-sketch.
     kinship          the teacher's mean distribution over the photos of a sketch's class, recalled from the sketch.
 
-What was supervised upstream: the ImageNet labels behind the encoder and teacher, and with `edges=hed` the
+What was supervised upstream: the ImageNet labels behind the encoder and teacher, and with HED's edges the
 boundaries of BSDS500. No label of the data is read. Every domain's mean is taken off the exported features.
 
 Run    ssl-sbir pretrain selflabel --data folder:archive/ --out runs/archive
@@ -39,7 +39,7 @@ from ssl_sbir.data.manifest import Domain
 from ssl_sbir.data.training import TrainingSet
 from ssl_sbir.edges.attention import looked_at
 from ssl_sbir.edges.drawings import Detector, Drawings
-from ssl_sbir.encoders import Centred, DomainNormed, Encoder, load_encoder
+from ssl_sbir.encoders import Centred, DomainNormed, Encoder, Projected, Towers, load_encoder
 from ssl_sbir.errors import DataError
 from ssl_sbir.objectives.contrast import both_ways
 from ssl_sbir.objectives.evidence import Evidence
@@ -127,7 +127,8 @@ class Selflabel(Recipe[SelflabelConfig]):
         asked, fit = self.config.teacher, encoder.preprocess.fit
         self.teacher = load_encoder(asked, size=self.config.teacher_size, fit=fit)
         code, recall = factorised(classifier_of(self.teacher, asked), self.config.code)
-        encoder = DomainNormed(encoder) if self.config.domain_norms else encoder
+        if self.config.domain_norms and not isinstance(encoder, Centred | Projected | Towers):
+            encoder = DomainNormed(encoder)  # a run that is gone on with keeps the norms it has
         return _Selflabelled(coded(encoder, code), recall, self.config.clusters)
 
     def prepare(self, model: Any, data: TrainingSet) -> None:
@@ -205,10 +206,7 @@ class Selflabel(Recipe[SelflabelConfig]):
                 model.recall(real[given]), self.class_answers[label[given]], reduction="sum"
             ),
         }
-        for name in (
-            "sketch_classes",
-            "kinship",
-        ):  # a mean over all sketches, so that few trusted ones weigh little
+        for name in ("sketch_classes", "kinship"):  # a mean over all sketches: few trusted ones weigh little
             terms[name] = terms[name] / (~photo).sum().clamp(min=1)
         return {name: getattr(self.config, name) * term for name, term in terms.items()}
 

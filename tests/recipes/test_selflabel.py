@@ -103,6 +103,13 @@ def test_it_trains_without_sketches(shapes, tmp_path):
     assert isinstance(run.encoder(), Centred)
 
 
+def test_a_run_is_gone_on_with_in_the_form_it_has(shapes, tmp_path):
+    data, settings = f"folder:{shapes}", (*SMALL, "optim.max_steps=1")
+    first = train(Order("selflabel", data, tmp_path / "first", settings=settings), "pretraining", str)
+    order = Order("selflabel", data, tmp_path / "second", start=first.path, settings=settings)
+    assert train(order, "pretraining", str).encoder().spec == first.encoder().spec
+
+
 def test_too_few_photos_are_refused(shapes, tmp_path):
     (tmp_path / "data").mkdir()
     (tmp_path / "data/sketch").symlink_to(shapes / "sketch")
