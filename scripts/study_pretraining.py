@@ -1,6 +1,7 @@
 """Measures what each label-free method and each of its terms gives, and writes docs/pretraining.md.
 
-    python scripts/study_pretraining.py --data folder:sketchy-mini --only labelfree simclr --jobs 2
+    python scripts/study_pretraining.py --data folder:sketchy-mini --jobs 2
+    python scripts/study_pretraining.py --data folder:sketchy-mini --parts whole --only labelfree --seeds 1
 
 Every cell is an ordinary run (`ssl-sbir pretrain`, then `ssl-sbir evaluate`) under `--out`; finished ones are
 skipped, a failure is recorded and doesn't stop the rest.
@@ -52,12 +53,14 @@ class Method:
         return replace(cell, trained=self.trained, axes={"method": self.name})
 
 
-SAME = ("encoder.size=128", "encoder.fit=ink", "optim.epochs=8")
-METHODS = (
+SAME = ("encoder.fit=ink",)
+UNTRAINED = (
     Method("frozen", "ImageNet encoder as it comes", settings=("encoder.fit=squash",), trained=False),
     Method("frozen-ink", "… drawings brought to one size (`encoder.fit=ink`)", trained=False),
     Method("frozen-centred", "… and each domain's training mean taken off", centre="train", trained=False),
-    Method("labelfree", "self-labelling, all terms: what `ssl-sbir pretrain` does"),
+)
+WHOLE = Method("labelfree", "self-labelling, all terms: what `ssl-sbir pretrain` does")
+TERMS = (
     Method("no-evidence", "… sketches shared out by the encoder in training alone", settings=("evidence=0",)),
     Method("no-neighbours", "… each sketch for itself (`alike=0`)", settings=("alike=0",)),
     Method("mixed-edges", "… edges by sobel and canny, not by HED", settings=("edges=mixed",)),
@@ -77,6 +80,46 @@ METHODS = (
 )
 
 
+@dataclass(frozen=True)
+class Part:
+    """A table of the page.
+
+    Attributes:
+        title: its heading.
+        methods: its lines.
+        splits: one table for each.
+        settings: of all its runs.
+    """
+
+    title: str
+    methods: Sequence[Method]
+    splits: Sequence[str]
+    settings: tuple[str, ...] = ()
+
+    def cells(self, data: str, seeds: int, only: Sequence[str]) -> list[Cell]:
+        """Its runs; seeds outermost, so that a study broken off has something of everything."""
+        chosen = [m for m in self.methods if not only or not m.trained or m.name in only]
+        return [
+            replace(cell, settings=(*self.settings, *cell.settings), axes={**cell.axes, "part": self.title})
+            for seed in range(seeds)
+            for method in chosen
+            for split in self.splits
+            if method.trained or not seed
+            for cell in [method.cell(data, split, seed)]
+        ]
+
+
+PARTS = {
+    "whole": Part("At full size: 128 px, 8 epochs", (*UNTRAINED, WHOLE), SPLITS),
+    "terms": Part(
+        "Each term and each method, at 64 px for 4 epochs",
+        (*UNTRAINED, WHOLE, *TERMS),
+        SPLITS[:1],
+        ("encoder.size=64", "optim.epochs=4"),
+    ),
+}
+
+
 def main() -> int:
     """Runs the methods that are asked for and writes the page."""
     ask = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -85,17 +128,10 @@ def main() -> int:
     ask.add_argument("--page", type=Path, default=Path("docs/pretraining.md"))
     ask.add_argument("--seeds", type=int, default=3)
     ask.add_argument("--jobs", type=int, default=1)
+    ask.add_argument("--parts", nargs="*", default=list(PARTS), choices=list(PARTS))
     ask.add_argument("--only", nargs="*", default=[], help="names of methods; frozen ones always run")
-    ask.add_argument("--split", nargs="*", default=list(SPLITS))
     asked = ask.parse_args()
-    chosen = [m for m in METHODS if not asked.only or not m.trained or m.name in asked.only]
-    cells = [
-        method.cell(asked.data, split, seed)
-        for seed in range(asked.seeds)
-        for method in chosen
-        for split in asked.split
-        if method.trained or not seed
-    ]
+    cells = [cell for name in asked.parts for cell in PARTS[name].cells(asked.data, asked.seeds, asked.only)]
     rows = run_grid(cells, asked.out, asked.jobs).rows
     asked.page.write_text(page(rows, asked.data), "utf-8")
     return 0
@@ -104,13 +140,16 @@ def main() -> int:
 def page(rows: Sequence[Row], data: str) -> str:
     """The Markdown page of the runs."""
     lines = [HEAD]
-    for name in dict.fromkeys(row.cell.split for row in rows):
-        assert name is not None
-        split = Split.load(name).restrict(open_data(data).classes)
-        lines += [f"\n## {name}\n", f"split sha256 `{split.sha256[:16]}…`\n", COLUMNS]
-        for method in METHODS:
-            of = [row for row in rows if row.cell.split == name and row.cell.axes["method"] == method.name]
-            lines += [_line(method, of)] if of else []
+    for part in PARTS.values():
+        for name in part.splits:
+            here = [r for r in rows if r.cell.axes["part"] == part.title and r.cell.split == name]
+            if not here:
+                continue
+            split = Split.load(name).restrict(open_data(data).classes)
+            lines += [f"\n## {part.title}: {name}\n", f"split sha256 `{split.sha256[:16]}…`\n", COLUMNS]
+            for method in part.methods:
+                of = [row for row in here if row.cell.axes["method"] == method.name]
+                lines += [_line(method, of)] if of else []
     return "\n".join(lines) + "\n"
 
 
