@@ -133,8 +133,14 @@ def main() -> int:
     asked = ask.parse_args()
     cells = [cell for name in asked.parts for cell in PARTS[name].cells(asked.data, asked.seeds, asked.only)]
     rows = run_grid(cells, asked.out, asked.jobs).rows
-    asked.page.write_text(page(rows, asked.data), "utf-8")
+    asked.page.write_text(page(rows, asked.data) + _notes(asked.page), "utf-8")
     return 0
+
+
+def _notes(path: Path) -> str:
+    """What people wrote below the tables of an earlier page."""
+    _, heading, notes = path.read_text("utf-8").partition(NOTES) if path.is_file() else ("", "", "")
+    return heading + notes
 
 
 def page(rows: Sequence[Row], data: str) -> str:
@@ -153,6 +159,7 @@ def page(rows: Sequence[Row], data: str) -> str:
     return "\n".join(lines) + "\n"
 
 
+NOTES = "\n## What helped, and what limits it\n"
 HEAD = """# What label-free pretraining gives
 
 Written by `scripts/study_pretraining.py`. Protocol `standard`, mAP@all: unseen sketches ask, unseen photos answer;
