@@ -14,13 +14,18 @@ from ssl_sbir.cli import app
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text("utf-8")
-SMALL = ("encoder.name=timm:test_efficientnet", "encoder.pretrained=false", "encoder.size=32",
-         "batch.sketches=8", "batch.photos=8", "optim.max_steps=2")  # fmt: skip
-TAUGHT = ("encoder.size=32", "teacher_size=32", "batch.sketches=8", "batch.photos=8", "optim.max_steps=2")
+TAUGHT = (
+    "encoder.size=48",
+    "teacher_size=48",
+    "batch.sketches=8",
+    "batch.photos=8",
+    "optim.max_steps=2",
+    "optim.lr=1e-5",
+)
 SMALLER = {
     "pretrain": (*TAUGHT, "clusters=6", "edges=mixed"),
     "finetune sake": TAUGHT,
-    "finetune multimodal": ("batch.sketches=8", "batch.photos=8", "optim.max_steps=2"),
+    "finetune multimodal": ("batch.sketches=8", "batch.photos=8", "optim.max_steps=2", "optim.lr=1e-5"),
     "study labels": TAUGHT,
 }
 MORE = {"study labels": ("--seeds", "1"), "explain": ("--top", "2")}
