@@ -21,8 +21,8 @@ What was supervised upstream: the ImageNet labels behind the encoder and teacher
 boundaries of BSDS500. No label of the data is read. Every domain's mean is taken off the exported features.
 
 Run    ssl-sbir pretrain selflabel --data folder:archive/ --out runs/archive
-Cost   each photo passes the encoder twice, each sketch once; 2,500 + 2,500 images at 96 px: some 2.5 minutes
-       an epoch on 2 slow cores.
+Cost   each photo passes the encoder twice, each sketch once, and the teacher thrice before; 2,500 + 2,500 images at
+       128 px: some 3 minutes an epoch on one core, and 10 before the first.
 """
 
 from collections.abc import Mapping
