@@ -165,8 +165,8 @@ HEAD = """# What label-free pretraining gives
 Written by `scripts/study_pretraining.py`. Protocol `standard`, mAP@all: unseen sketches ask, unseen photos answer;
 no label was read in training. Sketchy subset of 125 classes with 25 sketches and 25 photos each. Mean over seeds ±
 the half width of Student's 95 % interval over them; a single run has none. Supervised upstream: the ImageNet labels
-behind the encoder (most unseen classes of sketchy-sake-25 are among ImageNet's 1,000; those of sketchy-eccv-21 are
-not) and the drawn boundaries of BSDS500 behind HED's edges."""
+behind the encoder (most unseen classes of sketchy-sake-25 are among ImageNet's 1,000; of those of sketchy-eccv-21
+five) and the drawn boundaries of BSDS500 behind HED's edges."""
 COLUMNS = "| method | what | mAP@all | seeds | minutes |\n|---|---|---|---|---|"
 
 
