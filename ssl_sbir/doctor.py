@@ -44,8 +44,14 @@ def examine() -> list[Finding]:
         Finding(
             "precision", f"{fast_precision('auto')} where a recipe says auto (encoders of dense convolutions)"
         ),
-        *(_package(name, needed_for) for name, needed_for in OFFLINE_PACKAGES.items()),
-        *(_optional(name, *told) for name, told in OPTIONAL_PACKAGES.items()),
+        *(
+            _package(name, f'needed for {what}: pip install "ssl-sbir[quickstart]"', good=False)
+            for name, what in OFFLINE_PACKAGES.items()
+        ),
+        *(
+            _package(name, f"only for {what}: {install}", good=True)
+            for name, (what, install) in OPTIONAL_PACKAGES.items()
+        ),
         _cache(),
     ]
 
@@ -85,19 +91,12 @@ def _device() -> Finding:
     return Finding("device", f"processor: {threads} threads on {cores} cores, {capability}")
 
 
-def _package(name: str, needed_for: str) -> Finding:
+def _package(name: str, advice: str, *, good: bool) -> Finding:
+    """A package's version, or the advice; `good` tells whether everything works without it."""
     try:
         return Finding(name, version(name))
     except PackageNotFoundError:
-        advice = f'needed for {needed_for}: pip install "ssl-sbir[quickstart]"'
-        return Finding(name, "not installed", False, advice)
-
-
-def _optional(name: str, needed_for: str, install: str) -> Finding:
-    try:
-        return Finding(name, version(name))
-    except PackageNotFoundError:
-        return Finding(name, "not installed", advice=f"only for {needed_for}: {install}")
+        return Finding(name, "not installed", good, advice)
 
 
 def _cache() -> Finding:

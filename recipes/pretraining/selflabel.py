@@ -151,13 +151,11 @@ class Selflabel(Recipe[SelflabelConfig]):
             attention, self.config.focus, self.config.framing
         )
         self.evidence = self._evidence(seen, data, device)
-        rows = torch.cat([torch.from_numpy(data.rows[d]) for d in (Domain.PHOTO, Domain.SKETCH)])
-        self.place = torch.full((len(data.manifest),), -1, dtype=torch.int64)
-        self.place[rows] = torch.arange(len(rows))
-        label = torch.full((len(rows),), -1, dtype=torch.int64)
+        self.place, images = data.places(Domain.PHOTO, Domain.SKETCH), sum(map(len, data.rows.values()))
+        label = torch.full((images,), -1, dtype=torch.int64)
         label[: len(photos)] = self.photo_class
         model.register_buffer("label", label.to(device))
-        model.register_buffer("seen", torch.zeros(len(rows), self.config.code, device=device))
+        model.register_buffer("seen", torch.zeros(images, self.config.code, device=device))
 
     def _evidence(self, seen: Tensor, data: TrainingSet, device: str) -> Evidence | None:
         if not len(data.rows[Domain.SKETCH]):

@@ -74,6 +74,13 @@ class TrainingSet:
         labels = table[torch.from_numpy(self.manifest.label.astype(np.int64))]
         return labels if self.labelled is None else labels.where(torch.from_numpy(self.labelled), -1)
 
+    def places(self, *domains: Domain) -> Int[torch.Tensor, " n"]:
+        """Where each row of the manifest stands among the run's rows of some domains, in that order; else -1."""
+        rows = torch.cat([torch.from_numpy(self.rows[domain]) for domain in domains])
+        place = torch.full((len(self.manifest),), -1, dtype=torch.int64)
+        place[rows] = torch.arange(len(rows))
+        return place
+
     def batch(self, rows: Rows) -> Batch:
         """The images of some rows, uint8, with their labels (all -1 without labels)."""
         return replace(load_batch(self.pack, self.manifest, rows), label=self.labels[torch.from_numpy(rows)])

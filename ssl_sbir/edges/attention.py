@@ -8,11 +8,9 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from ssl_sbir.data.manifest import Domain
-from ssl_sbir.data.packs import decoded, pack_key
 from ssl_sbir.data.training import TrainingSet
 from ssl_sbir.encoders import Encoder
-from ssl_sbir.files import sha256_of
-from ssl_sbir.retrieval.embeddings import kept, weights_sha256
+from ssl_sbir.retrieval.embeddings import embed_at_own_size, weights_sha256
 
 
 @dataclass(frozen=True)
@@ -23,7 +21,7 @@ class Attention:
         maps: 0..1 for each photo, [photos, rows, columns]: what speaks for the classes that the classifier answers,
             each in proportion to its probability.
         place: [rows of the manifest] → photo, -1 where there is none.
-        key: hash of what they depend on.
+        key: hash of the classifier.
     """
 
     maps: Float[Tensor, "photos rows columns"]
@@ -48,17 +46,11 @@ def looked_at(
         data: whose photos.
         device: where to compute.
     """
-    rows = torch.from_numpy(data.rows[Domain.PHOTO])
-    chosen, wanted = data.manifest.select(data.rows[Domain.PHOTO]), teacher.preprocess
-    key = sha256_of("attention", weights_sha256(teacher), pack_key(chosen, wanted.size, wanted.fit))
     looking = _Looking(teacher, classifier).to(device)
-    pixels = (torch.from_numpy(i).permute(0, 3, 1, 2) for i, _ in decoded(chosen, wanted.size, wanted.fit))
-    what = f"photos at {wanted.size} px"
-    found = kept(key, looking, pixels, chosen.domain, device=device, what=what)
+    found = embed_at_own_size(looking, data.manifest, data.rows[Domain.PHOTO], device=device)
     features, maps = found.split([teacher.width, looking.side**2], 1)
-    place = torch.full((len(data.manifest),), -1, dtype=torch.int64)
-    place[rows] = torch.arange(len(rows))
-    return features, Attention(maps.unflatten(1, (looking.side, looking.side)), place, key)
+    maps = maps.unflatten(1, (looking.side, looking.side))
+    return features, Attention(maps, data.places(Domain.PHOTO), weights_sha256(looking))
 
 
 class _Looking(Encoder):

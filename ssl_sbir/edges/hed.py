@@ -70,8 +70,8 @@ def load_hed() -> Hed:
 def hed_installed() -> bool:
     """Whether the package with HED's weights is there, and what reads them."""
     try:
-        importlib.metadata.version(PACKAGE)
-    except importlib.metadata.PackageNotFoundError:
+        _version()
+    except EncoderError:
         return False
     return importlib.util.find_spec("h5py") is not None
 

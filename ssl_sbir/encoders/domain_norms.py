@@ -1,11 +1,11 @@
 """One encoder with two sets of normalisation statistics: drawings are nearly all paper, photos are not."""
 
-import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.modules.batchnorm import _NormBase
 
+from ssl_sbir.encoders.domains import by_domain
 from ssl_sbir.encoders.encoder import Encoder
 
 
@@ -43,13 +43,7 @@ class DomainNormed(Encoder):
     def _by_domain(self, call: nn.Module, image: Tensor, domain: Tensor) -> Tensor:
         # Looked up at every call: what moves a model to a device or averages it replaces buffers.
         norms = {f"encoder.{name}": self.sketch_norms.get_buffer(flat) for name, flat in self._named.items()}
-        rows = ((domain == 0).nonzero()[:, 0], (domain != 0).nonzero()[:, 0])
-        found = [
-            functional_call(call, own, (image[part], domain[part]))
-            for part, own in zip(rows, (norms, {}), strict=True)
-            if len(part)  # batch norm refuses an empty share
-        ]
-        return torch.cat(found)[torch.cat(rows).argsort()]
+        return by_domain(image, domain, lambda *sketches: functional_call(call, norms, sketches), call)
 
 
 class _Features(nn.Module):

@@ -5,6 +5,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ssl_sbir.encoders.domains import by_domain
 from ssl_sbir.encoders.encoder import Encoder
 from ssl_sbir.errors import EncoderError
 
@@ -115,21 +116,8 @@ class Towers(Encoder):
         self, image: Float[Tensor, "b 3 h w"], domain: Int[Tensor, " b"]
     ) -> Float[Tensor, "b width rows columns"]:
         """Each image's map from the tower of its domain, [b, width, rows, columns], in the given order."""
-        rows = self._rows(domain)
-        maps = [tower.feature_map(image[part], domain[part]) for tower, part in self._shares(rows)]
-        return torch.cat(maps)[torch.cat(rows).argsort()]
+        return by_domain(image, domain, self.sketch.feature_map, self.photo.feature_map)
 
     def forward(self, image: Float[Tensor, "b 3 h w"], domain: Int[Tensor, " b"]) -> Float[Tensor, "b width"]:
         """Each image's features from the tower of its domain, [b, width], in the given order."""
-        rows = self._rows(domain)
-        features = [tower(image[part], domain[part]) for tower, part in self._shares(rows)]
-        return torch.cat(features)[torch.cat(rows).argsort()]
-
-    def _rows(self, domain: Int[Tensor, " b"]) -> tuple[Tensor, Tensor]:
-        return (domain == 0).nonzero()[:, 0], (domain != 0).nonzero()[:, 0]
-
-    def _shares(self, rows: tuple[Tensor, Tensor]) -> list[tuple[Encoder, Tensor]]:
-        # An empty share is left out: batch norm refuses it.
-        return [
-            (tower, part) for tower, part in zip((self.sketch, self.photo), rows, strict=True) if len(part)
-        ]
+        return by_domain(image, domain, self.sketch, self.photo)

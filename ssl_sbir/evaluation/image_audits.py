@@ -47,24 +47,25 @@ def image_audits(
     """
     sample = gallery[:: max(1, len(gallery) // LEAK_SAMPLE)][:LEAK_SAMPLE]
     seen = {domain: manifest.rows(domain, split.seen) for domain in Domain}
+    known = {domain: pixel_hashes(pack, rows[pack.ok[rows]]) for domain, rows in seen.items()}
+    photos, sketches = (pixel_hashes(pack, rows) for rows in (gallery, queries))
     return {
-        "gallery copies": _copies(pack, gallery, seen[Domain.PHOTO], "photos"),
-        "query copies": _copies(pack, queries, seen[Domain.SKETCH], "sketches"),
+        "gallery copies": _copies(photos, known[Domain.PHOTO], "photos"),
+        "query copies": _copies(sketches, known[Domain.SKETCH], "sketches"),
         "class overlap": _overlap(split),
         "unseen names in training": _trained(split, trained_classes, labelled_classes),
-        "test images in training": _met(pack, queries, gallery, trained_images),
+        "test images in training": _met(sketches, photos, trained_images),
         "label leak": label_leak(embed, manifest, sample),
         "label in features": label_in_features(features.gallery, features.gallery_labels),
         "diversity": diversity(features.query, features.query_labels, features.gallery),
     }
 
 
-def _copies(pack: Pack, rows: Rows, seen: Rows, what: str) -> Audit:
-    """Images that occur twice in the test set, or in both the test set and the seen classes."""
-    hashes, known = pixel_hashes(pack, rows), pixel_hashes(pack, seen[pack.ok[seen]])
+def _copies(hashes: Rows, known: Rows, what: str) -> Audit:
+    """Images that occur twice in the test set, or in both the test set and the seen classes, by their hashes."""
     twice = len(hashes) - len(np.unique(hashes))
     crossing = int(np.isin(np.unique(hashes), known).sum())
-    told = [f"{twice:,} of {len(rows):,} unseen {what} are copies of another"] if twice else []
+    told = [f"{twice:,} of {len(hashes):,} unseen {what} are copies of another"] if twice else []
     told += [f"{crossing:,} unseen {what} are among the seen classes too"] if crossing else []
     return {
         "ok": not told,
@@ -97,13 +98,13 @@ def _unseen(names: Sequence[str], split: Split) -> list[str]:
     return sorted({normalise(name) for name in names} & set(split.unseen))
 
 
-def _met(pack: Pack, queries: Rows, gallery: Rows, trained: Rows | None) -> Audit:
-    """Whether training saw the very images that are tested on, whatever they were called there."""
+def _met(sketches: Rows, photos: Rows, trained: Rows | None) -> Audit:
+    """Whether training saw the very images that are tested on, whatever they were called there; all by hashes."""
     if trained is None or not len(trained):
         return {"ok": None, "summary": "the images used in training are not recorded"}
-    parts = (("sketches", queries), ("photos", gallery))
-    met = {what: int(np.isin(pixel_hashes(pack, rows), trained).sum()) for what, rows in parts}
-    told = " and ".join(f"{met[what]:,} of the {len(rows):,} {what}" for what, rows in parts if met[what])
+    parts = (("sketches", sketches), ("photos", photos))
+    met = {what: int(np.isin(hashes, trained).sum()) for what, hashes in parts}
+    told = " and ".join(f"{met[what]:,} of the {len(hashes):,} {what}" for what, hashes in parts if met[what])
     return {
         "ok": True,
         "summary": f"TRANSDUCTIVE: training saw {told} of the test" if told else "no test image in training",

@@ -166,11 +166,8 @@ class Answers:
         Raises:
             ConfigError: the teacher has no classifier.
         """
-        rows = data.rows[Domain.PHOTO]
-        place = torch.full((len(data.manifest),), -1, dtype=torch.int64)
-        place[torch.from_numpy(rows)] = torch.arange(len(rows))
         head = classifier_of(teacher, "teacher").cpu()
-        return cls(head(photo_features(teacher, data)), place)
+        return cls(head(photo_features(teacher, data)), data.places(Domain.PHOTO))
 
 
 def photo_features(teacher: Encoder, data: TrainingSet) -> Float[Tensor, "photos width"]:
