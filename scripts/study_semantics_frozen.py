@@ -31,7 +31,7 @@ from ssl_sbir.progress import progress
 from ssl_sbir.retrieval.embeddings import embed
 from ssl_sbir.semantics import without
 from ssl_sbir.studies import Cell, Row, Table
-from ssl_sbir.studies.semantics import NONE, SemanticsStudy, Strength, cells
+from ssl_sbir.studies.semantics import NONE, SemanticsStudy, Strength
 from ssl_sbir.studies.semantics_findings import SemanticsFindings, verdict
 
 STEPS, BATCH, RATE = 200, 64, 2e-3
@@ -125,12 +125,14 @@ def main() -> None:
     given = parser.parse_args()
     split = Split.load(given.split).restrict(open_data(given.data).classes)
     strengths = tuple(Strength.of(text) for text in given.strengths.split(","))
-    asked = SemanticsStudy(given.data, tuple(given.sources.split(",")), strengths, seeds=given.seeds)
+    asked = SemanticsStudy(
+        given.data, sources=tuple(given.sources.split(",")), strengths=strengths, seeds=given.seeds
+    )
     found = features_of(given.data, split, given.size)
     query = found.unseen[Domain.SKETCH][1]
     rows, scores = [], {}
-    with progress(len(cells(asked)), "study", "run") as counter, without(split.unseen):
-        for number, cell in enumerate(cells(asked)):
+    with progress(len(asked.cells()), "study", "run") as counter, without(split.unseen):
+        for number, cell in enumerate(asked.cells()):
             values = average_precision(found, trained(found, cell, given.code))
             run = Path(f"{number:03}-{cell.axes['source'].split(':')[0]}-{cell.seed}")
             facts = {"data": {"queries_sha256": split.sha256, "gallery_sha256": split.sha256}}

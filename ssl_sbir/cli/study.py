@@ -1,7 +1,8 @@
 """`study`: grids of runs, read together."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -39,6 +40,17 @@ Set = Annotated[
 ]
 
 
+Seeds = Annotated[int, typer.Option(help="How many.")]
+Preset = Annotated[str | None, typer.Option(help="Named settings that come with a recipe.")]
+Protocol = Annotated[str, typer.Option(help="A published definition.")]
+Metric = Annotated[str, typer.Option(help="Of the protocol; what the report is about.")]
+Centre = Annotated[str, typer.Option(help="Of the evaluation: none or train.")]
+Out = Annotated[Path, typer.Option("--out", help="Folder of the study.")]
+Jobs = Annotated[int, typer.Option(help="Runs at a time; threads are divided among them.")]
+Retry = Annotated[bool, typer.Option("--retry-failed", help="Make anew what is recorded as failed.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
+
+
 @study.command()
 def labels(
     data: Data,
@@ -50,25 +62,22 @@ def labels(
     domains: Domains = "both",
     classes: Classes = "all",
     choose: Choices = "stratified",
-    seeds: Annotated[int, typer.Option(help="How many.")] = 3,
-    preset: Annotated[str | None, typer.Option(help="Named settings that come with a recipe.")] = None,
+    seeds: Seeds = 3,
+    preset: Preset = None,
     settings: Set = None,
-    protocol: Annotated[str, typer.Option(help="A published definition.")] = "standard",
-    metric: Annotated[str, typer.Option(help="Of the protocol; what the report draws.")] = "mAP@all",
-    centre: Annotated[str, typer.Option(help="Of the evaluation: none or train.")] = "none",
+    protocol: Protocol = "standard",
+    metric: Metric = "mAP@all",
+    centre: Centre = "none",
     price: Annotated[float, typer.Option(help="Of a label, for the report's cost calculator.")] = 0.10,
-    out_folder: Annotated[Path, typer.Option("--out", help="Folder of the study.")] = Path(
-        "runs/study-labels"
-    ),
-    jobs: Annotated[int, typer.Option(help="Runs at a time; threads are divided among them.")] = 1,
-    retry: Annotated[
-        bool, typer.Option("--retry-failed", help="Make anew what is recorded as failed.")
-    ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,
+    out_folder: Out = Path("runs/study-labels"),
+    jobs: Jobs = 1,
+    retry: Retry = False,
+    as_json: AsJson = False,
 ) -> None:
     """How much accuracy a label buys, from which start; called again, it goes on where it was."""
-    from ssl_sbir.studies.labels import LabelStudy, study_labels
+    from ssl_sbir.studies.labels import LabelStudy
     from ssl_sbir.studies.report import label_report
+    from ssl_sbir.studies.study import run_study
 
     shares = _listed(fractions)
     if per_class:
@@ -91,19 +100,9 @@ def labels(
         metric=metric,
         centre=centre,
     )
-    table = study_labels(asked, out_folder, jobs, retry=retry)
-    facts = label_report(asked, table, out_folder, price)
-    for row in facts["failed"]:
-        err.print(
-            f"no result: {row['start']}, {row['labels']} labels, seed {row['seed']}: {row['cause']}",
-            markup=False,
-        )
-    if as_json:
-        emit(facts)
-        return
-    for line in facts["answers"]:
-        out.print(line, markup=False)
-    out.print(facts["page"], markup=False)
+    facts = label_report(asked, run_study(asked, out_folder, jobs, retry=retry), out_folder, price)
+    failed = [(f"{row['start']}, {row['labels']} labels", row) for row in facts["failed"]]
+    _told(facts, "answers", failed, as_json=as_json)
 
 
 Sources = Annotated[
@@ -124,24 +123,21 @@ def semantics(
     strengths: Strengths = "published:.3,published:3,calibrated:.5",
     recipe: Recipe = "sake",
     split: SplitName = None,
-    seeds: Annotated[int, typer.Option(help="How many.")] = 3,
-    preset: Annotated[str | None, typer.Option(help="Named settings that come with a recipe.")] = None,
+    seeds: Seeds = 3,
+    preset: Preset = None,
     settings: Set = None,
-    protocol: Annotated[str, typer.Option(help="A published definition.")] = "standard",
-    metric: Annotated[str, typer.Option(help="Of the protocol; what the report is about.")] = "mAP@all",
-    centre: Annotated[str, typer.Option(help="Of the evaluation: none or train.")] = "none",
-    out_folder: Annotated[Path, typer.Option("--out", help="Folder of the study.")] = Path(
-        "runs/study-semantics"
-    ),
-    jobs: Annotated[int, typer.Option(help="Runs at a time; threads are divided among them.")] = 1,
-    retry: Annotated[
-        bool, typer.Option("--retry-failed", help="Make anew what is recorded as failed.")
-    ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,
+    protocol: Protocol = "standard",
+    metric: Metric = "mAP@all",
+    centre: Centre = "none",
+    out_folder: Out = Path("runs/study-semantics"),
+    jobs: Jobs = 1,
+    retry: Retry = False,
+    as_json: AsJson = False,
 ) -> None:
     """Which source of class similarity helps, how strongly, and whether any does; goes on where it was."""
-    from ssl_sbir.studies.semantics import SemanticsStudy, Strength, study_semantics
+    from ssl_sbir.studies.semantics import SemanticsStudy, Strength
     from ssl_sbir.studies.semantics_report import semantics_report
+    from ssl_sbir.studies.study import run_study
 
     asked = SemanticsStudy(
         data=data,
@@ -156,15 +152,21 @@ def semantics(
         metric=metric,
         centre=centre,
     )
-    facts = semantics_report(asked, study_semantics(asked, out_folder, jobs, retry=retry), out_folder)
-    for row in facts["failed"]:
-        err.print(
-            f"no result: {row['source']}, {row['strength']}, seed {row['seed']}: {row['cause']}", markup=False
-        )
+    facts = semantics_report(asked, run_study(asked, out_folder, jobs, retry=retry), out_folder)
+    failed = [(f"{row['source']}, {row['strength']}", row) for row in facts["failed"]]
+    _told(facts, "verdict", failed, as_json=as_json)
+
+
+def _told(
+    facts: dict[str, Any], answers: str, failed: Sequence[tuple[str, dict[str, Any]]], *, as_json: bool
+) -> None:
+    """Prints the runs that failed, then what a study found and where its page is."""
+    for what, row in failed:
+        err.print(f"no result: {what}, seed {row['seed']}: {row['cause']}", markup=False)
     if as_json:
         emit(facts)
         return
-    for line in facts["verdict"]:
+    for line in facts[answers]:
         out.print(line, markup=False)
     out.print(facts["page"], markup=False)
 

@@ -2,7 +2,9 @@
 
 from ssl_sbir.studies.cell import Cell
 from ssl_sbir.studies.grid import run_grid
-from ssl_sbir.studies.labels import LabelStudy, study_labels
+from ssl_sbir.studies.labels import LabelStudy
+from ssl_sbir.studies.semantics import SemanticsStudy
+from ssl_sbir.studies.study import Study, run_study
 from ssl_sbir.studies.table import Row, Table
 
-__all__ = ["Cell", "LabelStudy", "Row", "Table", "run_grid", "study_labels"]
+__all__ = ["Cell", "LabelStudy", "Row", "SemanticsStudy", "Study", "Table", "run_grid", "run_study"]

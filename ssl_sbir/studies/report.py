@@ -25,7 +25,7 @@ def label_report(asked: LabelStudy, table: Table, out: Path, price: float = PRIC
 
     Args:
         asked: what was to be found out.
-        table: what `study_labels` returned.
+        table: what `run_study` returned.
         out: folder of the study.
         price: of a label, in any currency, for the cost calculator's start.
 

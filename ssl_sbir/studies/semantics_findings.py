@@ -81,7 +81,7 @@ class SemanticsFindings:
 
     Args:
         asked: what was to be found out.
-        table: what `study_semantics` returned.
+        table: what `run_study` returned.
         evaluations: of the runs that have a result, by run; read from their folders by default.
 
     Raises:

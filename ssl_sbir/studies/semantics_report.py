@@ -19,7 +19,7 @@ def semantics_report(asked: SemanticsStudy, table: Table, out: Path) -> dict[str
 
     Args:
         asked: what was to be found out.
-        table: what `study_semantics` returned.
+        table: what `run_study` returned.
         out: folder of the study.
 
     Returns:

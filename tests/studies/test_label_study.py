@@ -15,7 +15,7 @@ from ssl_sbir.errors import ConfigError, EvaluationError
 from ssl_sbir.evaluation.compare import Scored, scored
 from ssl_sbir.studies.cell import Cell
 from ssl_sbir.studies.findings import Findings
-from ssl_sbir.studies.labels import LabelStudy, cells
+from ssl_sbir.studies.labels import LabelStudy
 from ssl_sbir.studies.points import Measured, Point, Series, measured
 from ssl_sbir.studies.report import _notes, _without_curve, answer
 from ssl_sbir.studies.table import Table, row_of
@@ -57,7 +57,7 @@ def findings():
 def test_every_combination_is_a_cell_and_a_fixed_start_is_evaluated_once():
     asked = LabelStudy("folder:x", amounts=("0", "5%", "100%"), starts=("scratch", "imagenet", "run:a-{seed}"),
                        domains=("both", "sketch"), choices=("stratified", "k-centre"), seeds=2)  # fmt: skip
-    found = cells(asked)
+    found = asked.cells()
     untouched = [(cell.start, cell.seed) for cell in found if not cell.trained]
     assert untouched == [
         ("scratch", 0),

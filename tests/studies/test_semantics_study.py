@@ -11,7 +11,7 @@ from ssl_sbir.cli import app
 from ssl_sbir.errors import ConfigError
 from ssl_sbir.evaluation.compare import Scored
 from ssl_sbir.studies import Row, Table
-from ssl_sbir.studies.semantics import SemanticsStudy, Strength, cells
+from ssl_sbir.studies.semantics import SemanticsStudy, Strength
 from ssl_sbir.studies.semantics_findings import REPORTED, SemanticsFindings, verdict
 
 TRIPLES = "IsA\tbar\tshape\nIsA\tcircle\tshape\nIsA\tcross\tsign\nIsA\ttench\tshape\nIsA\tgoldfish\tsign\n"
@@ -42,7 +42,7 @@ def asked(**more):
 
 def test_none_is_run_once_a_seed_and_every_other_source_at_every_strength():
     strengths = (Strength.of("published:.3"), Strength.of("calibrated:.5"))
-    found = cells(asked(strengths=strengths))
+    found = asked(strengths=strengths).cells()
     assert [(c.axes["source"], c.axes["strength"], c.seed) for c in found] == [
         ("none", "–", 0), ("shuffled:{seed}:none", "published, λ 0.3", 0),
         ("none", "–", 1), ("shuffled:{seed}:none", "published, λ 0.3", 1),
@@ -76,14 +76,14 @@ def measured(monkeypatch, conceptnet, tmp_path):
     study = asked(sources=tuple(gains), seeds=3)
     facts = {"data": {"queries_sha256": "q", "gallery_sha256": "g"}}
     values = {}
-    for cell in cells(study):
+    for cell in study.cells():
         noise = 0.002 * torch.randn(40, generator=draw)
         values[tmp_path / f"{cell.axes['source']}-{cell.seed}"] = base + gains[cell.axes["source"]] + noise
     monkeypatch.setattr(
         "ssl_sbir.studies.semantics_findings.scored",
         lambda run: Scored(str(run), facts, {study.column: values[run]}, labels),
     )
-    rows = [Row(cell, run) for cell, run in zip(cells(study), values, strict=True)]
+    rows = [Row(cell, run) for cell, run in zip(study.cells(), values, strict=True)]
     return study, Table(rows), values
 
 

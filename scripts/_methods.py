@@ -1,0 +1,127 @@
+"""What the studies of whole methods share: lines of a table, each a run for every seed, and their intervals."""
+
+import json
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from scipy.stats import t as student
+
+from ssl_sbir.data.readers import open_data
+from ssl_sbir.data.splits import Split
+from ssl_sbir.studies.cell import Cell
+from ssl_sbir.studies.table import Row
+
+METRIC = "standard mAP@all"
+
+
+@dataclass(frozen=True)
+class Method:
+    """A line of a table.
+
+    Attributes:
+        name: to ask for it.
+        shows: what the line says.
+        recipe: of `ssl-sbir pretrain` or `ssl-sbir finetune`.
+        settings: as `--set` takes them.
+        centre: of the evaluation.
+        trained: False for the encoder as it comes.
+        start: as a study's cell takes it.
+    """
+
+    name: str
+    shows: str
+    recipe: str
+    settings: tuple[str, ...] = ()
+    centre: str = "none"
+    trained: bool = True
+    start: str = "imagenet"
+
+    def cell(self, data: str, split: str, seed: int) -> Cell:
+        """One run of it."""
+        cell = Cell(
+            self.recipe,
+            data,
+            start=self.start,
+            seed=seed,
+            split=split,
+            settings=self.settings,
+            centre=self.centre,
+        )
+        return replace(cell, trained=self.trained, axes={"method": self.name})
+
+
+@dataclass(frozen=True)
+class Part:
+    """A table of a page.
+
+    Attributes:
+        title: its heading.
+        methods: its lines.
+        splits: one table for each.
+        settings: of all its runs.
+    """
+
+    title: str
+    methods: Sequence[Method]
+    splits: Sequence[str]
+    settings: tuple[str, ...] = ()
+
+    def cells(self, data: str, seeds: int, only: Sequence[str] = ()) -> list[Cell]:
+        """Its runs; seeds outermost, so that a study broken off has something of everything."""
+        chosen = [m for m in self.methods if not only or not m.trained or m.name in only]
+        return [
+            replace(cell, settings=(*self.settings, *cell.settings), axes={**cell.axes, "part": self.title})
+            for seed in range(seeds)
+            for method in chosen
+            for split in self.splits
+            if method.trained or not seed or "{seed}" in method.start
+            for cell in [method.cell(data, split, seed)]
+        ]
+
+    def rows(self, rows: Sequence[Row], split: str) -> dict[str, list[Row]]:
+        """Its runs on a split, by the name of their method; without methods that have none."""
+        here = [r for r in rows if r.cell.axes["part"] == self.title and r.cell.split == split]
+        found = {m.name: [row for row in here if row.cell.axes["method"] == m.name] for m in self.methods}
+        return {name: of for name, of in found.items() if of}
+
+
+def split_line(name: str, data: str) -> str:
+    """What a page says of the split of a table."""
+    return f"split sha256 `{Split.load(name).restrict(open_data(data).classes).sha256[:16]}…`"
+
+
+def outcome(rows: Sequence[Row], metric: str = METRIC) -> tuple[str, int]:
+    """Mean and interval over the runs that ended, or why the first one failed; and how many ended."""
+    values = [row.metrics[metric] for row in rows if not row.failed]
+    return (interval(values) if values else f"failed: {rows[0].cause}"), len(values)
+
+
+def minutes(rows: Sequence[Row]) -> str:
+    """What one run took, on average."""
+    return f"{statistics.mean(row.seconds for row in rows) / 60:.0f}"
+
+
+def interval(values: Sequence[float], digits: int = 3) -> str:
+    """Mean ± the half width of Student's 95 % interval; the mean alone of one value."""
+    mean = f"{statistics.mean(values):.{digits}f}"
+    if len(values) > 1:
+        half = student.ppf(0.975, len(values) - 1) * statistics.stdev(values) / math.sqrt(len(values))
+        mean += f" ± {half:.{digits}f}"
+    return mean.replace("0.", ".")
+
+
+def audits(row: Row) -> Mapping[str, Any]:
+    """What the audits of a run's evaluation found, by name."""
+    (results,) = row.run.glob("evaluate/*/results.json")
+    found: Mapping[str, Any] = json.loads(results.read_text("utf-8"))["audits"]
+    return found
+
+
+def kept_notes(page: Path, heading: str) -> str:
+    """What people wrote below the tables of an earlier page, from a heading on."""
+    _, found, notes = page.read_text("utf-8").partition(heading) if page.is_file() else ("", "", "")
+    return found + notes
