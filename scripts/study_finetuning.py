@@ -28,8 +28,7 @@ AS_PUBLISHED = ("kinship=0",)
 
 def parts(conceptnet: str, label_free: str | None) -> list[Part]:
     """The tables that are asked for."""
-    graph = (f"semantics=conceptnet:{conceptnet}",)
-    ink = ("encoder.fit=ink",)
+    graph = (f"semantics=conceptnet:{conceptnet}", "unknown=neutral")
     first = Part(
         FROM_IMAGENET,
         (
@@ -51,7 +50,6 @@ def parts(conceptnet: str, label_free: str | None) -> list[Part]:
             Method("prototype4", "… and photos of another class beside the right name", "prototype4"),
         ),
         (SPLIT,),
-        ink,
     )
     if label_free is None:
         return [first]
@@ -64,7 +62,7 @@ def parts(conceptnet: str, label_free: str | None) -> list[Part]:
             Method("sake-conceptnet", "… tilted by ConceptNet (λ .3)", "sake", graph, start=start),
         ),
         (SPLIT,),
-        (*ink, "encoder.size=128", "optim.epochs=3"),
+        ("encoder.size=128", "optim.epochs=3"),
     )
     return [first, second]
 

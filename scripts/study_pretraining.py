@@ -18,21 +18,13 @@ from ssl_sbir.studies.grid import run_grid
 from ssl_sbir.studies.table import Row
 
 SPLITS = ("sketchy-sake-25", "sketchy-eccv-21")
-
-
 LABELFREE = "labelfree"
-SAME = ("encoder.fit=ink",)
+
 UNTRAINED = (
-    Method(
-        "frozen", "ImageNet encoder as it comes", LABELFREE, settings=("encoder.fit=squash",), trained=False
-    ),
+    Method("frozen", "ImageNet encoder as it comes", LABELFREE, ("encoder.fit=squash",), trained=False),
     Method("frozen-ink", "… drawings brought to one size (`encoder.fit=ink`)", LABELFREE, trained=False),
     Method(
-        "frozen-centred",
-        "… and each domain's training mean taken off",
-        LABELFREE,
-        centre="train",
-        trained=False,
+        "frozen-centred", "… and each domain's training mean off", LABELFREE, centre="train", trained=False
     ),
 )
 WHOLE = Method("labelfree", "self-labelling, all terms: what `ssl-sbir pretrain` does", LABELFREE)
@@ -50,9 +42,9 @@ TERMS = (
     Method("no-contrast", "… without contrast", LABELFREE, ("contrast=0",)),
     Method("no-sketches", "… real sketches not used", LABELFREE, ("sketch_classes=0", "kinship=0")),
     Method("sketch-contrast", "… contrast among real sketches added", LABELFREE, ("sketch_contrast=0.5",)),
-    Method("crossmodal", "photo against its own drawing, and preservation", "crossmodal", SAME),
+    Method("crossmodal", "photo against its own drawing, and preservation", "crossmodal"),
     *(
-        Method(name, "two views of an image agree, in each domain", name, SAME)
+        Method(name, "two views of an image agree, in each domain", name)
         for name in ("simclr", "moco", "byol", "simsiam", "barlow", "vicreg", "swav", "dino", "nnclr", "dcl")
     ),
 )

@@ -1,6 +1,6 @@
 """Measures what a text beside a drawing is worth on classes that training never saw, and writes docs/text-queries.md.
 
-    python scripts/study_text.py --data folder:sketchy-mini --conceptnet conceptnet100k.tsv
+    python scripts/study_text.py --data folder:sketchy-mini --conceptnet conceptnet100k.tsv --start runs/sake
 
 Trains `multimodal` and `prototype2` on the split's seen classes and `multimodal` on OpenMoji (whose drawings have
 names and keywords), unless the runs are there. Texts of the unseen classes: their names, and the sentences of
@@ -9,8 +9,9 @@ names and keywords), unless the runs are there. Texts of the unseen classes: the
 
 import argparse
 import json
+import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -57,7 +58,10 @@ class Unseen:
         """The unseen classes of a run's own split."""
         run = RunFolder.open(folder)
         manifest, encoder = open_data(data), run.encoder()
-        tower, pack = run.text_tower(encoder), prepare(manifest, encoder.preprocess.size)
+        tower, pack = (
+            run.text_tower(encoder),
+            prepare(manifest, encoder.preprocess.size, fit=encoder.preprocess.fit),
+        )
         unseen = Split.of(run.provenance["split"]).restrict(manifest.classes).unseen
         queries, photos = (manifest.rows(domain, unseen) for domain in Domain)
         queries, photos = queries[pack.ok[queries]], photos[pack.ok[photos]]
@@ -85,16 +89,16 @@ class Unseen:
         sides = self.labels, self.gallery, self.gallery_labels
         return text_audit(self.fuse, texts, *sides, self.tower.weights[0])
 
-    def gain(self, texts: Sequence[str]) -> str:
-        """What both find beyond the better of the two alone, with the interval of the paired difference."""
-        single, spoken, both = (
-            mean_precision(self.fuse(drawn, told, None), self.labels, self.gallery, self.gallery_labels)
-            for drawn, told in ((True, None), (False, texts), (True, texts))
+    def gain(self, texts: Sequence[str]) -> tuple[float, float, float]:
+        """What both find beyond the better of the two alone: mean, and the interval of the paired difference."""
+        single, told, both = (
+            mean_precision(self.fuse(drawn, text, None), self.labels, self.gallery, self.gallery_labels)
+            for drawn, text in ((True, None), (False, texts), (True, texts))
         )
-        better = single if single.mean() >= spoken.mean() else spoken
+        better = single if single.mean() >= told.mean() else told
         difference = (both - better).double()[:, None]
         (spread,) = intervals(resampled_means(difference))
-        return f"{float(difference.mean()):+.3f} ({spread.low:+.3f} to {spread.high:+.3f})"
+        return float(difference.mean()), spread.low, spread.high
 
     def accuracy(self, query: Tensor) -> dict[int, float]:
         """acc@k of the very photo, over drawings whose own photo is there."""
@@ -109,28 +113,39 @@ def sentences(unseen: Unseen, number: int) -> list[str]:
     return [written[unseen.classes[label]][number] for label in unseen.labels.tolist()]
 
 
-def row(what: str, unseen: Unseen, texts: Sequence[str]) -> str:
-    """A line of the table."""
-    audit = unseen.audit(texts)
-    found = [audit["found"][side] for side in ("sketch", "text", "both")]
-    cells = [f"{one['mean']:.3f} ± {(one['high'] - one['low']) / 2:.3f}" for one in found]
-    conflict = audit["conflict"]
-    kept = f"{conflict['kept']['mean']:.0%} ({conflict['kept']['low']:.0%} to {conflict['kept']['high']:.0%})"
+def row(what: str, runs: Sequence[Unseen], texts: Sequence[str]) -> str:
+    """A line of the table: the mean over runs that differ in their seed."""
+    audits = [unseen.audit(texts) for unseen in runs]
+    found = [_over(audits, "found", side) for side in ("sketch", "text", "both")]
+    cells = [f"{mean:.3f} ± {(high - low) / 2:.3f}" for mean, low, high in found]
+    gains = [unseen.gain(texts) for unseen in runs]
+    mean, low, high = (statistics.mean(column) for column in zip(*gains, strict=True))
+    kept, least, most = _over(audits, "conflict", "kept")
+    conflict = [statistics.mean(audit["conflict"][side] for audit in audits) for side in ("drawing", "text")]
     rest = [
-        unseen.gain(texts),
-        f"{audit['share']:.0%}",
-        kept,
-        f"{conflict['drawing']:.0%} / {conflict['text']:.0%}",
+        f"{mean:+.3f} ({low:+.3f} to {high:+.3f})",
+        f"{statistics.mean(audit['share'] for audit in audits):.0%}",
+        f"{kept:.0%} ({least:.0%} to {most:.0%})",
+        " / ".join(f"{share:.0%}" for share in conflict),
+        f"{statistics.mean(audit['shapley']['sketch_share'] for audit in audits):.0%}",
     ]
-    return " | ".join(["", what, *cells, *rest, f"{audit['shapley']['sketch_share']:.0%}", ""]).strip()
+    return " | ".join(["", what, *cells, *rest, ""]).strip()
 
 
-def sweep(what: str, unseen: Unseen, texts: Sequence[str]) -> list[str]:
+def _over(audits: Sequence[Audit], what: str, side: str) -> tuple[float, float, float]:
+    mean, low, high = (
+        statistics.mean(audit[what][side][end] for audit in audits) for end in ("mean", "low", "high")
+    )
+    return mean, low, high
+
+
+def sweep(what: str, runs: Sequence[Unseen], texts: Sequence[str]) -> list[str]:
     """Two lines of the sweep's table."""
-    steps = unseen.audit(texts)["sweep"]
+    steps = list(zip(*(unseen.audit(texts)["sweep"] for unseen in runs), strict=True))
+    means = {key: [statistics.mean(one[key] for one in step) for step in steps] for key in ("mAP", "kept")}
     return [
-        f"| {what}: mAP@all | " + " | ".join(f"{one['mAP']:.3f}" for one in steps) + " |",
-        f"| {what}: kept | " + " | ".join(f"{one['kept']:.0%}" for one in steps) + " |",
+        f"| {what}: mAP@all | " + " | ".join(f"{mean:.3f}" for mean in means["mAP"]) + " |",
+        f"| {what}: kept | " + " | ".join(f"{mean:.0%}" for mean in means["kept"]) + " |",
     ]
 
 
@@ -138,22 +153,47 @@ def _binomial(share: float, count: int) -> str:
     return f"{share:.3f} ± {1.96 * (share * (1 - share) / count) ** 0.5:.3f}"
 
 
-def trained(recipe: str, data: str, out: Path, split: str | None, *settings: str) -> Path:
+@dataclass(frozen=True)
+class Study:
+    """Where runs come from and go to."""
+
+    data: str
+    conceptnet: str
+    runs: Path
+    size: int
+    seeds: int
+
+    def trained(
+        self, name: str, recipe: str = "multimodal", start: Path | None = None, *settings: str
+    ) -> list[Unseen]:
+        """A recipe on the unseen classes, once for each seed; runs that are there are not made again."""
+        made = []
+        for seed in range(self.seeds):
+            given = (f"encoder.size={self.size}", f"seed={seed}", *settings)
+            if recipe == "multimodal":
+                given = (*given, f"phrases=conceptnet:{self.conceptnet}")
+            folder = self.runs / f"{name}-{seed}"
+            order = Order(recipe, self.data, folder, split=SPLIT, settings=given, start=start, overwrite=True)
+            made.append(Unseen.of(finished(order), self.data))
+        return made
+
+
+def finished(order: Order) -> Path:
     """The folder of a finished run, made unless it is there."""
-    if not (out.is_dir() and RunFolder.open(out).finished):
-        train(Order(recipe, data, out, split=split, settings=settings, overwrite=True), "finetuning")
-    return out
+    if not (order.out.is_dir() and RunFolder.open(order.out).finished):
+        train(order, "finetuning")
+    return order.out
 
 
 HEAD = """# A sentence beside the drawing
 
-Made by `python scripts/study_text.py`; one seed, so that intervals say how far the figures would move with other
-drawings, not with other runs. The network (EfficientNet-Lite0, ImageNet weights, {size} px) was not trained: two linear
-heads and a text map are all that is learnt, on seen classes, in seconds. Photos are embedded without label or text.
+Made by `python scripts/study_text.py`; means over {seeds} seeds, with 95 % intervals over the drawings (each run's,
+averaged). The network (EfficientNet-Lite0, ImageNet weights, {size} px) was not trained: two linear heads and a text map
+are all that is learnt, on seen classes, in seconds. Photos are embedded without label or text.
 
 ## Unseen classes of {split} ({queries} drawings, {photos} photos; chance .05)
 
-mAP@all ± half its 95 % interval. *Gain*: both against the better side alone, paired over drawings. *Weight*: the
+mAP@all ± half its interval. *Gain*: both against the better side alone, paired over drawings. *Weight*: the
 drawing's share, calibrated on held-out seen classes. *Kept*: the drawing's share of the top ten against a text of
 another class (of photos that either side alone ranks there). *Follow*: of that top ten, how much is of the drawing's
 class / of the text's.
@@ -162,14 +202,23 @@ class / of the text's.
 |---|---|---|---|---|---|---|---|---|
 """
 
-AFTER = """
+KINDS = """
 `prototype2` is the counter-example: its gallery reads each photo's label as text. With the right text it looks like the
 best method by far; its drawing keeps next to nothing against a wrong one, and `ssl-sbir evaluate` fails it twice
 (label leak, text dominance).
 
-The weight was calibrated against names, templates and ConceptNet's phrases of left-out seen classes. Against the texts
-above, the drawing falls short of its weight by up to {short:.0f} points of a hundred.
+The weight was calibrated against names, templates and ConceptNet's phrases of left-out seen classes. Against the three
+texts above the drawing keeps {least:.0f} points of a hundred {side} its weight where it keeps least.
 
+## Kinds of fusion, and where the network comes from
+
+With the first sentence; a network in training (`modulation`) takes minutes, the others seconds.
+
+| fusion | drawing | text | both | gain | weight | kept | follow | Shapley, drawing |
+|---|---|---|---|---|---|---|---|---|
+"""
+
+SWEEP = """
 ## By the weight of the drawing
 
 | | 0 | .1 | .2 | .3 | .4 | .5 | .6 | .7 | .8 | .9 | 1 |
@@ -195,41 +244,64 @@ def main() -> None:
     )
     parser.add_argument("--data", required=True, help="Sketchy or a part of it")
     parser.add_argument("--conceptnet", required=True, help="triples: relation, head, tail")
+    parser.add_argument("--start", type=Path, help="a run of sake or labelfree, to start from as well")
+    parser.add_argument("--kinds", nargs="*", default=["gate", "joint"], help="of fusion, beside late")
     parser.add_argument("--runs", type=Path, default=Path("runs/text"))
-    parser.add_argument("--size", type=int, default=80)
+    parser.add_argument("--size", type=int, default=96)
+    parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--page", type=Path, default=Path("docs/text-queries.md"))
     asked = parser.parse_args()
-    size = f"encoder.size={asked.size}"
-    late = trained(
-        "multimodal", asked.data, asked.runs / "late", SPLIT, size, f"phrases=conceptnet:{asked.conceptnet}"
-    )
-    labelled = trained("prototype2", asked.data, asked.runs / "p2", SPLIT, size)
-    moji = trained("multimodal", "openmoji", asked.runs / "moji", None, "encoder.size=64")
-    ours, prototype, drawn = (
-        Unseen.of(late, asked.data),
-        Unseen.of(labelled, asked.data),
-        Unseen.of(moji, "openmoji"),
-    )
+    study = Study(asked.data, asked.conceptnet, asked.runs, asked.size, asked.seeds)
+    late, labelled = study.trained("late"), study.trained("p2", "prototype2")
+    ours = late[0]
     names = [spoken(ours.classes[label]) for label in ours.labels.tolist()]
-    kinds = {"name": names, "sentence": sentences(ours, 0), "another sentence": sentences(ours, 1)}
-    lines = [row(what, ours, texts) for what, texts in kinds.items()] + [
-        row("prototype2, name", prototype, names)
-    ]
-    sweeps = [line for what in ("name", "sentence") for line in sweep(what, ours, kinds[what])]
-    sweeps += sweep("prototype2", prototype, names)
+    texts = {"name": names, "sentence": sentences(ours, 0), "another sentence": sentences(ours, 1)}
+    told = texts["sentence"]
+    lines = [row(what, late, given) for what, given in texts.items()]
+    lines.append(row("prototype2, name", labelled, names))
+    kinds = [row("late", late, told)]
+    for kind in asked.kinds:
+        kinds.append(row(kind, study.trained(kind, "multimodal", None, f"fusion={kind}"), told))
+    if asked.start:
+        kinds.append(row(f"late, from a run of {_recipe(asked.start)}", _from(study, asked.start), told))
+    sweeps = [line for what in ("name", "sentence") for line in sweep(what, late, texts[what])]
+    sweeps += sweep("prototype2", labelled, names)
+    over = min(_over_weight(late, given) for given in texts.values())
+    sizes = {"queries": len(ours.labels), "photos": len(ours.gallery)}
+    page = HEAD.format(size=asked.size, split=SPLIT, seeds=asked.seeds, **sizes) + "\n".join(lines) + "\n"
+    page += KINDS.format(least=100 * abs(over), side="above" if over >= 0 else "below")
+    page += "\n".join(kinds) + "\n" + SWEEP + "\n".join(sweeps) + "\n" + _moji(asked.runs / "moji")
+    asked.page.write_text(page, encoding="utf-8")
+
+
+def _from(study: Study, start: Path) -> list[Unseen]:
+    """Late fusion on the network of a run, at its size."""
+    size = RunFolder.open(start).encoder().preprocess.size
+    return replace(study, size=size).trained(f"late-from-{start.name}", "multimodal", start)
+
+
+def _recipe(start: Path) -> str:
+    return str(RunFolder.open(start).config["recipe"])
+
+
+def _over_weight(runs: Sequence[Unseen], texts: Sequence[str]) -> float:
+    """By how much more than its weight the drawing keeps, on average."""
+    audits = [unseen.audit(texts) for unseen in runs]
+    return statistics.mean(audit["conflict"]["kept"]["mean"] - audit["share"] for audit in audits)
+
+
+def _moji(folder: Path) -> str:
+    """The section on OpenMoji."""
+    order = Order("multimodal", "openmoji", folder, settings=("encoder.size=64",), overwrite=True)
+    drawn = Unseen.of(finished(order), "openmoji")
     queries = {"drawing": (True, None), "text": (False, drawn.texts), "both": (True, drawn.texts)}
     found = {what: drawn.accuracy(drawn.fuse(*query, None)) for what, query in queries.items()}
     accuracies = [
         f"| {what} | " + " | ".join(_binomial(one[k], len(drawn.labels)) for k in KS) + " |"
         for what, one in found.items()
     ]
-    audits = [ours.audit(texts) for texts in kinds.values()]
-    short = max(audit["share"] - audit["conflict"]["kept"]["mean"] for audit in audits)
-    sizes = {"queries": len(ours.labels), "photos": len(ours.gallery)}
-    page = HEAD.format(size=asked.size, split=SPLIT, **sizes) + "\n".join(lines) + "\n"
-    page += AFTER.format(short=100 * short) + "\n".join(sweeps) + "\n"
-    page += MOJI.format(queries=len(drawn.labels), photos=len(drawn.gallery)) + "\n".join(accuracies) + "\n"
-    asked.page.write_text(page, encoding="utf-8")
+    head = MOJI.format(queries=len(drawn.labels), photos=len(drawn.gallery))
+    return head + "\n".join(accuracies) + "\n"
 
 
 if __name__ == "__main__":

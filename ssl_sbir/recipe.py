@@ -27,9 +27,9 @@ class EncoderConfig(Config):
     name: str = Field("efficientnet_lite0", description="encoder to start from (ssl-sbir encoders)")
     size: int = Field(96, ge=32, le=1024, description="side of the square input, in pixels")
     fit: Literal["squash", "crop", "pad", "ink"] | None = Field(
-        None,
+        "ink",
         description="how images reach that size: squash, crop, pad, or ink, which brings what was drawn on white "
-        "paper to one size; null: as the encoder does",
+        "paper to one size and squashes other images; null: as the encoder does",
     )
     pretrained: bool = Field(True, description="start from the encoder's published weights")
     towers: Literal["shared", "separate"] = Field(

@@ -22,7 +22,8 @@ the drawing's features at each stage; the drawing passes the network, so it is s
 both, trained with modality dropout). `ssl_sbir/fusion` has each.
 
 The weight is calibrated at the end on seen classes that were held out of the loss (`calibration`): w is the share of
-the top ten that a drawing keeps against a sentence that contradicts it. A run that starts from one that was taught
+the top ten that a drawing keeps against a sentence that contradicts it. Each side counts by how far its scores spread
+over classes, from query to query, so that this holds for unseen classes too. A run that starts from one that was taught
 those classes takes its drawings for better than they are on unseen ones.
 
 Run    ssl-sbir finetune multimodal --from runs/sake --data sketchy:Sketchy/ --split sketchy-sake-25 --out runs/both
@@ -43,6 +44,7 @@ from ssl_sbir.data.training import TrainingSet
 from ssl_sbir.encoders import DomainHeads, Encoder, load_text_encoder
 from ssl_sbir.errors import ConfigError
 from ssl_sbir.fusion import TextTower, fusions
+from ssl_sbir.fusion.calibration import class_spread
 from ssl_sbir.fusion.learning import Features, calibrated, held_out, text_map
 from ssl_sbir.fusion.modulation import channels_of
 from ssl_sbir.fusion.texts import Texts
@@ -114,7 +116,7 @@ class Multimodal(Recipe[MultimodalConfig]):
         self._map_texts(model)
 
     def before_epoch(self, model: Any, data: TrainingSet, epoch: int) -> None:
-        """Solves the text map for where the photos are now."""
+        """Solves the text map, and how far classes lie apart, for where the photos are now."""
         del data, epoch
         self._map_texts(model)
 
@@ -149,6 +151,8 @@ class Multimodal(Recipe[MultimodalConfig]):
         found = text_map(model.encoder, self.features, self.texts, self.words, self.config.ridge)
         model.tower.head.load_state_dict(found.whole.state_dict())
         model.left_out.copy_(found.left_out)
+        with torch.no_grad():
+            model.tower.fusion.spread.copy_(class_spread(*self._photos(model)))
 
     def _photos(self, model: Any) -> tuple[Tensor, Tensor]:
         """Unit vectors and classes of all photos that the loss may see."""

@@ -71,6 +71,27 @@ def mean_precision(
     return (precision * relevant).sum(1) / relevant.sum(1).clamp(min=1)
 
 
+def class_spread(photos: Float[Tensor, "n d"], labels: Int[Tensor, " n"]) -> Float[Tensor, "d d"]:
+    """A factor R of the covariance C = R·Rᵀ of the classes' mean vectors, so that ‖query·R‖ is how far scores spread.
+
+    The first results are decided between classes, not within them. With n classes, C is shrunk by a 1/n-th of its mean
+    eigenvalue, so that a query that no seen class tells anything about still has a spread.
+
+    Args:
+        photos: unit vectors.
+        labels: of the photos, 0 or more.
+    """
+    count = labels.bincount()
+    there = count > 0
+    sums = photos.new_zeros(len(count), photos.shape[1]).index_add_(0, labels, photos)
+    means = sums[there] / count[there, None]
+    apart = (means - means.mean(0)).double()
+    covariance = apart.T @ apart / len(means)
+    covariance.diagonal().add_(covariance.trace() / (len(covariance) * len(means)))
+    size, direction = torch.linalg.eigh(covariance)
+    return (direction * size.clamp(min=0).sqrt()).to(photos.dtype)
+
+
 def mixing_table(
     mixed: Mixed, sketch: Tensor, text: Tensor, labels: Int[Tensor, " q"], gallery: Tensor, seed: int = 0
 ) -> Float[Tensor, " steps"]:

@@ -22,30 +22,35 @@ class Fusion(nn.Module):
     """A weighted sum of both unit vectors, and the table that says which weight a wanted share takes.
 
     Adding scores is adding vectors: a·cos(sketch, photo) + (1 − a)·cos(text, photo) is the product of the photo with
-    a·sketch + (1 − a)·text.
+    a·sketch + (1 − a)·text. What a side decides depends on how far its scores spread, which differs from query to query,
+    so a weight w counts in units of the scores' standard deviation over classes: a / (1 − a) = w·σ_text / (1 − w)·σ_sketch.
 
     Attributes:
         kind: its name.
         settings: what rebuilds it, JSON-able.
         needs_images: whether it must see the drawing itself.
-        mixing: [21] the weight a at which a drawing keeps a share of 0, .05, …, 1 of the top ten against a sentence
+        spread: [width, width] a factor of the covariance of the photos' classes, so that σ = ‖query · spread‖; the
+            identity, by which all spread alike, until it is known.
+        mixing: [21] the weight w at which a drawing keeps a share of 0, .05, …, 1 of the top ten against a sentence
             that contradicts it.
         share: the drawing's share that served best on held-out seen classes.
     """
 
     kind = "late"
     needs_images = False
+    spread: Tensor
     mixing: Tensor
     share: Tensor
 
     def __init__(self, width: int, **settings: Any) -> None:
         super().__init__()
         self.width, self.settings = width, settings
+        self.register_buffer("spread", torch.eye(width))
         self.register_buffer("mixing", torch.linspace(0, 1, STEPS))
         self.register_buffer("share", torch.tensor(0.5))
 
     def mix(self, share: float) -> float:
-        """The weight a of the drawing at which it keeps that share."""
+        """The weight w of the drawing at which it keeps that share."""
         return float(np.interp(share, np.linspace(0, 1, STEPS), self.mixing.cpu().numpy()))
 
     def seen(
@@ -56,9 +61,13 @@ class Fusion(nn.Module):
         return encoder(image, torch.full((len(image),), int(Domain.SKETCH), device=image.device))
 
     def weight(self, sketch: Vectors, text: Vectors, weight: float) -> Float[Tensor, "b 1"]:
-        """The weight of each drawing where `weight` is that of all."""
-        del text
-        return sketch.new_full((len(sketch), 1), weight)
+        """The weight a of each drawing in the sum where w is that of all."""
+        drawn, told = weight * self._spread(text), (1 - weight) * self._spread(sketch)
+        return drawn / (drawn + told)
+
+    def _spread(self, query: Vectors) -> Float[Tensor, "b 1"]:
+        """How far a query's scores spread over classes of photos."""
+        return (query @ self.spread).norm(dim=1, keepdim=True).clamp(min=1e-6)
 
     def forward(self, sketch: Vectors, text: Float[Tensor, "b told"], share: float) -> Parts:
         """Unit query vectors, and the parts of sketch and text that add up to them.
@@ -111,8 +120,8 @@ class Gate(Fusion):
         nn.init.zeros_(last.bias)
 
     def weight(self, sketch: Vectors, text: Vectors, weight: float) -> Float[Tensor, "b 1"]:
-        """The weight of each drawing: sigmoid of the given one's log-odds and what the gate adds."""
-        odds = torch.logit(sketch.new_tensor(weight), eps=1e-4)
+        """The weight of each drawing: sigmoid of late fusion's log-odds and what the gate adds."""
+        odds = torch.logit(super().weight(sketch, text, weight), eps=1e-4)
         both = torch.cat([sketch, text, sketch * text * self.width**0.5], 1)
         return torch.sigmoid(odds + self.reads(both))
 
@@ -136,7 +145,8 @@ class Joint(Fusion):
 
     def at(self, sketch: Vectors, text: Vectors, weight: float) -> Parts:
         """Unit query vectors and the Shapley parts of sketch and text."""
-        query = self._joined(weight * sketch, (1 - weight) * text)
+        each = self.weight(sketch, text, weight)
+        query = self._joined(each * sketch, (1 - each) * text)
         drawn, told = self.sketch_alone(sketch), self.text_alone(text)
         return query, (drawn + query - told) / 2, (told + query - drawn) / 2
 

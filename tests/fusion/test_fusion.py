@@ -10,7 +10,14 @@ from torch import nn
 from ssl_sbir.encoders import DomainHeads, load_encoder, load_text_encoder, save_encoder
 from ssl_sbir.errors import EncoderError, RunError
 from ssl_sbir.fusion import LabelTower, TextTower, fusions, load_tower, save_tower
-from ssl_sbir.fusion.calibration import best_share, conflicting, kept_share, mean_precision, mixing_table
+from ssl_sbir.fusion.calibration import (
+    best_share,
+    class_spread,
+    conflicting,
+    kept_share,
+    mean_precision,
+    mixing_table,
+)
 from ssl_sbir.fusion.modulation import channels_of
 from ssl_sbir.fusion.ridge import out_of_fold, ridge
 from ssl_sbir.fusion.texts import clauses_of, described
@@ -69,6 +76,34 @@ def test_late_fusion_of_vectors_ranks_as_the_sum_of_scores(words):
                 told = [F.cosine_similarity(tower([texts[q]])[0], photos[i], dim=0) for i in (a, b)]
                 first, second = (0.25 * s + 0.75 * t for s, t in zip(drawn, told, strict=True))
                 assert (first > second) == (score[q, a] > score[q, b])
+
+
+def test_the_spread_of_a_query_is_that_of_its_scores_over_the_classes():
+    torch.manual_seed(0)
+    photos, labels = F.normalize(torch.randn(40, 8), dim=1), torch.arange(40) % 5 + 2
+    root, query = class_spread(photos, labels), torch.randn(3, 8)
+    means = torch.stack([photos[labels == label].mean(0) for label in range(2, 7)])
+    apart = torch.stack([(query[q] @ means.T).var(correction=0) for q in range(3)])
+    mean_eigenvalue = means.T.cov(correction=0).trace() / 8
+    expected = (apart + query.square().sum(1) * mean_eigenvalue / 5).sqrt()
+    torch.testing.assert_close((query @ root).norm(dim=1), expected)
+
+
+@pytest.mark.parametrize("kind", ["late", "gate"])
+@torch.no_grad()
+def test_sides_of_one_weight_spread_the_scores_of_classes_alike(words, kind):
+    tower = made(words, kind)
+    for parameter in tower.fusion.parameters():
+        nn.init.zeros_(parameter)
+    photos, labels = F.normalize(torch.randn(40, 8), dim=1), torch.arange(40) % 5
+    tower.fusion.spread.copy_(class_spread(photos, labels))
+    dull = F.normalize(torch.randn(6, 8) + 20 * photos.mean(0), dim=1)  # whose scores hardly differ
+    _, drawn, told = tower.fusion.at(dull, F.normalize(torch.randn(6, 8), dim=1), 0.5)
+    spread = [(part @ tower.fusion.spread).norm(dim=1) for part in (drawn, told)]
+    torch.testing.assert_close(*spread)
+    for weight, side in ((0.0, 1), (1.0, 0)):
+        parts = tower.fusion.at(dull, dull, weight)[1:]
+        assert parts[1 - side].norm() < 0.2 * parts[side].norm()
 
 
 @torch.no_grad()
