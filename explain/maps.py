@@ -99,7 +99,9 @@ MAPS: Mapping[str, Callable[[Tower, Tower], SideMaps]] = {
 }
 # What does better than chance and than edges, and on photos alone: on drawings nothing does better than the lines
 # themselves (docs/faithfulness.md).
-DEFAULT = ("occlusion",)
+DEFAULT: Mapping[str, Callable[[Tower, Tower], SideMaps]] = {
+    "occlusion": lambda sketch, photos: SideMaps(None, photo_drops(sketch, photos)),
+}
 
 
 def chosen(
@@ -125,4 +127,4 @@ def chosen(
         if lost.get(method):
             why = "this encoder is no vision transformer" if method == "attention" else lacks
             raise ExplainError(f"{method}: {why}", remaining)
-    return DEFAULT if asked is None else asked, missing
+    return tuple(DEFAULT) if asked is None else asked, missing

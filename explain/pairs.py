@@ -14,7 +14,7 @@ from ssl_sbir.encoders.encoder import Encoder
 from ssl_sbir.explain.explanation import Explanation, HeatMaps
 from ssl_sbir.explain.faithfulness import Baselines, Check, checks
 from ssl_sbir.explain.grids import grid
-from ssl_sbir.explain.maps import MAPS, SideMaps, chosen, features
+from ssl_sbir.explain.maps import DEFAULT, MAPS, SideMaps, chosen, features
 from ssl_sbir.explain.regions import Regions, regions_of
 from ssl_sbir.explain.towers import Centres, Tower, tower
 
@@ -63,9 +63,8 @@ def explain_pairs(
         theirs = tower(encoder, photos, Domain.PHOTO, centres)
         names, warnings = chosen(None if methods is None else tuple(methods), ours, theirs)
         scores = torch.cosine_similarity(ours.embedding, theirs.embedding)
-        found = {method: MAPS[method](ours, theirs) for method in names} if len(photos) else {}
-        if methods is None:
-            found = {method: replace(maps, sketch=None) for method, maps in found.items()}
+        maps = DEFAULT if methods is None else MAPS
+        found = {method: maps[method](ours, theirs) for method in names} if len(photos) else {}
         tested = _tested(found, ours, theirs, draws)
     shown = [_shown(method, maps, signed) for method, maps in found.items()]
     mapped = len(photos) and ours.features is not None and theirs.features is not None
