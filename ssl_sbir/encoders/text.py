@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
+from ssl_sbir.data.word_vectors import packaged_glove, read_words
 from ssl_sbir.errors import EncoderError
 from ssl_sbir.progress import progress
 from ssl_sbir.registry import Registry, did_you_mean
@@ -137,16 +138,16 @@ def load_text_encoder(name: str = "minilm", *, device: str = "cpu") -> TextEncod
         device: where transformers run.
 
     Raises:
-        EncoderError: the name is unknown, or its files can't be had; says what to do.
+        SslSbirError: the name is unknown, or its files can't be had; says what to do.
     """
     from ssl_sbir.encoders.text_transformers import transformer_text_encoder
-    from ssl_sbir.encoders.text_words import word_vectors_file
+    from ssl_sbir.encoders.text_words import WordAverage
 
     prefix, colon, rest = name.partition(":")
     if colon and prefix == "hf":
         return transformer_text_encoder(rest, name, device=device)
     if colon and prefix == "vectors":
-        return word_vectors_file(Path(rest).expanduser(), name)
+        return WordAverage(name, read_words(rest))
     if Path(name).is_dir() and name not in text_encoders.names():
         return transformer_text_encoder(name, name, device=device)
     if name not in text_encoders.names():
@@ -166,7 +167,7 @@ def _minilm(*, device: str) -> TextEncoder:
 
 @text_encoders.register("glove")
 def _glove(*, device: str) -> TextEncoder:
-    from ssl_sbir.encoders.text_words import packaged_glove
+    from ssl_sbir.encoders.text_words import WordAverage
 
     del device  # a table is read where it lies
-    return packaged_glove()
+    return WordAverage("glove", packaged_glove())

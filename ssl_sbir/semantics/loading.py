@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from functools import lru_cache
 
+from ssl_sbir.data.word_vectors import packaged_glove, read_words
 from ssl_sbir.errors import ConfigError
 from ssl_sbir.registry import did_you_mean
 from ssl_sbir.semantics.conceptnet import load_graph
@@ -10,7 +11,7 @@ from ssl_sbir.semantics.graph_source import Graph, Measure
 from ssl_sbir.semantics.sentences import load_sentences
 from ssl_sbir.semantics.shipped import Nothing, Shuffled, load_shipped
 from ssl_sbir.semantics.source import Semantics
-from ssl_sbir.semantics.vectors import load_glove, load_vectors
+from ssl_sbir.semantics.vectors import WordVectors
 from ssl_sbir.semantics.wordnet import load_nouns
 from ssl_sbir.semantics.wordnet_source import Rule, WordNet
 
@@ -82,8 +83,8 @@ def _loader(kind: str) -> Callable[[str, str], Semantics]:
         return lambda where, spec: Graph(load_graph(where), spec, _MEASURES[kind])
     return {
         "sake-shipped": load_shipped,
-        "vectors": load_vectors,
-        "glove": lambda _, spec: load_glove(spec),
+        "vectors": lambda where, spec: WordVectors(read_words(where), spec),
+        "glove": lambda _, spec: WordVectors(packaged_glove(), spec),
         "sentences": load_sentences,
         "shuffled": _shuffled,
         "none": lambda *_: Nothing(),
