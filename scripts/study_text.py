@@ -281,7 +281,7 @@ def _from(study: Study, start: Path) -> list[Unseen]:
 
 
 def _recipe(start: Path) -> str:
-    return str(RunFolder.open(start).config["recipe"])
+    return str(RunFolder.open(start).provenance["recipe"])
 
 
 def _over_weight(runs: Sequence[Unseen], texts: Sequence[str]) -> float:

@@ -10,6 +10,7 @@ from ssl_sbir.fusion.kinds import STEPS
 
 FINE = 41  # weights that are tried
 TOP = 10
+ONE_SIDED = 1.645  # standard errors below which a mean lies with a chance of 5 %
 SHARES = tuple(step / 20 for step in range(1, 20))
 Mixed = Callable[[Tensor, Tensor, float], Tensor]
 
@@ -81,21 +82,31 @@ def class_spread(photos: Float[Tensor, "n d"], labels: Int[Tensor, " n"]) -> Flo
         photos: unit vectors.
         labels: of the photos, 0 or more.
     """
-    count = labels.bincount()
-    there = count > 0
-    sums = photos.new_zeros(len(count), photos.shape[1]).index_add_(0, labels, photos)
-    means = sums[there] / count[there, None]
+    means, count = class_means(photos, labels)
     apart = (means - means.mean(0)).double()
-    covariance = apart.T @ apart / len(means)
-    covariance.diagonal().add_(covariance.trace() / (len(covariance) * len(means)))
+    covariance = apart.T @ apart / count
+    covariance.diagonal().add_(covariance.trace() / (len(covariance) * count))
     size, direction = torch.linalg.eigh(covariance)
     return (direction * size.clamp(min=0).sqrt()).to(photos.dtype)
+
+
+def class_means(
+    values: Float[Tensor, "n d"], labels: Int[Tensor, " n"]
+) -> tuple[Float[Tensor, "classes d"], int]:
+    """The means of the classes that are there, and how many there are."""
+    count = labels.bincount()
+    there = count > 0
+    sums = values.new_zeros(len(count), values.shape[1]).index_add_(0, labels, values)
+    return sums[there] / count[there, None], int(there.sum())
 
 
 def mixing_table(
     mixed: Mixed, sketch: Tensor, text: Tensor, labels: Int[Tensor, " q"], gallery: Tensor, seed: int = 0
 ) -> Float[Tensor, " steps"]:
-    """The weight at which drawings keep a share of 0, .05, …, 1 of the top ten against another class's text.
+    """The weight at which drawings keep a share of 0, .05, …, 1 of the top ten, or more, against another class's text.
+
+    The share that is kept is the lower 95 % confidence limit of its mean over classes: what holds for a few seen classes
+    is to hold for others as well.
 
     Args:
         mixed: query vectors of sketches, texts and a weight.
@@ -107,7 +118,7 @@ def mixing_table(
     """
     wrong = text[conflicting(labels, seed)]
     tried = torch.linspace(0, 1, FINE)
-    shares = torch.stack([_kept(mixed, sketch, wrong, float(weight), gallery) for weight in tried])
+    shares = torch.stack([_kept(mixed, sketch, wrong, float(weight), gallery, labels) for weight in tried])
     shares = shares.cummax(0).values
     shares = (shares - shares[0]) / (shares[-1] - shares[0]).clamp(min=1e-9)
     wanted = torch.linspace(0, 1, STEPS, dtype=torch.float64)
@@ -119,8 +130,13 @@ def mixing_table(
     return table
 
 
-def _kept(mixed: Mixed, sketch: Tensor, text: Tensor, weight: float, gallery: Tensor) -> Tensor:
-    return kept_share(mixed(sketch, text, weight), sketch, text, gallery).mean()
+def _kept(
+    mixed: Mixed, sketch: Tensor, text: Tensor, weight: float, gallery: Tensor, labels: Tensor
+) -> Tensor:
+    """The lower confidence limit of the share that is kept."""
+    share = kept_share(mixed(sketch, text, weight), sketch, text, gallery)
+    means, count = class_means(share[:, None], labels.to(share.device))
+    return means.mean() - ONE_SIDED * means.std(correction=1) / count**0.5 if count > 1 else means.mean()
 
 
 def best_share(
