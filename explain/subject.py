@@ -69,7 +69,7 @@ def subject(name: str, manifest: Manifest, split: str | None = None) -> Subject:
     Raises:
         RunError, EncoderError, DataError: it can't be loaded.
     """
-    chosen = Split.load(split).restrict(manifest.classes) if split else None
+    chosen = Split.named(split, manifest.classes) if split else None
     folder = Path(name)
     if not (folder / PROVENANCE).is_file():
         return Subject(name, load_encoder(name), Path("explanations"), chosen)

@@ -91,7 +91,7 @@ class Part:
 
 def split_line(name: str, data: str) -> str:
     """What a page says of the split of a table."""
-    return f"split sha256 `{Split.load(name).restrict(open_data(data).classes).sha256[:16]}…`"
+    return f"split sha256 `{Split.named(name, open_data(data).classes).sha256[:16]}…`"
 
 
 def outcome(rows: Sequence[Row], metric: str = METRIC) -> tuple[str, int]:

@@ -123,7 +123,7 @@ def main() -> None:
     parser.add_argument("--sources", required=True)
     parser.add_argument("--strengths", default="published:.3,published:3,calibrated:.5")
     given = parser.parse_args()
-    split = Split.load(given.split).restrict(open_data(given.data).classes)
+    split = Split.named(given.split, open_data(given.data).classes)
     strengths = tuple(Strength.of(text) for text in given.strengths.split(","))
     asked = SemanticsStudy(
         given.data, sources=tuple(given.sources.split(",")), strengths=strengths, seeds=given.seeds

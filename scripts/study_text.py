@@ -208,7 +208,7 @@ best method by far; its drawing keeps next to nothing against a wrong one, and `
 (label leak, text dominance).
 
 The weight was calibrated against names, templates and ConceptNet's phrases of left-out seen classes. Against the three
-texts above the drawing keeps {least:.0f} points of a hundred {side} its weight where it keeps least.
+texts above the drawing keeps, where it keeps least, {kept}.
 
 ## Kinds of fusion, and where the network comes from
 
@@ -269,7 +269,8 @@ def main() -> None:
     over = min(_over_weight(late, given) for given in texts.values())
     sizes = {"queries": len(ours.labels), "photos": len(ours.gallery)}
     page = HEAD.format(size=asked.size, split=SPLIT, seeds=asked.seeds, **sizes) + "\n".join(lines) + "\n"
-    page += KINDS.format(least=100 * abs(over), side="above" if over >= 0 else "below")
+    short = f"{-100 * over:.0f} points of a hundred less than its weight"
+    page += KINDS.format(kept="its weight or more" if over >= 0 else short)
     page += "\n".join(kinds) + "\n" + SWEEP + "\n".join(sweeps) + "\n" + _moji(asked.runs / "moji")
     asked.page.write_text(page, encoding="utf-8")
 

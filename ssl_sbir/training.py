@@ -212,7 +212,7 @@ def chosen_split(name: str | None, manifest: Manifest, stage: Stage) -> Split | 
     """
     if name is None:
         return Split.hashed(manifest.classes) if stage == "finetuning" else None
-    return Split.load(name).restrict(manifest.classes)
+    return Split.named(name, manifest.classes)
 
 
 def _start(order: Order, config: RecipeConfig) -> Encoder:

@@ -24,7 +24,7 @@ by a factor of 1.35 at most; `tilt=calibrated` makes it matter. All as published
 
 Run    ssl-sbir finetune sake --data sketchy:Sketchy/ --split sketchy-sake-25 --out runs/sake
        ssl-sbir finetune sake --set semantics=wordnet --data …
-Cost   5,000 images at 96 px: two to three minutes an epoch on 2 slow cores.
+Cost   5,000 images at 96 px: five epochs in three minutes on 2 cores.
 """
 
 from collections.abc import Mapping

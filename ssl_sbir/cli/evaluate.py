@@ -20,7 +20,8 @@ Embeddings = Annotated[
     ),
 ]
 SplitName = Annotated[
-    str | None, typer.Option("--split", help="Published split or JSON file; the run's own by default.")
+    str | None,
+    typer.Option("--split", help="Published split, JSON file, or hashed; the run's own by default."),
 ]
 Protocols = Annotated[
     list[str] | None,
@@ -64,9 +65,11 @@ def evaluate(
         typer.Option(help="How images reach that size (squash, crop, pad, ink), for a named encoder only."),
     ] = None,
     out_folder: Annotated[
-        Path | None, typer.Option("--out", help="Folder to write; RUN/evaluate/SPLIT.")
+        Path | None, typer.Option("--out", help="Folder to write; RUN/evaluate/SPLIT by default.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of drawn galleries, bootstrap and codes.")] = 0,
+    seed: Annotated[
+        int, typer.Option(help="Random seed of sampled galleries, the bootstrap and binary codes.")
+    ] = 0,
     no_cache: Annotated[bool, typer.Option("--no-cache", help="Embed anew and keep nothing.")] = False,
     device: Annotated[str, typer.Option(help="cpu, cuda or mps.")] = "cpu",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,

@@ -30,7 +30,8 @@ FromEvaluation = Annotated[
 Each = Annotated[int, typer.Option(min=1, help="With --from-evaluation: how many of each kind.")]
 Top = Annotated[int, typer.Option(min=1, max=50, help="How many results to explain.")]
 SplitName = Annotated[
-    str | None, typer.Option("--split", help="Published split or JSON file; the run's own by default.")
+    str | None,
+    typer.Option("--split", help="Published split, JSON file, or hashed; the run's own by default."),
 ]
 Gallery = Annotated[str | None, typer.Option(help="unseen or all; unseen where there is a split.")]
 Methods = Annotated[

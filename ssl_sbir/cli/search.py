@@ -41,7 +41,7 @@ def index(
     data: Data,
     out_folder: Annotated[Path, typer.Option("--out", help="Folder of the index.")],
     engine: Engine = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="An older index there gives way.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing index.")] = False,
     batch_size: Annotated[int, typer.Option(min=1, help="Photos embedded at a time.")] = 64,
     wait: Wait = 600.0,
     device: Device = None,

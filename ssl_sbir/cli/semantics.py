@@ -16,8 +16,13 @@ Source = Annotated[
     typer.Argument(help="Such as wordnet, conceptnet:FILE, vectors:FILE, glove; lists all without."),
 ]
 A = Annotated[str, typer.Option("--a", help="Names, with commas between.")]
-B = Annotated[str, typer.Option("--b", help="Names to compare them with; --a's own without, or imagenet.")]
-Nearest = Annotated[int, typer.Option(min=1, help="So many of --b for each name.")]
+B = Annotated[
+    str,
+    typer.Option(
+        "--b", help="Names to compare them with: --a's own by default; imagenet for its 1,000 classes."
+    ),
+]
+Nearest = Annotated[int, typer.Option(min=1, help="How many of the nearest names to list.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 
 

@@ -14,7 +14,11 @@ app.add_typer(study, name="study")
 Data = Annotated[str, typer.Option(help="What to train and evaluate on, such as folder:pets/.")]
 Recipe = Annotated[str, typer.Option(help="What fine-tunes (ssl-sbir recipes list).")]
 SplitName = Annotated[
-    str | None, typer.Option("--split", help="Published split or JSON file; hashed by default.")
+    str | None,
+    typer.Option(
+        "--split",
+        help="Published split, JSON file, or hashed, which is the default.",
+    ),
 ]
 Fractions = Annotated[
     str, typer.Option(help="Amounts of labels: 0 for the start itself, shares such as 5%, or 5-per-class.")
@@ -40,14 +44,14 @@ Set = Annotated[
 ]
 
 
-Seeds = Annotated[int, typer.Option(help="How many.")]
+Seeds = Annotated[int, typer.Option(help="Number of seeds.")]
 Preset = Annotated[str | None, typer.Option(help="Named settings that come with a recipe.")]
 Protocol = Annotated[str, typer.Option(help="A published definition.")]
 Metric = Annotated[str, typer.Option(help="Of the protocol; what the report is about.")]
 Centre = Annotated[str, typer.Option(help="Of the evaluation: none or train.")]
 Out = Annotated[Path, typer.Option("--out", help="Folder of the study.")]
 Jobs = Annotated[int, typer.Option(help="Runs at a time; threads are divided among them.")]
-Retry = Annotated[bool, typer.Option("--retry-failed", help="Make anew what is recorded as failed.")]
+Retry = Annotated[bool, typer.Option("--retry-failed", help="Run failed cells again.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 
 
@@ -74,7 +78,7 @@ def labels(
     retry: Retry = False,
     as_json: AsJson = False,
 ) -> None:
-    """How much accuracy a label buys, from which start; called again, it goes on where it was."""
+    """How much accuracy a label buys, from which start; resumes where it was."""
     from ssl_sbir.studies.labels import LabelStudy
     from ssl_sbir.studies.report import label_report
     from ssl_sbir.studies.study import run_study
@@ -134,7 +138,7 @@ def semantics(
     retry: Retry = False,
     as_json: AsJson = False,
 ) -> None:
-    """Which source of class similarity helps, how strongly, and whether any does; goes on where it was."""
+    """Which source of class similarity helps, how strongly, and whether any does; resumes where it was."""
     from ssl_sbir.studies.semantics import SemanticsStudy, Strength
     from ssl_sbir.studies.semantics_report import semantics_report
     from ssl_sbir.studies.study import run_study

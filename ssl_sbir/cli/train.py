@@ -22,7 +22,12 @@ Photos = Annotated[
 ]
 Out = Annotated[Path | None, typer.Option(help="Run folder to write; runs/RECIPE by default.")]
 SplitName = Annotated[
-    str | None, typer.Option("--split", help="Published split or JSON file; trains on its seen classes.")
+    str | None,
+    typer.Option(
+        "--split",
+        help="Published split, JSON file, or hashed, which holds out a fifth of the classes by the hash of their "
+        "names: trains on its seen classes. Without it, finetune takes hashed, and pretrain every image.",
+    ),
 ]
 Labels = Annotated[
     str,
@@ -52,7 +57,7 @@ Strict = Annotated[
 ]
 Accelerator = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
 Number = Annotated[int, typer.Option("--devices", help="Processes on this machine, one a device.")]
-Nodes = Annotated[int, typer.Option(help="Machines.")]
+Nodes = Annotated[int, typer.Option(help="Number of machines.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the run's facts as one JSON object.")]
 
 
@@ -107,7 +112,7 @@ def _command(stage: "Stage", default: str) -> Callable[..., None]:
     return command
 
 
-app.command("pretrain", help="Train an encoder without labels; by itself: labelfree.")(
+app.command("pretrain", help="Train an encoder without labels; default recipe: labelfree.")(
     _command("pretraining", "labelfree")
 )
 app.command("finetune", help="Train an encoder on the labels of seen classes.")(

@@ -14,6 +14,8 @@ from ssl_sbir.errors import DataError
 from ssl_sbir.files import sha256_of
 from ssl_sbir.registry import did_you_mean
 
+HASHED = "hashed"  # the name to ask for a split of one's own classes by the hash of their names
+
 
 @dataclass(frozen=True)
 class Split:
@@ -76,12 +78,21 @@ class Split:
         if not path.is_file():
             raise DataError(
                 f"unknown split '{name}'.{did_you_mean(str(name), cls.names())}",
-                f"Published: {', '.join(cls.names())}; or give a JSON file.",
+                f"Published: {', '.join(cls.names())}; or give a JSON file, or {HASHED} for classes of your own.",
             )
         try:
             return _parsed(path.read_text("utf-8"), str(path))
         except UnicodeDecodeError as error:
             raise _not_a_split(str(path), "it is no UTF-8 text") from error
+
+    @classmethod
+    def named(cls, name: str | Path, classes: Collection[str]) -> "Split":
+        """`hashed` for a hashed split of these classes; else the one that `load` finds, restricted to them.
+
+        Raises:
+            DataError: there is no such split, or it has nothing to do with these classes.
+        """
+        return cls.hashed(classes) if str(name) == HASHED else cls.load(name).restrict(classes)
 
     @classmethod
     def hashed(cls, classes: Iterable[str], fraction: float = 0.2) -> "Split":

@@ -119,7 +119,7 @@ def evaluated(
 
 def _split(name: str | None, facts: dict[str, Any], manifest: Manifest) -> Split:
     if name is not None:
-        return Split.load(name)
+        return Split.named(name, manifest.classes)
     made = facts.get("split")
     if made:
         return Split.of(made)

@@ -34,11 +34,8 @@ class Series:
 
     def name(self, asked: LabelStudy) -> str:
         """In words; says only what the study varies."""
-        start = (
-            f"run {Path(self.start.removeprefix('run:')).name}"
-            if self.start.startswith("run:")
-            else self.start
-        )
+        run = Path(self.start.removeprefix("run:").replace("{seed}", "")).name.rstrip("-_.")
+        start = f"run {run}" if self.start.startswith("run:") else self.start
         more = [
             f"{self.domains} labels only" if len(asked.domains) > 1 and self.domains != "both" else "",
             self.choice if len(asked.choices) > 1 else "",

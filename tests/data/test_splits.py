@@ -107,3 +107,13 @@ def test_a_split_of_ones_own(tmp_path):
     file.write_text(json.dumps({"seen": ["Big Cat"], "unseen": ["dog"]}))
     split = Split.load(file)
     assert (split.name, split.seen, split.unseen) == ("mine", ("big_cat",), ("dog",))
+
+
+def test_a_split_is_named_hashed_published_or_by_a_file():
+    own = [f"class {number}" for number in range(10)]
+    assert Split.named("hashed", own) == Split.hashed(own)
+    seen, unseen = Split.load("sketchy-sake-25").seen[:3], Split.load("sketchy-sake-25").unseen[:2]
+    found = Split.named("sketchy-sake-25", [*seen, *unseen])
+    assert (found.seen, found.unseen) == (seen, unseen)
+    with pytest.raises(DataError, match="none of the seen classes"):
+        Split.named("sketchy-sake-25", own)
