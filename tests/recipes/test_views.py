@@ -47,8 +47,9 @@ AGREEMENT = {"byol": -0.5, "simsiam": -0.7}  # minus a cosine: 0 for views that 
 
 
 def settings(name, *more):
+    # The drawn shapes differ by place and size, which the fit `ink` takes away.
     own = tuple(s for s in SMALL if name != "dino" or not s.startswith("projection"))
-    return (*own, *MILD, *QUICK, *WIDTHS.get(name, ()), *more)
+    return ("encoder.fit=squash", *own, *MILD, *QUICK, *WIDTHS.get(name, ()), *more)
 
 
 def pretrained(name, shapes, out, *more, resume=False):
