@@ -41,7 +41,9 @@ def list_data(as_json: AsJson = False) -> None:
 def prepare_data(
     spec: Spec,
     size: Annotated[int, typer.Option(min=8, max=4096, help="Side in pixels.")] = 224,
-    fit: Annotated[str, typer.Option(help="How images become square: squash, crop, pad or ink.")] = "squash",
+    fit: Annotated[
+        str, typer.Option(help="How images become square: ink, as recipes take them, squash, crop or pad.")
+    ] = "ink",
     strict: Annotated[bool, typer.Option("--strict", help="A broken image is an error.")] = False,
     edges: Annotated[
         str | None,

@@ -37,7 +37,7 @@ def preview(
         if name not in get_args(Detector):
             raise ConfigError(f"--edges {name}: no such detector", f"Known: {', '.join(get_args(Detector))}.")
     manifest = open_data(data)
-    pack = prepare(manifest, size)
+    pack = prepare(manifest, size, fit=config.encoder.fit or "squash")
     sheet = contact_sheet(
         manifest, pack, config.augment, detectors=cast("list[Detector]", detectors), seed=seed
     )

@@ -9,7 +9,7 @@ from ssl_sbir.data.names import printable
 from ssl_sbir.data.packs import decoded
 from ssl_sbir.data.readers import open_data, parse_spec, quickdraw, sketchy, tuberlin
 from ssl_sbir.data.readers.layout import Part, read_present
-from ssl_sbir.data.splits import Split
+from ssl_sbir.data.splits import HASHED, Split
 from ssl_sbir.data.trees import FileSource, entries, existing_folder
 from ssl_sbir.progress import progress
 
@@ -81,10 +81,10 @@ def verify(spec: str, split: str | None = None) -> Verification:
         split: name or JSON file of the split it must serve; None checks every published one of its kind.
 
     Raises:
-        DataError: the folder is missing, or there is no such split.
+        DataError: the folder is missing, there is no such split, or too few classes for a hashed one.
     """
     kind, path = parse_spec(spec)
-    chosen = [Split.load(split)] if split else _splits_of(kind)
+    chosen = [Split.load(split)] if split not in (None, HASHED) else _splits_of(kind)
     report = Verification(spec, tuple(it.name for it in chosen))
     root = existing_folder(path, spec) if kind in PUBLISHED else None
     if root is not None and not any(name.endswith(".ndjson") for name in entries(root)[1]):
@@ -96,7 +96,7 @@ def verify(spec: str, split: str | None = None) -> Verification:
         manifest = open_data(spec)
         _check_classes(report, manifest)
         _check_strays(report, manifest, harmless=True)
-    for it in chosen:
+    for it in [Split.hashed(manifest.classes)] if split == HASHED else chosen:
         _check_split(report, manifest, it, own=kind not in PUBLISHED)
     _check_images(report, manifest)
     return report

@@ -29,6 +29,14 @@ def test_a_good_folder_is_ready(tmp_path):
     assert result.stdout.rstrip().endswith("is ready")
 
 
+def test_a_folder_serves_a_hashed_split_whatever_its_classes(tmp_path):
+    write_tree(tmp_path, {f"{side}/{name}": 2 for side in ("photo", "sketch") for name in ("gnu", "zebu")})
+    result = run("verify", tmp_path, "--split", "hashed")
+    assert (result.exit_code, "hashed-1" in result.stdout) == (0, True), result.stdout
+    write_tree(tmp_path / "one", {"photo/gnu": 2, "sketch/gnu": 2})
+    assert "1 class is not enough" in run("verify", tmp_path / "one", "--split", "hashed").output
+
+
 def test_a_wrong_folder_is_explained(tmp_path):
     write_tree(tmp_path, {"photo/cat": 2, "sketch/cat": 2, "sketch/dog": 1, "photo/empty": 0})
     (tmp_path / "photo/cat/[bad].png").write_bytes(b"no image")
