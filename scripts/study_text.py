@@ -12,6 +12,7 @@ import json
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -113,40 +114,60 @@ def sentences(unseen: Unseen, number: int) -> list[str]:
     return [written[unseen.classes[label]][number] for label in unseen.labels.tolist()]
 
 
-def row(what: str, runs: Sequence[Unseen], texts: Sequence[str]) -> str:
-    """A line of the table: the mean over runs that differ in their seed."""
-    audits = [unseen.audit(texts) for unseen in runs]
-    found = [_over(audits, "found", side) for side in ("sketch", "text", "both")]
-    cells = [f"{mean:.3f} ± {(high - low) / 2:.3f}" for mean, low, high in found]
-    gains = [unseen.gain(texts) for unseen in runs]
-    mean, low, high = (statistics.mean(column) for column in zip(*gains, strict=True))
-    kept, least, most = _over(audits, "conflict", "kept")
-    conflict = [statistics.mean(audit["conflict"][side] for audit in audits) for side in ("drawing", "text")]
-    rest = [
-        f"{mean:+.3f} ({low:+.3f} to {high:+.3f})",
-        f"{statistics.mean(audit['share'] for audit in audits):.0%}",
-        f"{kept:.0%} ({least:.0%} to {most:.0%})",
-        " / ".join(f"{share:.0%}" for share in conflict),
-        f"{statistics.mean(audit['shapley']['sketch_share'] for audit in audits):.0%}",
-    ]
-    return " | ".join(["", what, *cells, *rest, ""]).strip()
+@dataclass(frozen=True)
+class Told:
+    """Runs that differ in their seed, all told the same texts."""
 
+    runs: Sequence[Unseen]
+    texts: Sequence[str]
 
-def _over(audits: Sequence[Audit], what: str, side: str) -> tuple[float, float, float]:
-    mean, low, high = (
-        statistics.mean(audit[what][side][end] for audit in audits) for end in ("mean", "low", "high")
-    )
-    return mean, low, high
+    @cached_property
+    def audits(self) -> list[Audit]:
+        """Of each run."""
+        return [unseen.audit(self.texts) for unseen in self.runs]
 
+    def over(self, what: str, side: str) -> tuple[float, float, float]:
+        """A figure of the audits and its interval, averaged over the runs."""
+        mean, low, high = (
+            statistics.mean(audit[what][side][end] for audit in self.audits)
+            for end in ("mean", "low", "high")
+        )
+        return mean, low, high
 
-def sweep(what: str, runs: Sequence[Unseen], texts: Sequence[str]) -> list[str]:
-    """Two lines of the sweep's table."""
-    steps = list(zip(*(unseen.audit(texts)["sweep"] for unseen in runs), strict=True))
-    means = {key: [statistics.mean(one[key] for one in step) for step in steps] for key in ("mAP", "kept")}
-    return [
-        f"| {what}: mAP@all | " + " | ".join(f"{mean:.3f}" for mean in means["mAP"]) + " |",
-        f"| {what}: kept | " + " | ".join(f"{mean:.0%}" for mean in means["kept"]) + " |",
-    ]
+    @property
+    def over_weight(self) -> float:
+        """By how much more than its weight the drawing keeps, on average."""
+        return statistics.mean(audit["conflict"]["kept"]["mean"] - audit["share"] for audit in self.audits)
+
+    def row(self, what: str) -> str:
+        """A line of the table."""
+        found = [self.over("found", side) for side in ("sketch", "text", "both")]
+        cells = [f"{mean:.3f} ± {(high - low) / 2:.3f}" for mean, low, high in found]
+        gains = [unseen.gain(self.texts) for unseen in self.runs]
+        mean, low, high = (statistics.mean(column) for column in zip(*gains, strict=True))
+        kept, least, most = self.over("conflict", "kept")
+        conflict = [
+            statistics.mean(audit["conflict"][side] for audit in self.audits) for side in ("drawing", "text")
+        ]
+        rest = [
+            f"{mean:+.3f} ({low:+.3f} to {high:+.3f})",
+            f"{statistics.mean(audit['share'] for audit in self.audits):.0%}",
+            f"{kept:.0%} ({least:.0%} to {most:.0%})",
+            " / ".join(f"{share:.0%}" for share in conflict),
+            f"{statistics.mean(audit['shapley']['sketch_share'] for audit in self.audits):.0%}",
+        ]
+        return " | ".join(["", what, *cells, *rest, ""]).strip()
+
+    def sweep(self, what: str) -> list[str]:
+        """Two lines of the sweep's table."""
+        steps = list(zip(*(audit["sweep"] for audit in self.audits), strict=True))
+        means = {
+            key: [statistics.mean(one[key] for one in step) for step in steps] for key in ("mAP", "kept")
+        }
+        return [
+            f"| {what}: mAP@all | " + " | ".join(f"{mean:.3f}" for mean in means["mAP"]) + " |",
+            f"| {what}: kept | " + " | ".join(f"{mean:.0%}" for mean in means["kept"]) + " |",
+        ]
 
 
 def _binomial(share: float, count: int) -> str:
@@ -255,18 +276,23 @@ def main() -> None:
     late, labelled = study.trained("late"), study.trained("p2", "prototype2")
     ours = late[0]
     names = [spoken(ours.classes[label]) for label in ours.labels.tolist()]
-    texts = {"name": names, "sentence": sentences(ours, 0), "another sentence": sentences(ours, 1)}
-    told = texts["sentence"]
-    lines = [row(what, late, given) for what, given in texts.items()]
-    lines.append(row("prototype2, name", labelled, names))
-    kinds = [row("late", late, told)]
+    told = {
+        "name": Told(late, names),
+        "sentence": Told(late, sentences(ours, 0)),
+        "another sentence": Told(late, sentences(ours, 1)),
+    }
+    leaking = Told(labelled, names)
+    lines = [*(one.row(what) for what, one in told.items()), leaking.row("prototype2, name")]
+    said = told["sentence"].texts
+    kinds = [told["sentence"].row("late")]
     for kind in asked.kinds:
-        kinds.append(row(kind, study.trained(kind, "multimodal", None, f"fusion={kind}"), told))
+        kinds.append(Told(study.trained(kind, "multimodal", None, f"fusion={kind}"), said).row(kind))
     if asked.start:
-        kinds.append(row(f"late, from a run of {_recipe(asked.start)}", _from(study, asked.start), told))
-    sweeps = [line for what in ("name", "sentence") for line in sweep(what, late, texts[what])]
-    sweeps += sweep("prototype2", labelled, names)
-    over = min(_over_weight(late, given) for given in texts.values())
+        recipe = RunFolder.open(asked.start).provenance["recipe"]
+        kinds.append(Told(_from(study, asked.start), said).row(f"late, from a run of {recipe}"))
+    sweeps = [line for what in ("name", "sentence") for line in told[what].sweep(what)]
+    sweeps += leaking.sweep("prototype2")
+    over = min(one.over_weight for one in told.values())
     sizes = {"queries": len(ours.labels), "photos": len(ours.gallery)}
     page = HEAD.format(size=asked.size, split=SPLIT, seeds=asked.seeds, **sizes) + "\n".join(lines) + "\n"
     short = f"{-100 * over:.0f} points of a hundred less than its weight"
@@ -279,16 +305,6 @@ def _from(study: Study, start: Path) -> list[Unseen]:
     """Late fusion on the network of a run, at its size."""
     size = RunFolder.open(start).encoder().preprocess.size
     return replace(study, size=size).trained(f"late-from-{start.name}", "multimodal", start)
-
-
-def _recipe(start: Path) -> str:
-    return str(RunFolder.open(start).provenance["recipe"])
-
-
-def _over_weight(runs: Sequence[Unseen], texts: Sequence[str]) -> float:
-    """By how much more than its weight the drawing keeps, on average."""
-    audits = [unseen.audit(texts) for unseen in runs]
-    return statistics.mean(audit["conflict"]["kept"]["mean"] - audit["share"] for audit in audits)
 
 
 def _moji(folder: Path) -> str:

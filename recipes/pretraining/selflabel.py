@@ -41,10 +41,11 @@ from ssl_sbir.edges.attention import looked_at
 from ssl_sbir.edges.drawings import Detector, Drawings
 from ssl_sbir.encoders import Centred, DomainNormed, Encoder, Projected, Towers, load_encoder
 from ssl_sbir.errors import DataError
+from ssl_sbir.grouped import means_by
 from ssl_sbir.objectives.contrast import both_ways
 from ssl_sbir.objectives.evidence import Evidence
 from ssl_sbir.objectives.preservation import Answers, classifier_of, coded, factorised
-from ssl_sbir.objectives.selflabelling import assign, centred, clusters, diffused, means_by, nearness
+from ssl_sbir.objectives.selflabelling import assign, centred, clusters, diffused, nearness
 from ssl_sbir.recipe import BatchConfig, EncoderConfig, OptimConfig, Recipe, RecipeConfig, register
 
 

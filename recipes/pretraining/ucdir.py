@@ -38,6 +38,7 @@ from ssl_sbir.data.loading import Batch
 from ssl_sbir.data.manifest import Domain
 from ssl_sbir.data.training import TrainingSet
 from ssl_sbir.encoders import Encoder, Projected
+from ssl_sbir.grouped import means_by
 from ssl_sbir.objectives.crossdomain import (
     cluster_contrast,
     distance_of_distances,
@@ -53,7 +54,7 @@ from ssl_sbir.objectives.recalling import (
     follow,
     refuse_several_processes,
 )
-from ssl_sbir.objectives.selflabelling import clusters, means_by
+from ssl_sbir.objectives.selflabelling import clusters
 from ssl_sbir.recipe import BatchConfig, OptimConfig, Recipe, register
 from ssl_sbir.retrieval.embeddings import embed
 

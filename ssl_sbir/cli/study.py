@@ -15,10 +15,7 @@ Data = Annotated[str, typer.Option(help="What to train and evaluate on, such as 
 Recipe = Annotated[str, typer.Option(help="What fine-tunes (ssl-sbir recipes list).")]
 SplitName = Annotated[
     str | None,
-    typer.Option(
-        "--split",
-        help="Published split, JSON file, or hashed, which is the default.",
-    ),
+    typer.Option("--split", help="Published split, JSON file, or hashed, which is the default."),
 ]
 Fractions = Annotated[
     str, typer.Option(help="Amounts of labels: 0 for the start itself, shares such as 5%, or 5-per-class.")
@@ -42,8 +39,6 @@ Set = Annotated[
     list[str] | None,
     typer.Option("--set", help="A setting of the recipe, such as optim.epochs=3; may be repeated."),
 ]
-
-
 Seeds = Annotated[int, typer.Option(help="Number of seeds.")]
 Preset = Annotated[str | None, typer.Option(help="Named settings that come with a recipe.")]
 Protocol = Annotated[str, typer.Option(help="A published definition.")]

@@ -43,14 +43,14 @@ def read_words(where: str) -> Words:
     Raises:
         DataError: a file is missing, empty or broken, or widths or counts don't fit; names the line.
     """
-    matrix, _, vocabulary = where.partition("+")
-    matrix = str(Path(matrix).expanduser())
-    if not Path(matrix).is_file():
-        raise DataError(f"there is no file {matrix}", "Name a file of word vectors: vectors:FILE.")
-    if matrix.endswith(".npy"):
-        return _matrix(Path(matrix), Path(vocabulary) if vocabulary else None)
-    folder = _converted(Path(matrix))
-    words = (folder / "words.txt").read_text("utf-8").splitlines()
+    name, _, vocabulary = where.partition("+")
+    file = Path(name).expanduser()
+    if not file.is_file():
+        raise DataError(f"there is no file {file}", "Name a file of word vectors: vectors:FILE.")
+    if file.suffix == ".npy":
+        return _matrix(file, Path(vocabulary).expanduser() if vocabulary else None)
+    folder = _converted(file)
+    words = (folder / "words.txt").read_text("utf-8").split("\n")  # a word may hold other ends of lines
     return Words(words, np.load(folder / "vectors.npy", mmap_mode="r"))
 
 

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ssl_sbir.data.manifest import Manifest
 from ssl_sbir.data.strings import Strings
+from ssl_sbir.grouped import means_by
 from ssl_sbir.retrieval.ranking import rank
 from ssl_sbir.retrieval.scores import distinct
 
@@ -64,8 +65,7 @@ def label_in_features(gallery: Float[Tensor, "n d"], labels: Int[Tensor, " n"]) 
     values, counts = gallery.double(), torch.bincount(labels)
     if (counts > 0).sum() < 2 or len(labels) < 3 * (counts > 0).sum():
         return {"ok": None, "summary": "too few photos a class to look for labels in the features"}
-    sums = values.new_zeros(len(counts), values.shape[1]).index_add_(0, labels, values)
-    within = (values - (sums / counts.clamp(min=1)[:, None])[labels]).square().sum(0)
+    within = (values - means_by(values, labels, len(counts))[labels]).square().sum(0)
     total = (values - values.mean(0)).square().sum(0)
     suspect = ((within < SAME * total) & (total > 1e-9 * values.square().sum())).nonzero().squeeze(1).tolist()
     if not suspect:

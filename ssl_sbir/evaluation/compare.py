@@ -15,7 +15,8 @@ from torch import Tensor
 
 from ssl_sbir.errors import EvaluationError
 from ssl_sbir.evaluation.report import VALUE
-from ssl_sbir.evaluation.uncertainty import class_means, intervals, resampled_means
+from ssl_sbir.evaluation.uncertainty import intervals, resampled_means
+from ssl_sbir.grouped import class_means
 
 FLIPS = 10_000
 AT_ONCE = 1 << 22

@@ -13,7 +13,8 @@ from ssl_sbir.evaluation.engine import per_query
 from ssl_sbir.evaluation.imagenet import imagenet_classes
 from ssl_sbir.evaluation.protocols import Protocol
 from ssl_sbir.evaluation.result import ClassResult, Metrics, ProtocolResult, Values
-from ssl_sbir.evaluation.uncertainty import DRAWS, Interval, class_means, intervals, resampled_means
+from ssl_sbir.evaluation.uncertainty import DRAWS, Interval, intervals, resampled_means
+from ssl_sbir.grouped import class_means
 from ssl_sbir.retrieval.scores import Scores
 
 DENOMINATORS = [

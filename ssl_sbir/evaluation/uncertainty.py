@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 DRAWS = 1000
@@ -22,15 +22,6 @@ class Interval:
     def half(self) -> float:
         """Half its width: the figure behind ±."""
         return (self.high - self.low) / 2
-
-
-def class_means(
-    values: Float[Tensor, "q m"], labels: Int[Tensor, " q"]
-) -> tuple[Int[Tensor, " c"], Float[Tensor, "c m"]]:
-    """The labels that occur, and for each the mean over its queries."""
-    found, place, count = labels.unique(return_inverse=True, return_counts=True)
-    sums = values.new_zeros(len(found), values.shape[1]).index_add_(0, place, values)
-    return found, sums / count[:, None]
 
 
 def resampled_means(

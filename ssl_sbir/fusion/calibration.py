@@ -7,6 +7,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from ssl_sbir.fusion.kinds import STEPS
+from ssl_sbir.grouped import class_means
 
 FINE = 41  # weights that are tried
 TOP = 10
@@ -82,22 +83,12 @@ def class_spread(photos: Float[Tensor, "n d"], labels: Int[Tensor, " n"]) -> Flo
         photos: unit vectors.
         labels: of the photos, 0 or more.
     """
-    means, count = class_means(photos, labels)
+    _, means = class_means(photos, labels)
     apart = (means - means.mean(0)).double()
-    covariance = apart.T @ apart / count
-    covariance.diagonal().add_(covariance.trace() / (len(covariance) * count))
+    covariance = apart.T @ apart / len(means)
+    covariance.diagonal().add_(covariance.trace() / (len(covariance) * len(means)))
     size, direction = torch.linalg.eigh(covariance)
     return (direction * size.clamp(min=0).sqrt()).to(photos.dtype)
-
-
-def class_means(
-    values: Float[Tensor, "n d"], labels: Int[Tensor, " n"]
-) -> tuple[Float[Tensor, "classes d"], int]:
-    """The means of the classes that are there, and how many there are."""
-    count = labels.bincount()
-    there = count > 0
-    sums = values.new_zeros(len(count), values.shape[1]).index_add_(0, labels, values)
-    return sums[there] / count[there, None], int(there.sum())
 
 
 def mixing_table(
@@ -135,8 +126,10 @@ def _kept(
 ) -> Tensor:
     """The lower confidence limit of the share that is kept."""
     share = kept_share(mixed(sketch, text, weight), sketch, text, gallery)
-    means, count = class_means(share[:, None], labels.to(share.device))
-    return means.mean() - ONE_SIDED * means.std(correction=1) / count**0.5 if count > 1 else means.mean()
+    _, means = class_means(share[:, None], labels.to(share.device))
+    if len(means) < 2:
+        return means.mean()
+    return means.mean() - ONE_SIDED * means.std(correction=1) / len(means) ** 0.5
 
 
 def best_share(

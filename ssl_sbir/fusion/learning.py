@@ -15,6 +15,7 @@ from ssl_sbir.fusion.calibration import best_share, mixing_table
 from ssl_sbir.fusion.ridge import out_of_fold, ridge
 from ssl_sbir.fusion.texts import Texts
 from ssl_sbir.fusion.tower import TextTower
+from ssl_sbir.grouped import means_by
 from ssl_sbir.retrieval.embeddings import embed
 
 QUERIES = 1000  # drawings that calibrate
@@ -81,10 +82,7 @@ def text_map(
     """
     photo = (features.domain == Domain.PHOTO) & (features.label >= 0)
     code = F.normalize(encoder.headed(features.inner[photo], features.domain[photo]), dim=1).cpu()
-    label = features.label[photo].cpu()
-    sums = torch.zeros(int(texts.label.max()) + 1, code.shape[1]).index_add_(0, label, code)
-    means = sums / label.bincount(minlength=len(sums)).clamp(min=1)[:, None]
-    targets = means[texts.label]
+    targets = means_by(code, features.label[photo].cpu(), int(texts.label.max()) + 1)[texts.label]
     own = texts.row >= 0
     if own.any():
         image = features.inner[features.place[texts.row[own]]]

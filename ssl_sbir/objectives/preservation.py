@@ -11,6 +11,7 @@ from ssl_sbir.data.manifest import Domain
 from ssl_sbir.data.training import TrainingSet
 from ssl_sbir.encoders import Centred, Encoder, Projected
 from ssl_sbir.errors import ConfigError
+from ssl_sbir.grouped import means_by
 from ssl_sbir.retrieval.embeddings import embed, embed_at_own_size
 
 
@@ -141,10 +142,7 @@ class Answers:
         """The teacher's mean distribution over the labelled photos of each seen class, in label order; 0 without."""
         rows = torch.from_numpy(data.rows[Domain.PHOTO])
         rows = rows[data.labels[rows] >= 0]
-        labels = data.labels[rows]
-        sums = torch.zeros(len(data.classes), self.logits.shape[1])
-        sums.index_add_(0, labels, self.logits[self.place[rows]].softmax(-1))
-        return sums / labels.bincount(minlength=len(data.classes)).clamp(min=1)[:, None]
+        return means_by(self.logits[self.place[rows]].softmax(-1), data.labels[rows], len(data.classes))
 
     def tilted(
         self, data: TrainingSet, similarity: Float[Tensor, "seen classes"], nearness: float, tilt: Tilt

@@ -9,6 +9,8 @@ from jaxtyping import Bool, Float, Int
 from sklearn.cluster import KMeans
 from torch import Tensor
 
+from ssl_sbir.grouped import means_by
+
 
 def centred(features: Float[Tensor, "n width"]) -> Float[Tensor, "n width"]:
     """Unit vectors of features less their mean."""
@@ -25,14 +27,6 @@ def clusters(features: Float[Tensor, "n width"], count: int, seed: int) -> Int[T
     """
     found = KMeans(count, n_init=2, random_state=seed).fit_predict(centred(features).numpy())
     return torch.from_numpy(found.astype(np.int64))
-
-
-def means_by(
-    values: Float[Tensor, "n width"], group: Int[Tensor, " n"], groups: int
-) -> Float[Tensor, "groups width"]:
-    """The mean of the values of each group; zero for an empty one."""
-    sums = torch.zeros(groups, values.shape[1]).index_add_(0, group, values)
-    return sums / group.bincount(minlength=groups).clamp(min=1)[:, None]
 
 
 class Assignment(NamedTuple):

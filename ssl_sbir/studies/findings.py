@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ssl_sbir.evaluation.compare import Difference, Scored, compare, holm
-from ssl_sbir.evaluation.uncertainty import class_means
+from ssl_sbir.grouped import class_means
 from ssl_sbir.studies.curves import DRAWS, Resamples, area, counts, middle, positions, reached
 from ssl_sbir.studies.labels import LabelStudy
 from ssl_sbir.studies.points import Measured, Point, Series

@@ -13,7 +13,8 @@ from ssl_sbir.cli import app
 from ssl_sbir.evaluation.compare import compare, holm, scored, sign_flip_p
 from ssl_sbir.evaluation.evaluate import evaluate
 from ssl_sbir.evaluation.report import save_evaluation
-from ssl_sbir.evaluation.uncertainty import class_means, intervals, resampled_means
+from ssl_sbir.evaluation.uncertainty import intervals, resampled_means
+from ssl_sbir.grouped import class_means
 
 
 def run(*arguments):

@@ -6,13 +6,13 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ssl_sbir.grouped import means_by
 from ssl_sbir.objectives.selflabelling import (
     assign,
     balanced,
     centred,
     clusters,
     diffused,
-    means_by,
     nearness,
 )
 
