@@ -36,18 +36,26 @@ from ssl_sbir.data.by_class import ImagesByClass
 from ssl_sbir.data.loading import Batch
 from ssl_sbir.data.manifest import Domain
 from ssl_sbir.data.training import Schedule, TrainingSet
-from ssl_sbir.encoders import Attended, Encoder, Projected, Towers
+from ssl_sbir.encoders import Attended, Edged, Encoder, Projected, Towers
+from ssl_sbir.encoders.domain_heads import principal
 from ssl_sbir.engine import total_steps
 from ssl_sbir.objectives.adversarial import domain_loss, ramp, reversed_gradient
 from ssl_sbir.objectives.semantic import Unknown, class_vectors, negative_weights, semantic_reconstruction
 from ssl_sbir.objectives.triplet import Distance, Mining, distances, mined_negatives, triplet
+from ssl_sbir.retrieval.embeddings import embed
 from ssl_sbir.recipe import BatchConfig, EncoderConfig, OptimConfig, Recipe, RecipeConfig, register
 
+import os
+SCALE = float(os.environ.get("SCALE","1"))
 
 class Doodle2SearchConfig(RecipeConfig):
     """Settings of Doodle2Search."""
 
     code: PositiveInt = Field(256, description="width of the embedding; published: 256")
+    start: Literal["principal", "random"] = Field(
+        "principal",
+        description="the code's start: the principal axes of the training images' features; published: random",
+    )
     attention: bool = Field(True, description="weight each map by where it is worth looking; published: true")
     margin: NonNegativeFloat = Field(1.0, description="of the triplets; published: 1")
     distance: Distance = Field(
@@ -121,9 +129,10 @@ class Doodle2Search(Recipe[Doodle2SearchConfig]):
         return Projected(seen, nn.Linear(encoder.width, self.config.code))
 
     def prepare(self, model: Any, data: TrainingSet) -> None:
-        """Sorts the images by class, and counts steps."""
-        del model
+        """Sorts the images by class, counts steps, and starts the code where the images' features vary most."""
         config = self.config
+        if config.start == "principal":
+            start_codes(model.encoder, data)
         self.sketches, self.photos = (ImagesByClass.of(data, domain) for domain in Domain)
         schedule = Schedule.of(data, config.batch.sketches, config.batch.photos, config.seed)
         self.steps, self.steps_per_epoch = total_steps(self, schedule), schedule.steps_per_epoch
@@ -178,3 +187,36 @@ class Doodle2Search(Recipe[Doodle2SearchConfig]):
         near = distances(sketch.detach(), positive.detach(), self.config.distance).diagonal()
         place = mined_negatives(sketch, photos, near, allowed, self.config.mining, self.config.distance)
         return sketch[place >= 0], positive[place >= 0], photos[place[place >= 0]]
+
+
+@torch.no_grad()
+def start_codes(encoder: Encoder, data: TrainingSet) -> None:
+    """Sets the code of an encoder, or of each tower, to the principal axes of the features that it is given.
+
+    Where each domain has a code of its own, its mean is taken off.
+    """
+    towers = (encoder.sketch, encoder.photo) if isinstance(encoder, Towers) else (encoder, encoder)
+    parts = [_without_code(tower) for tower in towers]
+    device = next(encoder.parameters()).device
+    features = [
+        embed(inner, data.pack, data.manifest, data.rows[of], device=str(device))
+        for of, (inner, _) in zip(Domain, parts, strict=True)
+    ]
+    domain = torch.cat([torch.full((len(f),), int(of)) for of, f in zip(Domain, features, strict=True)])
+    together = torch.cat(features)
+    axes, means = principal(together, domain)
+    if not isinstance(encoder, Towers):
+        means = together.mean(0).expand(2, -1)
+    for (_, code), mean in zip(parts, means, strict=True):
+        axes = axes[: code.out_features]
+        code.weight.zero_()[: len(axes)] = SCALE * axes.to(code.weight)
+        code.bias.copy_(-code.weight @ mean.to(code.weight))
+
+
+def _without_code(tower: Encoder) -> tuple[Encoder, nn.Linear]:
+    """What a tower is without its code, and the code."""
+    if isinstance(tower, Edged):
+        inner, code = _without_code(tower.encoder)
+        return Edged(inner), code
+    assert isinstance(tower, Projected)
+    return tower.encoder, tower.linear

@@ -1,7 +1,7 @@
 """Labelfree: the combination of label-free terms that works best, and what `ssl-sbir pretrain` does by itself.
 
-It is self-labelling (`ssl-sbir recipes show selflabel` tells its terms) with contrast among real sketches beside it.
-All weights are settings of this one recipe, 0 leaving a term out:
+It is self-labelling (`ssl-sbir recipes show selflabel` tells its terms) to which contrast among real sketches can be
+added; by default its weight is 0. All weights are settings of this one recipe, 0 leaving a term out:
 
     photo_classes, sketch_classes, kinship     the classes that nobody named
     contrast                                   a photo against its own pseudo-sketch
@@ -36,7 +36,7 @@ class LabelfreeConfig(SelflabelConfig):
 
 @register("labelfree")
 class Labelfree(Selflabel):
-    """Self-labelling with contrast among real sketches beside it."""
+    """Self-labelling, with contrast among real sketches beside it if wanted."""
 
     Config = LabelfreeConfig
     config: LabelfreeConfig

@@ -6,7 +6,8 @@ Commands import what they need when they run: torch and its kin take seconds to 
 import json
 import sys
 from collections.abc import Sequence
-from typing import Any
+from importlib import metadata
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -49,6 +50,18 @@ app = typer.Typer(
 )
 
 
+Device = Annotated[str, typer.Option(help="auto (a GPU where there is one), cpu, cuda or mps.")]
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False,
+) -> None:
+    if version:
+        out.print(metadata.version("ssl-sbir"))
+        raise typer.Exit
+
+
 def emit(facts: Any) -> None:
     """Prints one JSON value on stdout."""
     json.dump(facts, sys.stdout, ensure_ascii=False, indent=1, default=str)
@@ -65,4 +78,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
     app(args=list(arguments) if arguments is not None else None, prog_name="ssl-sbir")
 
 
-__all__ = ["app", "emit", "err", "main", "out", "say"]
+__all__ = ["Device", "app", "emit", "err", "main", "out", "say"]

@@ -98,12 +98,10 @@ def verify_data(
 
 
 def _edges(manifest: "Manifest", pack: "Pack", edges: str) -> dict[str, Any]:
-    import torch
-
+    from ssl_sbir.devices import device_of
     from ssl_sbir.edges import prepare_edges
 
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    maps = prepare_edges(manifest, pack, lines=edges == "hed_lines", device=device)
+    maps = prepare_edges(manifest, pack, lines=edges == "hed_lines", device=device_of())
     say(f"edges of {len(maps):,} photos in {maps.folder}")
     return {"photos": len(maps), "folder": str(maps.folder)}
 

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ssl_sbir.cli._app import app, emit, out
+from ssl_sbir.cli._app import Device, app, emit, out
 
 Run = Annotated[
     str | None, typer.Argument(help="A run folder, or the name of an encoder (ssl-sbir encoders).")
@@ -71,10 +71,11 @@ def evaluate(
         int, typer.Option(help="Random seed of sampled galleries, the bootstrap and binary codes.")
     ] = 0,
     no_cache: Annotated[bool, typer.Option("--no-cache", help="Embed anew and keep nothing.")] = False,
-    device: Annotated[str, typer.Option(help="cpu, cuda or mps.")] = "cpu",
+    device: Device = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,
 ) -> None:
     """Measure sketch → photo retrieval on unseen classes, under every published definition."""
+    from ssl_sbir.devices import device_of
     from ssl_sbir.evaluation.request import Request, answer
     from ssl_sbir.evaluation.subject import How
 
@@ -86,7 +87,7 @@ def evaluate(
         bits=bits or (),
         missing="exclude" if exclude_missing else "error",
         seed=seed,
-        device=device,
+        device=device_of(device),
         cache=not no_cache,
     )
     facts = answer(Request(run, data, embeddings, split, size, fit, out_folder), how)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ssl_sbir.cli._app import app, emit, out, say
+from ssl_sbir.cli._app import Device, app, emit, out, say
 from ssl_sbir.errors import ExplainError
 
 if TYPE_CHECKING:
@@ -47,7 +47,6 @@ SemanticsSpec = Annotated[
 Draws = Annotated[int, typer.Option(min=0, help="Random maps each heat map is tested against; 0: no tests.")]
 NoIdeas = Annotated[bool, typer.Option("--no-ideas", help="Don't name ideas near drawing and photos.")]
 Templates = Annotated[Path | None, typer.Option(help="Folder of your own page templates.")]
-Device = Annotated[str, typer.Option(help="cpu, cuda or mps.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print all facts as one JSON object.")]
 
 
@@ -72,10 +71,11 @@ def explain(
         typer.Option("--out", help="Page to write, or folder for several queries; RUN/explain/QUERY.html."),
     ] = None,
     templates: Templates = None,
-    device: Device = "cpu",
+    device: Device = "auto",
     as_json: AsJson = False,
 ) -> None:
     """Show why photos came back for a drawing: heat maps, matched regions, ideas, and how far to trust them."""
+    from ssl_sbir.devices import device_of
     from ssl_sbir.explain.request import Request, answer
 
     if not query and not from_evaluation:
@@ -98,7 +98,7 @@ def explain(
             not no_ideas,
             out_file,
             templates,
-            device,
+            device_of(device),
         )
     )
     if isinstance(found, tuple):

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ssl_sbir.cli._app import app, emit, out, say
+from ssl_sbir.cli._app import Device, app, emit, out, say
 from ssl_sbir.errors import QueryError
 
 if TYPE_CHECKING:
@@ -32,7 +32,6 @@ Weights = Annotated[
     list[str] | None,
     typer.Option("--weight", help="How much a side counts, such as text=2; may be repeated."),
 ]
-Device = Annotated[str | None, typer.Option(help="cpu, cuda or mps; a GPU where there is one.")]
 
 
 @app.command()
@@ -44,7 +43,7 @@ def index(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing index.")] = False,
     batch_size: Annotated[int, typer.Option(min=1, help="Photos embedded at a time.")] = 64,
     wait: Wait = 600.0,
-    device: Device = None,
+    device: Device = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,
 ) -> None:
     """Make photos searchable; run again to add new ones and drop those that vanished."""
@@ -106,7 +105,7 @@ def search(
     html: Annotated[Path | None, typer.Option(help="Write a sheet of the results: one HTML file.")] = None,
     explain: Annotated[Path | None, typer.Option(help="Write why the first five came back.")] = None,
     templates: Annotated[Path | None, typer.Option(help="Folder of your own page templates.")] = None,
-    device: Device = None,
+    device: Device = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,
 ) -> None:
     """Search an index by a drawing, a sentence, a photo, or any of them together."""

@@ -1,5 +1,6 @@
 """`pretrain` and `finetune`."""
 
+import inspect
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -62,7 +63,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print the run's facts as o
 
 
 def _command(stage: "Stage", default: str) -> Callable[..., None]:
-    """The command of a stage: both take the same options."""
+    """The command of a stage: both take the same options, but for those of labels, which pretraining never reads."""
 
     def command(
         data: Data,
@@ -109,6 +110,10 @@ def _command(stage: "Stage", default: str) -> Callable[..., None]:
         )
         _run(order, stage, dry_run, as_json)
 
+    if stage == "pretraining":
+        signature = inspect.signature(command)
+        kept = [it for name, it in signature.parameters.items() if not name.startswith("label")]
+        command.__signature__ = signature.replace(parameters=kept)  # type: ignore[attr-defined]
     return command
 
 

@@ -62,7 +62,8 @@ class Drawings:
             print(f"edges by {detector} (auto)", file=sys.stderr)
         if detector not in ("hed", "hed_lines", "all"):
             return cls(detector, None)
-        return cls(detector, prepare_edges(data.manifest, data.pack, lines=detector != "hed", device=device))
+        photos, lines = data.rows[Domain.PHOTO], detector != "hed"
+        return cls(detector, prepare_edges(data.manifest, data.pack, photos, lines=lines, device=device))
 
     def like_sketches(self, attention: Attention | None, focus: float, framing: float) -> "Drawings":
         """The same, with a share of them less of a photo and more of a sketch."""

@@ -25,6 +25,7 @@ VERSION = "1"
 LINES_SIDE = 192
 TOGETHER = 16  # photos
 Edges = Float[Tensor, "b 1 s s"]
+Rows = npt.NDArray[np.int64]
 
 
 class EdgeMaps:
@@ -58,8 +59,10 @@ class EdgeMaps:
         return torch.from_numpy(np.ascontiguousarray(self._maps[places.numpy()]))[:, None]
 
 
-def prepare_edges(manifest: Manifest, pack: Pack, *, lines: bool = False, device: str = "cpu") -> EdgeMaps:
-    """HED's maps of every photo of a pack, computed now or taken from the cache.
+def prepare_edges(
+    manifest: Manifest, pack: Pack, rows: Rows | None = None, *, lines: bool = False, device: str = "cpu"
+) -> EdgeMaps:
+    """HED's maps of photos of a pack, computed now or taken from the cache.
 
     In bfloat16 where the device has it: half as fast again on a processor, and no grey level moves by more than
     a few of 255.
@@ -67,6 +70,7 @@ def prepare_edges(manifest: Manifest, pack: Pack, *, lines: bool = False, device
     Args:
         manifest: the images.
         pack: their pixels.
+        rows: of the photos that are wanted, all by default; where those of all are in the cache, they are taken.
         lines: keep the ridges of the edges alone, each as strong as its edge, of photos `LINES_SIDE` pixels wide
             whatever the pack's size: at a small size an edge is a blur of half the picture's detail.
         device: where to compute.
@@ -74,16 +78,17 @@ def prepare_edges(manifest: Manifest, pack: Pack, *, lines: bool = False, device
     Raises:
         EncoderError: the package with HED's weights isn't installed.
     """
-    rows = manifest.rows(domain=Domain.PHOTO)
-    of = pack_key(manifest.select(rows), LINES_SIDE, pack.fit) if lines else pack.key
-    key = sha256_of("hed lines" if lines else "hed", VERSION, of, manifest.domain.tobytes())
-    folder = cache_dir() / "edges" / key[:32]
-    maps = _opened(folder, key)
-    if maps is not None:
-        return maps
+    photos = manifest.rows(domain=Domain.PHOTO)
+    for wanted in (photos, photos if rows is None else rows):
+        of = pack_key(manifest.select(wanted), LINES_SIDE, pack.fit) if lines else pack.key
+        key = sha256_of("hed lines" if lines else "hed", VERSION, of, manifest.domain.tobytes(), wanted.tobytes())
+        folder = cache_dir() / "edges" / key[:32]
+        maps = _opened(folder, key)
+        if maps is not None:
+            return maps
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(folder.with_suffix(".lock")):
-        return _opened(folder, key) or _made(manifest, pack, rows, folder, key, lines, device)
+        return _opened(folder, key) or _made(manifest, pack, wanted, folder, key, lines, device)
 
 
 def _opened(folder: Path, key: str) -> EdgeMaps | None:
@@ -97,7 +102,7 @@ def _opened(folder: Path, key: str) -> EdgeMaps | None:
 def _made(
     manifest: Manifest,
     pack: Pack,
-    rows: npt.NDArray[np.int64],
+    rows: Rows,
     folder: Path,
     key: str,
     lines: bool,
@@ -117,11 +122,11 @@ def _made(
     return EdgeMaps(folder)
 
 
-def _packed(pack: Pack, rows: npt.NDArray[np.int64]) -> Iterator[Tensor]:
+def _packed(pack: Pack, rows: Rows) -> Iterator[Tensor]:
     return (pack.batch(rows[start : start + TOGETHER]) for start in range(0, len(rows), TOGETHER))
 
 
-def _fine(manifest: Manifest, rows: npt.NDArray[np.int64], fit: str) -> Iterator[Tensor]:
+def _fine(manifest: Manifest, rows: Rows, fit: str) -> Iterator[Tensor]:
     for images, _ in decoded(manifest.select(rows), LINES_SIDE, fit):
         yield from torch.from_numpy(images).permute(0, 3, 1, 2).split(TOGETHER)
 

@@ -25,6 +25,7 @@ class Attended(Encoder):
         super().__init__({"kind": "attended", "encoder": encoder.spec}, encoder.preprocess, encoder.width)
         self.encoder = encoder
         self.attention = nn.Sequential(nn.Conv2d(encoder.width, HIDDEN, 1), nn.Conv2d(HIDDEN, 1, 1))
+        nn.init.zeros_(self.attention[1].weight)  # every place counts alike at the start
 
     def feature_map(
         self, image: Float[Tensor, "b 3 h w"], domain: Int[Tensor, " b"]

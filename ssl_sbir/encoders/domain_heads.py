@@ -30,8 +30,7 @@ class DomainHeads(Encoder):
         Drawings and photos lie apart as two clouds, whatever they show; without their means the rest is compared. With
         as many axes as numbers, cosines stay those of the centred features.
         """
-        means = torch.stack([_mean(features[domain == of]) for of in Domain])
-        _, _, axes = torch.linalg.svd(features - means[domain], full_matrices=False)
+        axes, means = principal(features, domain)
         axes = axes[: self.bias.shape[1]]
         self.weight.zero_()[:, : len(axes)] = axes.to(self.weight)
         self.bias.copy_(-(self.weight @ means.to(self.weight)[:, :, None])[:, :, 0])
@@ -59,6 +58,19 @@ class DomainHeads(Encoder):
     def forward(self, image: Float[Tensor, "b 3 h w"], domain: Int[Tensor, " b"]) -> Float[Tensor, "b width"]:
         """Each image's head on its features, [b, width]."""
         return self.headed(self.encoder(image, domain), domain)
+
+
+def principal(
+    features: Float[Tensor, "n width"], domain: Int[Tensor, " n"]
+) -> tuple[Float[Tensor, "axes width"], Float[Tensor, "2 width"]]:
+    """The principal axes of features about the mean of each domain, the longest first, and those means.
+
+    Returns:
+        (unit vectors, as many as n and the width allow; the mean of each domain, 0 of one without images).
+    """
+    means = torch.stack([_mean(features[domain == of]) for of in Domain])
+    _, _, axes = torch.linalg.svd(features - means[domain], full_matrices=False)
+    return axes, means
 
 
 def _mean(features: Float[Tensor, "n inner"]) -> Float[Tensor, " inner"]:

@@ -14,6 +14,7 @@ import torch
 from ssl_sbir.data.manifest import ImageSource, Manifest
 from ssl_sbir.data.readers import open_data
 from ssl_sbir.data.trees import FileSource
+from ssl_sbir.devices import AUTO, device_of
 from ssl_sbir.encoders import Encoder
 from ssl_sbir.errors import GalleryError, QueryError
 from ssl_sbir.retrieval.arithmetic import QueryVectors
@@ -46,17 +47,18 @@ class Retriever:
         self.indexed: Indexed | None = None
 
     @classmethod
-    def load(cls, model: str | Path | Encoder | RunFolder, *, device: str | None = None) -> "Retriever":
+    def load(cls, model: str | Path | Encoder | RunFolder, *, device: str = AUTO) -> "Retriever":
         """A retriever for a run's folder, an encoder's name (`ssl-sbir encoders`), or an encoder.
 
         Args:
             model: which.
-            device: where to compute; the GPU where there is one.
+            device: where to compute: auto (a GPU where there is one), cpu, cuda or mps.
 
         Raises:
             RunError, EncoderError: it can't be loaded.
+            ConfigError: this machine has no such device.
         """
-        return cls(SearchModel.load(model, device or ("cuda" if torch.cuda.is_available() else "cpu")))
+        return cls(SearchModel.load(model, device_of(device)))
 
     def index(
         self,

@@ -1,5 +1,6 @@
 """`pretrain`, `finetune`, `recipes` and `data preview` through their own entry point, with what people get wrong."""
 
+import importlib.metadata
 import json
 import re
 import shutil
@@ -240,3 +241,13 @@ def test_doctor_times_both_ways_to_make_views():
     faster = "torchvision" if facts["torchvision"] > 1.1 * facts["kornia"] else "kornia"
     assert facts["setting"] == f"augment.backend={faster}"
     assert "use --set augment.backend=" in run("doctor", "--augment", "--size", 32).stdout
+
+
+def test_the_version_is_the_packages():
+    assert run("--version").stdout.strip() == importlib.metadata.version("ssl-sbir")
+
+
+def test_only_finetuning_takes_labels(shapes, tmp_path):
+    wanted = ("--data", f"folder:{shapes}", "--out", tmp_path / "run", "--labels", "10%", "--dry-run")
+    assert run("finetune", "sake", *wanted).exit_code == 0
+    refused(run("pretrain", "simclr", *wanted), "No such option: --labels")

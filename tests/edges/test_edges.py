@@ -101,6 +101,22 @@ def test_maps_are_computed_once_for_photos_only(shapes, tiny_hed):
         maps.batch(torch.from_numpy(manifest.rows(domain=Domain.SKETCH)[:1]))
 
 
+def test_a_run_draws_its_own_photos_alone_unless_all_are_drawn(shapes, tiny_hed):
+    manifest = open_data(f"folder:{shapes}")
+    pack = prepare(manifest, 30)
+    photos = manifest.rows(domain=Domain.PHOTO)
+    some = prepare_edges(manifest, pack, photos[::2])
+    assert len(some) == len(photos[::2])
+    with pytest.raises(IndexError, match="no photo"):
+        some.batch(torch.from_numpy(photos[1:2]))
+    every = prepare_edges(manifest, pack)
+    row = torch.from_numpy(photos[2:3])
+    assert torch.equal(every.batch(row), some.batch(row))
+    calls = tiny_hed.calls
+    assert prepare_edges(manifest, pack, photos[1::2]).key == every.key
+    assert tiny_hed.calls == calls
+
+
 def test_the_command_draws_edges_once_and_knows_no_other_detector(shapes, tiny_hed):
     def prepared(edges):
         asked = ["data", "prepare", f"folder:{shapes}", "--size", "26", "--edges", edges, "--json"]
