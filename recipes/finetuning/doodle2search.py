@@ -15,8 +15,10 @@ Terms
 
 Each domain has its own tower (`encoder.towers=separate`), with spatial attention (`attention`) and a linear code.
 
-Departures: any encoder takes VGG16-BN's place, and AdamW that of SGD; `--preset doodle2search-published` brings
-both back. The paper's ramp runs in epochs, its released code feeds it the batch's number within the epoch
+Departures: any encoder takes VGG16-BN's place, and AdamW that of SGD, the code starts on the principal axes of what
+the encoder makes of the training images, each domain's mean off, and the attention with every place alike, so that
+training begins with what the encoder knows; `--preset doodle2search-published` brings VGG16-BN, SGD and the code's
+random start back. The paper's ramp runs in epochs, its released code feeds it the batch's number within the epoch
 (`ramp_unit=batch`), so that every epoch begins without the domain term. Without `semantics` the semantic term is
 absent and all classes serve as negatives alike. `mining` other than random looks for negatives among all photos of
 the batch. Images without a label take no part.
@@ -42,11 +44,9 @@ from ssl_sbir.engine import total_steps
 from ssl_sbir.objectives.adversarial import domain_loss, ramp, reversed_gradient
 from ssl_sbir.objectives.semantic import Unknown, class_vectors, negative_weights, semantic_reconstruction
 from ssl_sbir.objectives.triplet import Distance, Mining, distances, mined_negatives, triplet
-from ssl_sbir.retrieval.embeddings import embed
 from ssl_sbir.recipe import BatchConfig, EncoderConfig, OptimConfig, Recipe, RecipeConfig, register
+from ssl_sbir.retrieval.embeddings import embed
 
-import os
-SCALE = float(os.environ.get("SCALE","1"))
 
 class Doodle2SearchConfig(RecipeConfig):
     """Settings of Doodle2Search."""
@@ -209,7 +209,7 @@ def start_codes(encoder: Encoder, data: TrainingSet) -> None:
         means = together.mean(0).expand(2, -1)
     for (_, code), mean in zip(parts, means, strict=True):
         axes = axes[: code.out_features]
-        code.weight.zero_()[: len(axes)] = SCALE * axes.to(code.weight)
+        code.weight.zero_()[: len(axes)] = axes.to(code.weight)
         code.bias.copy_(-code.weight @ mean.to(code.weight))
 
 

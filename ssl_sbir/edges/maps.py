@@ -81,7 +81,9 @@ def prepare_edges(
     photos = manifest.rows(domain=Domain.PHOTO)
     for wanted in (photos, photos if rows is None else rows):
         of = pack_key(manifest.select(wanted), LINES_SIDE, pack.fit) if lines else pack.key
-        key = sha256_of("hed lines" if lines else "hed", VERSION, of, manifest.domain.tobytes(), wanted.tobytes())
+        key = sha256_of(
+            "hed lines" if lines else "hed", VERSION, of, manifest.domain.tobytes(), wanted.tobytes()
+        )
         folder = cache_dir() / "edges" / key[:32]
         maps = _opened(folder, key)
         if maps is not None:

@@ -19,6 +19,8 @@ from ssl_sbir.data.training import TrainingSet
 from ssl_sbir.encoders import Towers, load_encoder
 from ssl_sbir.errors import ConfigError, DataError
 from ssl_sbir.evaluation.evaluate import evaluate
+from ssl_sbir.recipes.finetuning.doodle2search import start_codes
+from ssl_sbir.retrieval.embeddings import embed
 from ssl_sbir.training import Order, train
 
 TINY = ("encoder.name=timm:test_efficientnet", "encoder.pretrained=false", "encoder.size=32", "batch.sketches=8",
@@ -123,6 +125,40 @@ def test_labelled_sketches_stand_in_for_unlabelled_ones(data):
     assert recipe.loss(model, batch)["triplet"] >= 0
     with pytest.raises(DataError, match="class 'bar' has no labelled photo"):
         ImagesByClass.of(LabelBudget("50%", "sketch").of(data), Domain.PHOTO)
+
+
+@pytest.mark.parametrize("name", ["doodle2search", "prototype1"])
+@pytest.mark.parametrize("separate", [True, False])
+def test_the_code_starts_on_the_principal_axes_about_the_mean(data, name, separate):
+    kind = recipes.load(name)
+    encoder = load_encoder("timm:test_efficientnet", size=32, pretrained=False)
+    other = load_encoder("timm:test_efficientnet", size=32, pretrained=False)
+    recipe = kind(kind.Config(code=4, semantics=None))
+    model = recipe.build(Towers(encoder, other) if separate else encoder, data.classes)
+    recipe.prepare(model, data)
+    codes = [embed(model.encoder, data.pack, data.manifest, data.rows[of], cache=False) for of in Domain]
+    means = torch.stack([code.mean(0) for code in codes])
+    if separate:
+        assert means.abs().max() < 1e-4
+    else:
+        assert torch.cat(codes).mean(0).abs().max() < 1e-4
+        assert means.abs().max() > 1e-3
+    apart = torch.cat([code - mean for code, mean in zip(codes, means, strict=True)])
+    spread = apart.T @ apart
+    assert (spread - spread.diag().diag()).abs().max() < 1e-3 * spread.max()
+    assert (spread.diag().diff() <= 0).all()
+
+
+def test_a_code_may_have_more_numbers_than_there_are_images(data):
+    few = TrainingSet(
+        data.manifest, data.pack, {of: rows[::8] for of, rows in data.rows.items()}, data.classes
+    )
+    encoder = load_encoder("timm:test_efficientnet", size=32, pretrained=False)
+    kind = recipes.load("doodle2search")
+    model = kind(kind.Config(code=64, semantics=None)).build(encoder, data.classes)
+    start_codes(model.encoder, few)
+    used = model.encoder.linear.weight.abs().sum(1) > 0
+    assert 0 < used.sum() <= sum(map(len, few.rows.values()))
 
 
 def test_without_semantics_there_is_no_semantic_term(data):
