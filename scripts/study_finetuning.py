@@ -21,7 +21,7 @@ from ssl_sbir.studies.table import Row
 
 SPLIT = "sketchy-sake-25"
 
-FROM_IMAGENET = "From ImageNet weights, 96 px, 5 epochs"
+FROM_IMAGENET = "From ImageNet weights, 96 px, some 25,000 images (5 epochs where it doesn't say otherwise)"
 FROM_LABEL_FREE = "From a label-free run, 128 px, 3 epochs"
 AS_PUBLISHED = ("kinship=0",)
 
@@ -42,8 +42,18 @@ def parts(conceptnet: str, label_free: str | None) -> list[Part]:
                 ("semantics=wordnet", *AS_PUBLISHED),
             ),
             Method("prototype5", "… ConceptNet in the place of WordNet", "prototype5", graph),
-            Method("doodle2search", "triplets, word vectors, two towers, attention", "doodle2search"),
-            Method("prototype1", "… without attention and domain loss", "prototype1"),
+            Method(
+                "doodle2search",
+                "triplets, word vectors, two towers, attention; 3 epochs",
+                "doodle2search",
+                ("optim.epochs=3",),
+            ),
+            Method(
+                "prototype1",
+                "… without attention and domain loss, edges beside photos; 2 epochs",
+                "prototype1",
+                ("optim.epochs=2",),
+            ),
             Method("multimodal", "drawing and text apart, fused late", "multimodal"),
             Method("prototype2", "the class's name beside drawing and photo", "prototype2"),
             Method("prototype3", "… pulled towards the image", "prototype3"),
@@ -120,7 +130,8 @@ HEAD = """# What the fine-tuning recipes give
 Written by `scripts/study_finetuning.py`. Protocol `standard`, mAP@all: unseen sketches ask, unseen photos answer.
 Sketchy subset of 125 classes with 25 sketches and 25 photos each, all labels of the 100 seen classes, EfficientNet-Lite0,
 drawings brought to one size (`encoder.fit=ink`). Mean over seeds ± the half width of Student's 95 % interval over them.
-Minutes are of one processor core, evaluation included, two runs side by side. *With the class's name*: drawing and name
+Minutes are of one processor core, evaluation included, two runs side by side. Triplets take three images a sketch (with
+edges five): their epochs are fewer, so that every recipe sees as many images. *With the class's name*: drawing and name
 of each drawing's class together, for recipes that read text. *Kept*: the share of the first ten that the drawing keeps
 when the name is another class's; prototypes 2 to 4 read the photos' labels too, so that their mAP@all is with the right
 name on both sides."""
