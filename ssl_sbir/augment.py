@@ -170,6 +170,8 @@ def pseudo_sketch(photo: Images, detector: str = "mixed") -> Images:
     Raises:
         KeyError: the detector has another name.
     """
+    if not len(photo):
+        return photo
     grey = gaussian_blur2d(photo.mean(1, keepdim=True), (3, 3), (0.8, 0.8))
     if detector == "mixed":
         share = torch.rand(len(photo), 1, 1, 1, device=photo.device)

@@ -198,8 +198,9 @@ def _train(state: _State, schedule: Schedule, data: TrainingSet, run: RunFolder)
         counter.done = state.step
         started, seen = time.monotonic(), 0
         for batches in _batches(state, schedule, data):
-            epoch, within = divmod(state.step, max(schedule.steps_per_epoch // config.optim.accumulate, 1))
-            if not within:
+            batches_a_step = config.optim.accumulate
+            epoch, within = divmod(state.step * batches_a_step, schedule.steps_per_epoch)
+            if within < batches_a_step:
                 # A resumed run comes here before its first step.
                 state.recipe.progress = state.step / state.total
                 state.recipe.before_epoch(state.model, data, epoch)

@@ -46,6 +46,9 @@ def frozen_stages(encoder: Encoder, freeze: int | Sequence[str]) -> list[Stage]:
     return chosen
 
 
+VECTORS = ("bias", "scale", "shift")  # also where there is one for each domain
+
+
 def optimizer_of(
     model: nn.Module, config: OptimConfig, encoder: Encoder | None = None, images: int | None = None
 ) -> torch.optim.Optimizer:
@@ -63,13 +66,16 @@ def optimizer_of(
         ConfigError: everything is frozen.
     """
     trainable = [p for p in model.parameters() if p.requires_grad]
+    decayed = {
+        p for name, p in model.named_parameters() if p.ndim > 1 and name.rpartition(".")[2] not in VECTORS
+    }
     scale = _scales(encoder, config.layer_decay) if encoder is not None and config.layer_decay < 1 else {}
     batch = images / config.lr_batch if images and config.lr_batch else 1.0
     groups: list[dict[str, Any]] = [
         {"params": part, "weight_decay": decay, "lr_scale": factor * batch}
         for factor in sorted({scale.get(p, 1.0) for p in trainable}, reverse=True)
         for decay, matrices in ((config.weight_decay, True), (0.0, False))
-        if (part := [p for p in trainable if scale.get(p, 1.0) == factor and (p.ndim > 1) == matrices])
+        if (part := [p for p in trainable if scale.get(p, 1.0) == factor and (p in decayed) == matrices])
     ]
     if not groups:
         raise ConfigError("nothing is left to train: every stage is frozen", "Lower optim.freeze.")

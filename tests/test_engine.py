@@ -189,3 +189,18 @@ def test_the_learning_rate_rises_then_follows_its_course(schedule):
     assert rates[10] == pytest.approx(1.0)
     end = {"cosine": 0.0, "exponential": 0.001, "constant": 1.0}[schedule]
     assert rates[-1] == pytest.approx(end, abs=2e-3)
+
+
+def test_an_epoch_is_told_when_its_first_batch_comes_also_where_batches_make_one_step(
+    shapes, tmp_path, monkeypatch
+):
+    recipe, told = recipes.load("simclr"), []
+    monkeypatch.setattr(
+        recipe, "before_epoch", lambda self, model, data, epoch: told.append((len(steps), epoch))
+    )
+    steps, loss = [], recipe.loss
+    monkeypatch.setattr(recipe, "loss", lambda self, *call: steps.append(1) or loss(self, *call))
+    # 72 images of a domain in batches of 8: nine an epoch; steps of four batches begin epochs at 0, 12, 20 and 28.
+    settings = ("optim.accumulate=4", "optim.max_steps=8")
+    train(order(shapes, tmp_path / "a", *settings), "pretraining", silent)
+    assert told == [(0, 0), (12, 1), (20, 2), (28, 3)]

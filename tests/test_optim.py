@@ -6,7 +6,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from ssl_sbir.encoders import load_encoder
+from ssl_sbir.encoders import DomainHeads, load_encoder
+from ssl_sbir.encoders.conditional import DomainNorm, DomainTag
 from ssl_sbir.encoders.stages import stages
 from ssl_sbir.errors import ConfigError
 from ssl_sbir.optim import frozen_stages, optimizer_of
@@ -111,3 +112,14 @@ def test_a_slower_stage_moves_less(encoder):
     optimizer.step()
     moved = {name: (value - before[name]).abs().max().item() for name, value in encoder.named_parameters()}
     assert moved["backbone.conv_stem.weight"] < 0.01 * moved["backbone.conv_head.weight"]
+
+
+def test_vectors_have_no_decay_also_where_each_domain_has_its_own():
+    encoder = DomainHeads(load_encoder("timm:test_efficientnet", size=32, pretrained=False), 16)
+    tag = DomainTag()
+    model = torch.nn.ModuleList([encoder, DomainNorm(torch.nn.BatchNorm2d(3), tag)])
+    groups = optimizer_of(model, OptimConfig(weight_decay=0.1)).param_groups
+    decayed = {p for group in groups if group["weight_decay"] for p in group["params"]}
+    names = {name for name, p in model.named_parameters() if p in decayed}
+    assert "0.weight" in names
+    assert not {"0.bias", "1.scale", "1.shift", "1.norm.weight"} & names

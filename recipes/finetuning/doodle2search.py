@@ -41,7 +41,8 @@ from ssl_sbir.data.training import Schedule, TrainingSet
 from ssl_sbir.encoders import Attended, Edged, Encoder, Projected, Towers
 from ssl_sbir.encoders.domain_heads import principal
 from ssl_sbir.engine import total_steps
-from ssl_sbir.objectives.adversarial import domain_loss, ramp, reversed_gradient
+from ssl_sbir.objectives.adversarial import domain_loss, reversed_gradient
+from ssl_sbir.objectives.ramp import ramp
 from ssl_sbir.objectives.semantic import Unknown, class_vectors, negative_weights, semantic_reconstruction
 from ssl_sbir.objectives.triplet import Distance, Mining, distances, mined_negatives, triplet
 from ssl_sbir.recipe import BatchConfig, EncoderConfig, OptimConfig, Recipe, RecipeConfig, register

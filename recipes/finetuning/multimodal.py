@@ -38,6 +38,7 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ssl_sbir.data.by_class import ImagesByClass
 from ssl_sbir.data.loading import Batch
 from ssl_sbir.data.manifest import Domain
 from ssl_sbir.data.training import TrainingSet
@@ -97,6 +98,10 @@ class Multimodal(Recipe[MultimodalConfig]):
         headed = DomainHeads(encoder.requires_grad_(False), min(self.config.code, encoder.width))
         words = load_text_encoder(self.config.text)
         extra: dict[str, Any] = {}
+        if self.config.optim.ema:
+            raise ConfigError(
+                "optim.ema: multimodal maps texts to what it trains, not to an average", "Leave it out."
+            )
         if self.config.fusion == "modulation":
             extra = {"words": words.width, "channels": channels_of(encoder)}
         head = nn.Linear(words.width, headed.width).requires_grad_(False)
@@ -105,6 +110,8 @@ class Multimodal(Recipe[MultimodalConfig]):
 
     def prepare(self, model: Any, data: TrainingSet) -> None:
         """Computes all features once, puts the heads on their principal axes, and reads all texts."""
+        for domain in Domain:
+            ImagesByClass.of(data, domain)  # refuses a class without labelled images
         device = model.encoder.weight.device
         self.features = Features.of(model.encoder.encoder, data).to(device)
         known = self.features.label >= 0

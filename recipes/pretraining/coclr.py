@@ -50,6 +50,7 @@ from ssl_sbir.objectives.recalling import (
     RecallConfig,
     Recalling,
     follow,
+    refuse_no_photos,
     refuse_several_processes,
 )
 from ssl_sbir.recipe import BatchConfig, EncoderConfig, OptimConfig, Recipe, register
@@ -136,6 +137,7 @@ class Coclr(Recipe[CoclrConfig]):
 
     def prepare(self, model: Any, data: TrainingSet) -> None:
         """Empties the queues, asks the teacher, and draws the photos' edges where a network does it."""
+        refuse_no_photos(self.name, self.config.batch)
         refuse_several_processes("coclr")
         device = str(model.recall.weight.device)
         self.drawings = Drawings.of(self.config.edges, data, device)
@@ -196,10 +198,20 @@ class Coclr(Recipe[CoclrConfig]):
         own = model.key(self._view(image, Domain.SKETCH), Domain.SKETCH)
         query = model.project[Domain.SKETCH](self._feature(model, image, Domain.SKETCH, watched=True))
         keys = torch.cat([queue.keys[0], model.queue.keys[Domain.SKETCH]])
-        none = torch.zeros(len(row), len(model.queue.row), dtype=torch.bool, device=row.device)
-        positive = mined(None, torch.cat([row[:, None] == queue.row, none], 1), 0)
+        own_photo = self._own(row, model.queue.row)
+        positive = mined(None, torch.cat([row[:, None] == queue.row, own_photo], 1), 0)
         queue.enter(own[None], row)
         return any_of(query, own, keys, positive, self.config.temperature)
+
+    def _own(self, sketch: Tensor, photo: Tensor) -> Tensor:
+        """Which photos' keys are of the very sketches: those of their own photos, where pairs are known and used."""
+        if not self.config.batch.pairs:
+            return torch.zeros(len(sketch), len(photo), dtype=torch.bool, device=sketch.device)
+        instance = self.instance.to(sketch.device)
+        entered = photo >= 0
+        of_photo = instance[photo.clamp(min=0)]
+        same = instance[sketch][:, None] == of_photo
+        return same & (of_photo >= 0) & entered
 
     def _feature(self, model: Any, image: Tensor, view: Domain, *, watched: bool) -> Tensor:
         """Features of a random view of each image; their codes move the domain's mean, if they are watched."""

@@ -31,7 +31,7 @@ from ssl_sbir.data.training import TrainingSet
 from ssl_sbir.edges.drawings import Detector, Drawings
 from ssl_sbir.encoders import Encoder
 from ssl_sbir.objectives.contrast import both_ways
-from ssl_sbir.objectives.recalling import Preservation, RecallConfig, Recalling
+from ssl_sbir.objectives.recalling import Preservation, RecallConfig, Recalling, refuse_no_photos
 from ssl_sbir.recipe import BatchConfig, OptimConfig, Recipe, register
 
 
@@ -64,6 +64,7 @@ class Crossmodal(Recipe[CrossmodalConfig]):
 
     def prepare(self, model: Any, data: TrainingSet) -> None:
         """Asks the teacher about the photos, and draws their edges where a network does it."""
+        refuse_no_photos(self.name, self.config.batch)
         device = str(model.recall.weight.device)
         self.drawings = Drawings.of(self.config.edges, data, device)
         self.preservation.prepare(data, device)
@@ -88,8 +89,9 @@ class Crossmodal(Recipe[CrossmodalConfig]):
         return terms
 
     def _pairs(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Places in the batch of sketches, and of the photos they were drawn after."""
+        """Places in the batch of sketches, and of the photos they were drawn after; one sketch of each photo."""
         instance, photo = self.instance[batch.row.cpu()].to(batch.row.device), batch.domain == Domain.PHOTO
         same = (instance[:, None] == instance[None, :]) & ~photo[:, None] & photo[None, :]
-        sketch, own = (same & (instance >= 0)[:, None]).nonzero(as_tuple=True)
-        return sketch, own
+        same &= (instance >= 0)[:, None]
+        own = same.any(0).nonzero()[:, 0]
+        return same[:, own].int().argmax(0), own

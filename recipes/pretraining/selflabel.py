@@ -45,6 +45,7 @@ from ssl_sbir.grouped import means_by
 from ssl_sbir.objectives.contrast import both_ways
 from ssl_sbir.objectives.evidence import Evidence
 from ssl_sbir.objectives.preservation import Answers, classifier_of, coded, factorised
+from ssl_sbir.objectives.recalling import refuse_no_photos
 from ssl_sbir.objectives.selflabelling import assign, centred, clusters, diffused, nearness
 from ssl_sbir.recipe import BatchConfig, EncoderConfig, OptimConfig, Recipe, RecipeConfig, register
 
@@ -134,6 +135,7 @@ class Selflabel(Recipe[SelflabelConfig]):
 
     def prepare(self, model: Any, data: TrainingSet) -> None:
         """Clusters the photos, and asks the teacher about them."""
+        refuse_no_photos(self.name, self.config.batch)
         photos = data.rows[Domain.PHOTO]
         if len(photos) < 8:
             raise DataError(
@@ -173,9 +175,13 @@ class Selflabel(Recipe[SelflabelConfig]):
         photos, codes = len(data.rows[Domain.PHOTO]), model.seen.cpu()
         scores, features = config.evidence * self.evidence.scores, [self.evidence.sketches]
         if epoch:
-            near = nearness(codes[photos:], codes[:photos], self.photo_class, self.clusters)
-            scores = scores + 2 * config.own * self.progress * near
-            features.append(centred(codes[photos:]))
+            met = codes.any(1)  # a rest below one batch hasn't had its turn yet
+            examples, items = met[:photos], met[photos:, None]
+            near = nearness(
+                codes[photos:], codes[:photos][examples], self.photo_class[examples], self.clusters
+            )
+            scores = scores + 2 * config.own * self.progress * near * items
+            features.append(centred(codes[photos:]) * items)
         given = assign(
             diffused(scores, torch.cat(features, 1), share=config.alike),
             self.photo_class.bincount(minlength=self.clusters),

@@ -43,10 +43,10 @@ from ssl_sbir.objectives.crossdomain import (
     cluster_contrast,
     distance_of_distances,
     instance_contrast,
-    ramp,
     self_entropy,
     sure_of,
 )
+from ssl_sbir.objectives.ramp import ramp
 from ssl_sbir.objectives.recalling import (
     Preservation,
     RecallConfig,

@@ -109,11 +109,20 @@ def search(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,
 ) -> None:
     """Search an index by a drawing, a sentence, a photo, or any of them together."""
+    from ssl_sbir.errors import EncoderError, GalleryError, RunError
     from ssl_sbir.retrieval.retriever import Retriever
     from ssl_sbir.retrieval.store import read_index
 
     name = run or str((read_index(index)["facts"].get("model") or {}).get("name"))
-    retriever = Retriever.load(name, device=device).open(index)
+    try:
+        retriever = Retriever.load(name, device=device).open(index)
+    except (EncoderError, RunError) as error:
+        if run:
+            raise
+        raise GalleryError(
+            f"{index} was made with {name}, which can't be loaded: {error.message}",
+            "If it moved, say where to: --run RUN",
+        ) from error
     hits = retriever.search(
         sketch=sketch,
         text=text,

@@ -41,7 +41,7 @@ class ImagesByClass:
             missing = data.classes[int(count.argmin())]
             raise DataError(
                 f"class '{missing}' has no labelled {domain.name.lower()}",
-                "Triplets need one of every class: label more images, or take a recipe without triplets.",
+                "One of every class and domain is needed: label more images, or take another recipe, such as sake.",
             )
         return cls(data, rows[order], torch.cat([torch.zeros(1, dtype=torch.int64), count.cumsum(0)]))
 

@@ -77,8 +77,12 @@ class Drawings:
             batch: photos, among other images.
             side: of the drawings, in pixels; by default the photos'.
         """
+        with torch.autocast(batch.image.device.type, enabled=False):  # quantiles take no bfloat16
+            return self._drawn(batch, side or batch.image.shape[-1])
+
+    def _drawn(self, batch: Batch, side: int) -> Float[Tensor, "photos 3 h w"]:
         photo = batch.domain == Domain.PHOTO
-        row, side = batch.row[photo], side or batch.image.shape[-1]
+        row = batch.row[photo]
         ink = self._ink(batch.image[photo], row)
         draw = torch.rand(2, len(ink), 1, 1, 1, device=ink.device)
         if self.attention is not None and self.focus:

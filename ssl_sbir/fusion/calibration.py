@@ -69,7 +69,7 @@ def mean_precision(
     """Average precision of each query over the whole gallery (plain; ties by gallery order)."""
     order = (query @ gallery.T).sort(dim=1, descending=True, stable=True).indices
     relevant = (gallery_labels[order] == labels[:, None]).double()
-    precision = relevant.cumsum(1) / torch.arange(1, relevant.shape[1] + 1)
+    precision = relevant.cumsum(1) / torch.arange(1, relevant.shape[1] + 1, device=relevant.device)
     return (precision * relevant).sum(1) / relevant.sum(1).clamp(min=1)
 
 
@@ -109,7 +109,9 @@ def mixing_table(
     """
     wrong = text[conflicting(labels, seed)]
     tried = torch.linspace(0, 1, FINE)
-    shares = torch.stack([_kept(mixed, sketch, wrong, float(weight), gallery, labels) for weight in tried])
+    shares = torch.stack(
+        [_kept(mixed, sketch, wrong, float(weight), gallery, labels) for weight in tried]
+    ).cpu()
     shares = shares.cummax(0).values
     shares = (shares - shares[0]) / (shares[-1] - shares[0]).clamp(min=1e-9)
     wanted = torch.linspace(0, 1, STEPS, dtype=torch.float64)

@@ -27,11 +27,6 @@ def reversed_gradient(code: Float[Tensor, "b width"], strength: float) -> Float[
     return _Reversal.apply(code, strength)
 
 
-def ramp(position: float, start: float, end: float) -> float:
-    """0 up to `start`, 1 from `end` on, and a straight line between."""
-    return min(max((position - start) / (end - start), 0.0), 1.0)
-
-
 def domain_loss(
     discriminator: nn.Module, code: Float[Tensor, "b width"], domain: Int[Tensor, " b"], strength: float
 ) -> Float[Tensor, ""]:

@@ -97,10 +97,3 @@ def _distances(
 ) -> Float[Tensor, "b b"]:
     belief = F.normalize((query @ prototypes.T / temperature).softmax(1), dim=1)
     return 1 - belief @ belief.T
-
-
-def ramp(progress: float, start: float, end: float) -> float:
-    """0 up to `start`, 1 from `end` on, rising evenly between; all are shares of a run."""
-    if progress < start or end <= start:
-        return float(progress >= end)
-    return min((progress - start) / (end - start), 1.0)

@@ -14,7 +14,7 @@ from ssl_sbir.data.training import TrainingSet
 from ssl_sbir.encoders import Centred, Encoder, Projected, load_encoder
 from ssl_sbir.errors import ConfigError
 from ssl_sbir.objectives.preservation import Answers, classifier_of, coded, distillation, factorised
-from ssl_sbir.recipe import RecipeConfig
+from ssl_sbir.recipe import BatchConfig, RecipeConfig
 
 
 class RecallConfig(RecipeConfig):
@@ -103,6 +103,16 @@ def follow(slow: nn.Module, fast: nn.Module, momentum: float) -> None:
             own.lerp_(other, 1 - momentum)
         else:
             own.copy_(other)
+
+
+def refuse_no_photos(recipe: str, batch: BatchConfig) -> None:
+    """For recipes that learn from photos and their drawings.
+
+    Raises:
+        ConfigError: their batches hold none.
+    """
+    if not batch.photos:
+        raise ConfigError(f"batch.photos = 0: {recipe} learns from photos", "Give 2 or more.")
 
 
 def refuse_several_processes(recipe: str) -> None:

@@ -138,10 +138,10 @@ def negative_weights(vectors: Float[Tensor, "seen width"], spread: float) -> Flo
         spread: large for classes that are all alike, small for the closest ones only.
 
     Returns:
-        Rows that add up to 1, with 0 on the diagonal.
+        Rows that add up to 1, with 0 on the diagonal; all 0 for a class that is alone.
     """
     logits = -torch.cdist(vectors, vectors).square() / spread
-    return logits.fill_diagonal_(-torch.inf).softmax(1)
+    return logits.fill_diagonal_(-torch.inf).softmax(1).nan_to_num(0)
 
 
 def drawn_negatives(

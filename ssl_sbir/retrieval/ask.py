@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -10,12 +11,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ssl_sbir.data.manifest import Domain
+from ssl_sbir.data.names import printable
 from ssl_sbir.errors import QueryError
 from ssl_sbir.registry import did_you_mean
 from ssl_sbir.retrieval.arithmetic import QueryVectors, away_from, summed, towards
 from ssl_sbir.retrieval.gallery import Gallery
 from ssl_sbir.retrieval.model import SearchModel
-from ssl_sbir.retrieval.pictures import Picture, doubts
+from ssl_sbir.retrieval.pictures import Picture
 from ssl_sbir.retrieval.refusals import asked_and_refused
 
 SIDES = ("sketch", "text", "photo")
@@ -90,6 +92,8 @@ def vectors_of(model: SearchModel, gallery: Gallery, asks: Sequence[Ask]) -> lis
     Raises:
         QueryError: there is nothing to search for, or it can't be read.
     """
+    for ask in asks:
+        _refuse_broken(ask.text, *ask.without)
     split = [asked_and_refused(ask.text) for ask in asks]
     wanted = [replace(ask, text=text) for ask, (text, _) in zip(asks, split, strict=True)]
     groups: dict[tuple[str, ...], list[int]] = {}
@@ -97,7 +101,8 @@ def vectors_of(model: SearchModel, gallery: Gallery, asks: Sequence[Ask]) -> lis
         groups.setdefault(_sides(ask), []).append(place)
     found: dict[int, Asked] = {}
     for sides, places in groups.items():
-        notes, parts = _positive(model, [wanted[place] for place in places], sides)
+        names = [f"query {place + 1}: " if len(asks) > 1 else "" for place in places]
+        notes, parts = _positive(model, [wanted[place] for place in places], sides, names)
         for row, place in enumerate(places):
             own = {name: part[row : row + 1] for name, part in parts.items()}
             refused = [*split[place][1], *(text for text in asks[place].without if text.strip())]
@@ -140,23 +145,28 @@ def _sides(ask: Ask) -> tuple[str, ...]:
 
 
 def _positive(
-    model: SearchModel, asks: Sequence[Ask], sides: tuple[str, ...]
+    model: SearchModel, asks: Sequence[Ask], sides: tuple[str, ...], names: Sequence[str]
 ) -> tuple[list[list[str]], dict[str, Float[Tensor, "b d"]]]:
-    """What is asked for, as parts whose sum has length about 1, and doubts; all asks have these sides."""
+    """What is asked for, as parts whose sum has length about 1, and doubts; all asks have these sides.
+
+    `names` precede what is said of each one's pictures.
+    """
     weights = dict(asks[0].weights)
     notes: list[list[str]] = [[] for _ in asks]
     parts: dict[str, Tensor] = {}
     texts = [ask.text for ask in asks]
     if "sketch" in sides:
-        sketches = _pixels(model, [ask.sketch for ask in asks])
-        notes = [doubts(pixels) for pixels in sketches]
+        fit = model.encoder.preprocess
+        drawings = _each([ask.sketch for ask in asks], names, lambda it: it.drawing(fit.size, fit.fit))
+        sketches, notes = [pixels for pixels, _ in drawings], [doubts for _, doubts in drawings]
         both = (weights.get("sketch", 1.0), weights.get("text", 1.0)) if weights else None
         parts = _embedded(sketches, lambda images, part: _drawn(model, images, texts[part], sides, both))
     elif "text" in sides:
         parts = {"text": model.told(texts)}
     if "photo" in sides:
         share = weights.get("photo", 1.0) / sum(weights.get(side, 1.0) for side in sides)
-        photos = _pixels(model, [ask.photo for ask in asks])
+        fit = model.encoder.preprocess
+        photos = _each([ask.photo for ask in asks], names, lambda it: it.pixels(fit.size, fit.fit))
         like = _embedded(photos, lambda images, _: {"photo": model.embedded(images, Domain.PHOTO)})
         parts = {name: (1 - share) * part for name, part in parts.items()} | {"photo": share * like["photo"]}
     return notes, parts
@@ -171,7 +181,7 @@ def _drawn(
 ) -> dict[str, Tensor]:
     if "text" in sides:
         return model.fused(images, texts, weights)
-    return {"sketch": model.embedded(images, Domain.SKETCH)}
+    return {"sketch": model.drawn(images)}
 
 
 def _embedded(
@@ -185,6 +195,28 @@ def _embedded(
     return {name: torch.cat([part[name] for part in found]) for name in found[0]}
 
 
-def _pixels(model: SearchModel, pictures: Sequence[Picture | None]) -> list[Pixels]:
-    preprocess = model.encoder.preprocess
-    return [it.pixels(preprocess.size, preprocess.fit) for it in pictures if it is not None]
+Of = TypeVar("Of")
+
+
+def _each(
+    pictures: Sequence[Picture | None], names: Sequence[str], found: Callable[[Picture], Of]
+) -> list[Of]:
+    """Something of each picture; what is wrong with one is said with its name."""
+    values = []
+    for it, name in zip(pictures, names, strict=True):
+        assert it is not None
+        try:
+            values.append(found(it))
+        except QueryError as error:
+            raise QueryError(f"{name}{error.message}", error.hint) from error
+    return values
+
+
+def _refuse_broken(*texts: str) -> None:
+    for text in texts:
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise QueryError(
+                f"the text {printable(text)[:60]!r} is not valid UTF-8", "Write it in UTF-8."
+            ) from error

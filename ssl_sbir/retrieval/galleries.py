@@ -1,5 +1,10 @@
 """Galleries by the name of their engine: made, and opened again."""
 
+import secrets
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +14,18 @@ from ssl_sbir.errors import GalleryError
 from ssl_sbir.registry import did_you_mean
 from ssl_sbir.retrieval.folder_gallery import FolderGallery, search_of
 from ssl_sbir.retrieval.gallery import WAIT, Gallery
-from ssl_sbir.retrieval.milvus_gallery import MilvusGallery, create_milvus
-from ssl_sbir.retrieval.store import INDEX, locked, read_index, write_index
+from ssl_sbir.retrieval.milvus_gallery import MilvusGallery, create_milvus, drop_milvus, uri_of
+from ssl_sbir.retrieval.store import (
+    INDEX,
+    LOCK,
+    STAGING,
+    locked,
+    read_index,
+    saying_what_fails,
+    tidy,
+    write_index,
+    write_stated,
+)
 
 MILVUS_FILE = "gallery.db"
 ENGINES = {
@@ -33,8 +48,32 @@ def create_gallery(
     facts: dict[str, Any] | None = None,
     device: str | None = None,
     overwrite: bool = False,
+    wait: float = WAIT,
 ) -> Gallery:
-    """A new, empty gallery.
+    """A new, empty gallery; see `made_anew`.
+
+    Args:
+        device: where exact search computes; the GPU where there is one.
+    """
+    with made_anew(folder, width, engine=engine, facts=facts, overwrite=overwrite, wait=wait):
+        pass
+    return open_gallery(folder, device=device)
+
+
+@contextmanager
+def made_anew(
+    folder: Path | str,
+    width: int,
+    *,
+    engine: str = "exact",
+    facts: dict[str, Any] | None = None,
+    overwrite: bool = False,
+    wait: float = WAIT,
+) -> Iterator[Gallery]:
+    """A new gallery to be filled, which takes its place in the folder when the block ends.
+
+    Until then, and where the block ends by an error, what was there before stays as it was. Nobody else writes the
+    index in the meantime. A process that is killed leaves a Milvus collection that no index names.
 
     Args:
         folder: of the index.
@@ -43,8 +82,8 @@ def create_gallery(
             `milvus-ivf:URI`). A Milvus URI is `http://host:port` or a file that ends in `.db`; without one, a file
             in the index folder is used.
         facts: JSON-able, kept in `index.json`.
-        device: where exact search computes; the GPU where there is one.
         overwrite: an older index there gives way.
+        wait: seconds to wait for another process that writes the index.
 
     Raises:
         GalleryError: the folder is taken, or there is no such engine or it doesn't answer.
@@ -53,15 +92,60 @@ def create_gallery(
     if not uri:
         search_of(name)  # says at once what isn't installed
     _refuse_taken(folder, overwrite)
-    folder.mkdir(parents=True, exist_ok=True)
-    with locked(folder, WAIT):
+    with saying_what_fails(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    with locked(folder, wait):
         _refuse_taken(folder, overwrite)
-        _drop(folder)
-        if uri:
-            create_milvus(folder, width, name.partition(":")[2], uri, facts or {})
-        else:
-            write_index(folder, name, width, facts or {})
-    return open_gallery(folder, device=device)
+        staging = folder / f"{STAGING}{secrets.token_hex(4)}"
+        with saying_what_fails(folder):
+            staging.mkdir()
+        try:
+            if uri:
+                create_milvus(staging, width, name.partition(":")[2], uri_of(uri, folder), facts or {})
+            else:
+                write_index(staging, name, width, facts or {})
+            new = open_gallery(staging, device="cpu")
+            try:
+                yield new
+            except BaseException:
+                if isinstance(new, MilvusGallery):
+                    new.drop()
+                raise
+            finally:
+                new.close()
+            with saying_what_fails(folder):
+                _adopt(folder, staging, uri)
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+
+
+def _adopt(folder: Path, staging: Path, uri: str) -> None:
+    """Puts a finished index in the place of whatever is in the folder."""
+    stated, old = read_index(staging), _older(folder)
+    for segment in stated["segments"]:
+        (staging / segment["name"]).replace(folder / segment["name"])
+    if uri:
+        stated["facts"]["milvus"]["uri"] = uri
+    write_stated(folder, stated)
+    tidy(folder)
+    if old is not None and str(old["engine"]).startswith("milvus"):
+        _drop(old["facts"]["milvus"], folder)
+
+
+def _older(folder: Path) -> dict[str, Any] | None:
+    """What an older index says; None where there is none, or one that can't be read any more."""
+    try:
+        return read_index(folder)
+    except GalleryError:
+        return None
+
+
+def _drop(place: dict[str, str], folder: Path) -> None:
+    """Lets go of an older index's collection; where its server doesn't answer, it is left there."""
+    try:
+        drop_milvus(uri_of(place["uri"], folder), place["collection"])
+    except GalleryError as error:
+        print(f"the old index's collection {place['collection']} stays: {error.message}", file=sys.stderr)
 
 
 def open_gallery(folder: Path | str, *, device: str | None = None) -> Gallery:
@@ -117,15 +201,7 @@ def _refuse_taken(folder: Path, overwrite: bool) -> None:
             raise GalleryError(
                 f"{folder} already holds an index", "Start over: --overwrite    Elsewhere: --out"
             )
-    elif any(not it.name.startswith(("index.lock", "segment-", MILVUS_FILE)) for it in folder.iterdir()):
+    elif any(not it.name.startswith((LOCK, "segment-", STAGING, MILVUS_FILE)) for it in folder.iterdir()):
         raise GalleryError(
             f"{folder} already holds something that is not an index", "Choose another with --out."
         )
-
-
-def _drop(folder: Path) -> None:
-    """Lets go of an older index's collection; files of older segments go with the next change."""
-    if (folder / INDEX).is_file() and str(read_index(folder)["engine"]).startswith("milvus"):
-        old = MilvusGallery(folder)
-        old.drop()
-        old.close()

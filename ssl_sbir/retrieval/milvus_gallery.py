@@ -22,7 +22,7 @@ from torch import Tensor
 
 from ssl_sbir.errors import GalleryError
 from ssl_sbir.retrieval.gallery import WAIT, Metadata, Neighbour, checked_items, checked_vectors
-from ssl_sbir.retrieval.store import locked, read_index, write_index
+from ssl_sbir.retrieval.store import locked, read_index, refuse_another, write_index, write_stated
 
 INDEXES = {
     "flat": ({}, {}),
@@ -49,7 +49,7 @@ class MilvusGallery:
 
     def __init__(self, folder: Path, timeout: float = TIMEOUT) -> None:
         stated = read_index(folder)
-        self._folder, self._timeout = folder, timeout
+        self._folder, self._timeout, self._identity = folder, timeout, str(stated.get("identity"))
         self.engine, self.width, self.facts = str(stated["engine"]), int(stated["width"]), stated["facts"]
         place = self.facts["milvus"]
         self._uri, self._name = uri_of(place["uri"], folder), str(place["collection"])
@@ -133,8 +133,9 @@ class MilvusGallery:
     def note(self, **facts: Any) -> None:
         """See `Gallery.note`."""
         with self.writing():
-            self.facts = {**read_index(self._folder)["facts"], **facts}
-            write_index(self._folder, self.engine, self.width, self.facts)
+            stated = read_index(self._folder)
+            self.facts = {**stated["facts"], **facts}
+            write_stated(self._folder, {**stated, "facts": self.facts})
 
     @contextmanager
     def writing(self, wait: float = WAIT) -> Iterator[None]:
@@ -143,6 +144,7 @@ class MilvusGallery:
             yield
             return
         with locked(self._folder, wait):
+            refuse_another(self._folder, self._identity, str(read_index(self._folder).get("identity")))
             self._held = True
             try:
                 yield
@@ -150,7 +152,7 @@ class MilvusGallery:
                 self._held = False
 
     def drop(self) -> None:
-        """Deletes the collection with all that is in it."""
+        """Deletes the collection with all that is in it; the gallery is of no use afterwards."""
         self._call("drop_collection")
 
     def close(self) -> None:
@@ -194,6 +196,18 @@ def create_milvus(folder: Path, width: int, kind: str, uri: str, facts: dict[str
         )
     place = {"uri": uri, "collection": name}
     write_index(folder, f"milvus:{kind}", width, {**facts, "milvus": place})
+    client.close()
+
+
+def drop_milvus(uri: str, collection: str) -> None:
+    """Deletes a collection with all that is in it.
+
+    Raises:
+        GalleryError: pymilvus isn't installed, or nothing answers at the URI.
+    """
+    client = connected(uri, TIMEOUT)
+    with answering(uri):
+        client.drop_collection(collection, timeout=TIMEOUT)
     client.close()
 
 

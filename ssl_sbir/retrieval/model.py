@@ -100,6 +100,13 @@ class SearchModel:
         return unit(self.encoder(images.to(self.device), tags).float().cpu())
 
     @torch.no_grad()
+    def drawn(self, images: Float[Tensor, "b 3 s s"]) -> Float[Tensor, "b d"]:
+        """Unit vectors of drawings alone, as the run's fusion sees them where it has one."""
+        if self.texts is None:
+            return self.embedded(images, Domain.SKETCH)
+        return unit(self.texts.fuse(sketch=images.to(self.device)).vector.float().cpu())
+
+    @torch.no_grad()
     def told(self, texts: Sequence[str]) -> Float[Tensor, "b d"]:
         """Unit vectors of texts in the photos' space.
 

@@ -17,6 +17,7 @@ from ssl_sbir.data.strokes import drawn
 from ssl_sbir.errors import DataError, QueryError
 
 CANVAS, LARGEST = 256, 5_000_000  # side of drawn strokes; bytes of an SVG file
+OVERSHOOT = 2.0  # floats up to here are of 0..1: resampling goes beyond 1
 INK = 24  # of 255: what differs from the paper by less is no ink
 MIDDLE = (
     0.2  # of 313 human sketches 1 has more pixels that are neither paper nor ink; of 313 photos 4 in 5 do
@@ -61,13 +62,33 @@ class Picture:
         except DataError as error:
             raise QueryError(error.message, HINT) from error
 
+    def drawing(self, size: int, fit: str) -> tuple[npt.NDArray[np.uint8], list[str]]:
+        """The picture as an encoder takes it, and what makes it doubtful as a drawing, a sentence each.
+
+        Raises:
+            QueryError: it can't be read, or nothing of it is left at that size.
+        """
+        pixels = self.pixels(size, fit)
+        try:
+            return pixels, doubts(pixels)
+        except QueryError as error:
+            with self.open(self.name, size) as image:
+                low, high = image.convert("L").getextrema()
+            if float(high) - float(low) < INK:  # type: ignore[arg-type]
+                raise
+            raise QueryError(
+                f"the drawing's lines vanish at {size} px: they are too thin for so large a page",
+                "Draw with a thicker pen, or crop the page to the drawing.",
+            ) from error
+
 
 def picture(given: Any, what: str) -> Picture:
     """The picture that was given.
 
     Args:
         given: a path, a PIL image, an array or tensor [h, w], [h, w, 3 or 4] or [3, h, w] (uint8, or floats in 0..1),
-            the path or the text of an SVG drawing, or strokes [[xs, ys], …] with coordinates in 0..255.
+            the path or the text of an SVG drawing, or strokes [[xs, ys], …] with coordinates in 0..255; those of
+            another range are brought there, their proportions kept.
         what: "sketch" or "photo", for messages.
 
     Raises:
@@ -79,8 +100,10 @@ def picture(given: Any, what: str) -> Picture:
         return _from_text(given, what)
     if isinstance(given, Image.Image):
         return Picture(what, given)
-    if isinstance(given, np.ndarray | torch.Tensor):
-        return Picture(what, _from_array(np.asarray(given), what))
+    if isinstance(given, torch.Tensor):
+        given = (given.float() if given.is_floating_point() else given).detach().cpu().numpy()
+    if isinstance(given, np.ndarray):
+        return Picture(what, _from_array(given, what))
     if is_strokes(given):
         return Picture("strokes", _from_strokes(given))
     raise QueryError(f"a {what} of type {type(given).__name__}", HINT)
@@ -90,7 +113,11 @@ def is_strokes(given: Any) -> bool:
     """Whether a value is a drawing's strokes, as QuickDraw has them, and not a list of pictures."""
     if isinstance(given, dict):
         return "drawing" in given
+    if not isinstance(given, list | tuple):
+        return False
     try:
+        if isinstance(given[0], np.ndarray):
+            return given[0].ndim == 2 and len(given[0]) in (2, 3)  # xs, ys and perhaps times
         if not isinstance(given[0], list | tuple):
             return False
         xs, ys = given[0][:2]
@@ -163,7 +190,8 @@ def _from_array(array: npt.NDArray[Any], what: str) -> Image.Image:
         raise QueryError(f"a {what} of shape {list(array.shape)}", HINT)
     if array.dtype != np.uint8:
         whole = np.nan_to_num(array.astype(np.float64))
-        array = (np.clip(whole if whole.max() > 1 else whole * 255, 0, 255)).astype(np.uint8)
+        unit = np.issubdtype(array.dtype, np.floating) and whole.max() <= OVERSHOOT
+        array = np.clip(whole * 255 if unit or whole.max() <= 1 else whole, 0, 255).astype(np.uint8)
     return Image.fromarray(np.ascontiguousarray(array))
 
 
@@ -171,6 +199,18 @@ def _from_strokes(given: Any) -> Image.Image:
     strokes = given["drawing"] if isinstance(given, dict) else given
     try:
         plain = [[[float(v) for v in line] for line in stroke[:2]] for stroke in strokes]
-        return drawn(plain, CANVAS)  # type: ignore[arg-type]
+        return drawn(_onto_canvas(plain), CANVAS)
     except (TypeError, ValueError, IndexError) as error:
         raise QueryError(f"strokes that can't be drawn: {error}", HINT) from error
+
+
+def _onto_canvas(strokes: list[list[list[float]]]) -> list[list[list[int | float]]]:
+    """Strokes with coordinates in 0..255: as they are, or brought there where they are not, or all within 0..1."""
+    places = np.concatenate([np.asarray(stroke, dtype=np.float64) for stroke in strokes], 1)
+    if not np.isfinite(places).all():
+        raise ValueError("a coordinate is not a number")
+    low, high = places.min(), places.max()
+    if low >= 0 and 1 < high < CANVAS:
+        return strokes  # type: ignore[return-value]
+    corner, side = places.min(1, keepdims=True), float(np.ptp(places, axis=1).max()) or 1.0
+    return [((np.asarray(stroke) - corner) * ((CANVAS - 1) / side)).tolist() for stroke in strokes]

@@ -43,6 +43,8 @@ def reasons(hits: "Hits", top: int, **more: Any) -> "QueryReport":
         raise QueryError("no photo that came back can be read", "Put the photos back, or index again.")
     others = _others(hits)
     text, refused = asked_and_refused(hits.ask.text)
+    if not dict(hits.ask.weights).get("text", 1.0):
+        text = ""
     texts = _texts(hits) if text else None
     explainer = Explainer(
         model.encoder,

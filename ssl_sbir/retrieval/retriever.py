@@ -3,7 +3,8 @@
 import shutil
 import tempfile
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -19,7 +20,7 @@ from ssl_sbir.encoders import Encoder
 from ssl_sbir.errors import GalleryError, QueryError
 from ssl_sbir.retrieval.arithmetic import QueryVectors
 from ssl_sbir.retrieval.ask import Ask, checked_weights, vectors_of
-from ssl_sbir.retrieval.galleries import create_gallery, open_gallery, parse_engine
+from ssl_sbir.retrieval.galleries import made_anew, open_gallery, parse_engine
 from ssl_sbir.retrieval.gallery import WAIT, Gallery, Neighbour
 from ssl_sbir.retrieval.hits import Hit, Hits
 from ssl_sbir.retrieval.indexing import BATCH, Indexed, index_photos
@@ -75,7 +76,7 @@ class Retriever:
         Args:
             data: a folder, a data spec such as `sketchy:PATH`, or a manifest.
             out: folder of the index; by default a temporary one, which goes with the retriever.
-            engine: see `create_gallery`; by default `exact`, or what the index was made with.
+            engine: see `made_anew`; by default `exact`, or what the index was made with.
             overwrite: an older index there gives way.
             batch_size: photos embedded at a time.
             wait: seconds to wait for another process that writes the index.
@@ -86,20 +87,21 @@ class Retriever:
         """
         manifest = data if isinstance(data, Manifest) else open_data(str(data))
         folder = Path(out) if out is not None else Path(tempfile.mkdtemp(prefix="ssl-sbir-index-"))
-        made = self._made(folder, engine, overwrite)
+        with self._gallery_in(folder, engine, overwrite, wait) as gallery:
+            indexed = index_photos(
+                self.model.encoder,
+                manifest,
+                gallery,
+                device=self.model.device,
+                batch_size=batch_size,
+                wait=wait,
+            )
+            if gallery.engine in ("faiss:hnsw", "faiss:ivf"):
+                gallery.note(**{"recall@10": gallery.recall(10)})  # type: ignore[attr-defined]
+        made = self.open(folder)
         if out is None:
             weakref.finalize(made, shutil.rmtree, folder, ignore_errors=True)
-        assert made._gallery is not None
-        made.indexed = index_photos(
-            self.model.encoder,
-            manifest,
-            made._gallery,
-            device=self.model.device,
-            batch_size=batch_size,
-            wait=wait,
-        )
-        if made.gallery.engine in ("faiss:hnsw", "faiss:ivf"):
-            made.gallery.note(**{"recall@10": made.gallery.recall(10)})  # type: ignore[attr-defined]
+        made.indexed = indexed
         made.__dict__["source"] = manifest.source
         return made
 
@@ -210,24 +212,27 @@ class Retriever:
         except Exception:  # whatever a reader of one's own raises: results are shown without pictures
             return None
 
-    def _made(self, folder: Path, engine: str | None, overwrite: bool) -> "Retriever":
+    @contextmanager
+    def _gallery_in(
+        self, folder: Path, engine: str | None, overwrite: bool, wait: float
+    ) -> Iterator[Gallery]:
+        """The gallery to put photos into: the one that is there, or a new one."""
         if not (folder / INDEX).is_file() or overwrite:
-            gallery = create_gallery(
-                folder,
-                self.model.encoder.width,
-                engine=engine or "exact",
-                facts={"model": self.model.facts()},
-                device=self.model.device,
-                overwrite=overwrite,
-            )
-            return Retriever(self.model, folder, gallery)
-        there = str(read_index(folder)["engine"])
-        if engine is not None and parse_engine(engine)[0] != there:
-            raise GalleryError(
-                f"{folder} is an index of engine {there}, not {engine}",
-                "Leave --engine out, or start over: --overwrite",
-            )
-        return self.open(folder)
+            facts = {"model": self.model.facts()}
+            width = self.model.encoder.width
+            with made_anew(
+                folder, width, engine=engine or "exact", facts=facts, overwrite=overwrite, wait=wait
+            ) as gallery:
+                yield gallery
+            return
+        stated = read_index(folder)
+        if engine is not None:
+            _refuse_other_engine(folder, engine, stated)
+        gallery = self.open(folder).gallery
+        try:
+            yield gallery
+        finally:
+            gallery.close()
 
     def _hits(
         self, ask: Ask, query: QueryVectors, notes: Sequence[str], near: list[Neighbour], searched: int
@@ -248,9 +253,22 @@ class Retriever:
         return Hit(rank, near.id, near.score, parts, near.metadata.get("label"), path, gone)
 
 
+def _refuse_other_engine(folder: Path, engine: str, stated: Mapping[str, Any]) -> None:
+    wanted, uri = parse_engine(engine)
+    there, place = str(stated["engine"]), str((stated["facts"].get("milvus") or {}).get("uri", ""))
+    if wanted != there or (":" in engine and uri != place):
+        at = f" at {place}" if place else ""
+        raise GalleryError(
+            f"{folder} is an index of engine {there}{at}, not {engine}",
+            "Leave --engine out, or start over: --overwrite",
+        )
+
+
 def _listed(given: Any) -> Any:
-    """A list for a batch, else what was given."""
-    return list(given) if isinstance(given, list | tuple) and not is_strokes(given) else given
+    """A list for a batch, else what was given; strokes are a list themselves, and one drawing."""
+    if is_strokes(given):
+        return given if isinstance(given, dict) else {"drawing": given}
+    return list(given) if isinstance(given, list | tuple) else given
 
 
 def _count(*sides: Any) -> int:

@@ -5,6 +5,7 @@ index as it was. Readers keep the segments they mapped even after those are repl
 """
 
 import json
+import secrets
 import shutil
 import sys
 from collections.abc import Collection, Iterator, Sequence
@@ -24,6 +25,7 @@ from ssl_sbir.retrieval.gallery import WAIT, Metadata
 from ssl_sbir.retrieval.segments import DAMAGED, Draft, Segment, keys_of, save_gone
 
 INDEX, LOCK, FORMAT = "index.json", "index.lock", 1
+STAGING = ".staging-"  # folders of indexes that are being made
 PATIENCE = 2.0  # seconds before waiting for another writer is announced
 MANY = 8  # segments; one more and the small ones are merged
 BLOCK = 65_536
@@ -46,6 +48,7 @@ class Store:
         self._changed: dict[str, Any] | None = None
         self._dirty: set[str] = set()
         self.refresh()
+        self._opened = self.identity
 
     def refresh(self) -> None:
         """Reads what the index holds now."""
@@ -65,6 +68,7 @@ class Store:
             break
         self.engine, self.width = str(stated["engine"]), int(stated["width"])
         self.facts: dict[str, Any] = stated["facts"]
+        self.identity = str(stated.get("identity"))
         self._generation = int(stated["generation"])
 
     def __len__(self) -> int:
@@ -78,23 +82,23 @@ class Store:
             return
         with locked(self.folder, wait):
             self.refresh()
-            self._tidy()
+            refuse_another(self.folder, self._opened, self.identity)
+            tidy(self.folder)
             self._changed = {}
             try:
                 yield
-                self._commit()
-            except OSError as error:
-                raise cannot_write(self.folder, error) from error
+                with saying_what_fails(self.folder):
+                    self._commit()
             finally:
                 if self._draft is not None:
                     self._draft.abandon()
                 self._draft, self._changed, self._dirty = None, None, set()
-                self._tidy()
+                tidy(self.folder)
                 self.refresh()
 
     def append(self, ids: Sequence[str], vectors: Float[Tensor, "n d"], metadata: Sequence[Metadata]) -> None:
         """Adds rows; earlier rows of the same ids are gone."""
-        with self.writing():
+        with self.writing(), saying_what_fails(self.folder):
             self._mark_gone(ids)
             if self._draft is None:
                 self._draft = self._new_draft()
@@ -134,9 +138,8 @@ class Store:
         return count
 
     def _new_draft(self) -> Draft:
-        # Named after the generation: a name that was once in an index never comes back with other rows.
-        folder = self.folder / f"segment-{self._generation + 1:06}"
-        return Draft(folder.with_name(folder.name + "m") if folder.exists() else folder)
+        # A name that was once in an index never comes back with other rows, not even after an overwrite.
+        return Draft(self.folder / f"segment-{self._generation + 1:06}-{secrets.token_hex(4)}")
 
     def _commit(self) -> None:
         if self._draft is None and not self._dirty and not self._changed:
@@ -154,7 +157,9 @@ class Store:
                 segment.gone_file = f"gone-{self._generation:06}.npy"
                 save_gone(segment.folder, segment.gone_file, segment.gone)
         self.segments, self.facts = kept, {**self.facts, **self._changed}
-        write_index(self.folder, self.engine, self.width, self.facts, kept, self._generation)
+        write_index(
+            self.folder, self.engine, self.width, self.facts, kept, self._generation, identity=self.identity
+        )
 
     def _finished(self, draft: Draft) -> Segment:
         gone = draft.finish()
@@ -184,16 +189,39 @@ class Store:
             return []
         return [self._finished(draft)]
 
-    def _tidy(self) -> None:
-        """Removes what `index.json` doesn't name: drafts that came to nothing, and what was replaced."""
-        named = {it["name"]: it["gone"] for it in read_index(self.folder)["segments"]}
-        for folder in self.folder.glob("segment-*"):
-            if folder.name not in named:
-                shutil.rmtree(folder, ignore_errors=True)
-                continue
-            for file in folder.glob("gone-*.npy"):
-                if file.name != named[folder.name]:
-                    file.unlink(missing_ok=True)
+
+def tidy(folder: Path) -> None:
+    """Removes what `index.json` doesn't name: drafts that came to nothing, and what was replaced.
+
+    Only whoever holds the lock may: another process's drafts would go too.
+    """
+    named = {it["name"]: it["gone"] for it in read_index(folder)["segments"]}
+    for part in (*folder.glob("segment-*"), *folder.glob(f"{STAGING}*")):
+        if part.name not in named:
+            shutil.rmtree(part, ignore_errors=True)
+            continue
+        for file in part.glob("gone-*.npy"):
+            if file.name != named[part.name]:
+                file.unlink(missing_ok=True)
+
+
+def refuse_another(folder: Path, opened: str, found: str) -> None:
+    """Makes sure that the index is the one that was opened.
+
+    Raises:
+        GalleryError: it was made anew in between, maybe with another model.
+    """
+    if found != opened:
+        raise GalleryError(f"{folder} was made anew since it was opened", "Open it again.")
+
+
+@contextmanager
+def saying_what_fails(folder: Path) -> Iterator[None]:
+    """Turns what a full disk or a forbidden place raise into one named cause."""
+    try:
+        yield
+    except OSError as error:
+        raise cannot_write(folder, error) from error
 
 
 def _to_merge(segments: Sequence[Segment]) -> int:
@@ -221,6 +249,8 @@ def locked(folder: Path, wait: float) -> Iterator[None]:
             f"{folder}: another process has been writing this index for {wait:g} s or more",
             "Wait for it to end, or write another index.",
         ) from error
+    except OSError as error:
+        raise cannot_write(folder, error) from error
     try:
         yield
     finally:
@@ -244,17 +274,25 @@ def write_index(
     facts: dict[str, Any],
     segments: Sequence[Segment] = (),
     generation: int = 0,
+    *,
+    identity: str | None = None,
 ) -> None:
-    """Writes `index.json`, whole: from here on the index is what it names."""
+    """Writes `index.json`, whole: from here on the index is what it names; without an identity it is a new one."""
     named = [{"name": it.name, "rows": len(it), "gone": it.gone_file} for it in segments]
     stated = {
         "format": FORMAT,
         "engine": engine,
         "width": width,
         "generation": generation,
+        "identity": identity or secrets.token_hex(8),
         "facts": facts,
         "segments": named,
     }
+    write_stated(folder, stated)
+
+
+def write_stated(folder: Path, stated: dict[str, Any]) -> None:
+    """Writes `index.json` as `read_index` gives it."""
     write_atomic(folder / INDEX, json.dumps(stated, indent=1, default=str) + "\n")
 
 

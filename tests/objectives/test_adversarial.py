@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from ssl_sbir.objectives.adversarial import domain_loss, ramp, reversed_gradient
+from ssl_sbir.objectives.adversarial import domain_loss, reversed_gradient
+from ssl_sbir.objectives.ramp import ramp
 
 
 def test_only_the_gradient_is_reversed():

@@ -10,10 +10,10 @@ from ssl_sbir.objectives.crossdomain import (
     cluster_contrast,
     distance_of_distances,
     instance_contrast,
-    ramp,
     self_entropy,
     sure_of,
 )
+from ssl_sbir.objectives.ramp import ramp
 
 
 @pytest.fixture
@@ -82,3 +82,4 @@ def test_distances_of_distances(made):
 def test_a_ramp_rises_between_its_shares():
     assert [ramp(p, 0.1, 0.5) for p in (0.0, 0.1, 0.3, 0.5, 1.0)] == pytest.approx([0, 0, 0.5, 1, 1])
     assert [ramp(p, 0.5, 0.5) for p in (0.4, 0.5)] == [0, 1]
+    assert [ramp(p, 6.0, 5.0) for p in (0.0, 5.5, 6.0)] == [0, 0, 1]

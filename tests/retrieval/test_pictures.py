@@ -26,6 +26,9 @@ def test_one_picture_in_every_form(tmp_path: Path):
         grey,
         colour,
         colour / 255,
+        colour / 255 + np.where(colour == 255, 0.02, 0),  # resampling goes beyond 1
+        torch.from_numpy(colour / 255).requires_grad_(),
+        torch.from_numpy(colour / 255).bfloat16(),
         torch.from_numpy(colour).permute(2, 0, 1),
     ]
     for form in forms:
@@ -40,6 +43,7 @@ def test_strokes_and_svg_are_drawn(tmp_path: Path):
         assert 0.01 < (pixels < 128).mean() < 0.4
         assert doubts(pixels) == []
     assert is_strokes(SQUARE)
+    assert is_strokes([np.array(stroke) for stroke in SQUARE])
     assert not is_strokes([np.zeros((4, 4)), np.zeros((4, 4))])
     assert not is_strokes(["a.png", "b.png"])
 
@@ -93,3 +97,27 @@ def test_hardly_a_sketch_is_taken_for_a_photo_and_most_photos_are_told(sketchy_m
 
     assert share("sketch") <= 0.02
     assert share("photo") >= 0.6
+
+
+@pytest.mark.parametrize("scale", [1 / 255, 1, 7, -3])
+def test_strokes_of_any_range_come_onto_the_canvas(scale):
+    given = [[[x * scale + (scale > 1) * 90 for x in xs], [y * scale for y in ys]] for xs, ys in SQUARE]
+    pixels = picture(given, "sketch").pixels(64, "squash")
+    assert 0.03 < (pixels < 128).mean() < 0.4
+    assert doubts(pixels) == []
+
+
+@pytest.mark.parametrize("wrong", [np.nan, np.inf])
+def test_strokes_that_lie_nowhere_are_refused(wrong):
+    with pytest.raises(QueryError, match="not a number"):
+        picture([[[1, wrong, 3], [4, 5, 6]]], "sketch")
+
+
+def test_lines_too_thin_for_their_page_are_called_that():
+    page = np.full((3000, 3000), 255, np.uint8)
+    page[500:2500, 1500] = 0
+    with pytest.raises(QueryError, match="vanish at 32 px"):
+        picture(page, "sketch").drawing(32, "squash")
+    page[:, :] = 255
+    with pytest.raises(QueryError, match="is blank"):
+        picture(page, "sketch").drawing(32, "squash")

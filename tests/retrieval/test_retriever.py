@@ -278,3 +278,38 @@ def test_an_explanation_compares_the_hits_with_others(retriever: Retriever, shap
     assert report.facts.results[0].explanation.concepts.photo
     with pytest.raises(QueryError, match="only queries with a drawing"):
         retriever.search(text="a ring").explain()
+
+
+def test_strokes_search_as_the_drawing_they_are(retriever: Retriever):
+    strokes = [[[10, 100, 200], [20, 50, 240]], [[10, 20, 30], [30, 200, 10]]]
+    forms = strokes, tuple(strokes), {"drawing": strokes}, [np.array(stroke) for stroke in strokes]
+    found = [[hit.id for hit in retriever.search(sketch=form, k=5)] for form in forms]
+    assert found[0] == found[1] == found[2] == found[3]
+    batch = retriever.search(sketch=[strokes, strokes], k=5)
+    assert [[hit.id for hit in hits] for hits in batch] == [found[0]] * 2
+
+
+def test_what_is_wrong_with_one_of_a_batch_says_which(retriever: Retriever, photos: Path):
+    blank = np.full((20, 20), 255, np.uint8)
+    with pytest.raises(QueryError, match="query 2: the drawing is blank"):
+        retriever.search(sketch=[photos / "ring/03.png", blank], k=1)
+
+
+def test_a_text_that_is_no_text_is_named(retriever: Retriever):
+    for ask in ({"text": "caf\udce9"}, {"text": "a", "without": "caf\udce9"}):
+        with pytest.raises(QueryError, match="not valid UTF-8"):
+            retriever.search(**ask)
+
+
+def test_white_space_costs_nothing():
+    assert asked_and_refused("a cat" + " " * 5000 + "x, not" + "\n" * 5000 + "a dog") == (
+        "a cat x",
+        ("a dog",),
+    )
+
+
+def test_a_drawing_whose_text_weighs_nothing_is_explained_without_it(shapes: Path, photos: Path):
+    encoder = Tones().eval()
+    only = Retriever(SearchModel("tones", encoder, "cpu")).index(photos)
+    hits = only.search(sketch=shapes / "sketch/ring/00.png", text="a ring", weights={"text": 0}, k=3)
+    assert len(hits.explain(top=3, methods=("occlusion",), draws=0).facts.results) == 3
