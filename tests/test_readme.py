@@ -43,7 +43,8 @@ def commands():
 def place(tmp_path_factory, shapes):
     folder = tmp_path_factory.mktemp("readme")
     shutil.copytree(shapes, folder / "pets")
-    shutil.copy(shapes / "sketch/ring/00.png", folder / "my-drawing.png")
+    for name in ("owl.png", "cat.png"):
+        shutil.copy(shapes / "sketch/ring/00.png", folder / name)
     kinds = sorted((shapes / "photo").iterdir())
     for number, name in enumerate(SKETCHY):
         kind = kinds[number % len(kinds)].name

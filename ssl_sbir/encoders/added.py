@@ -24,8 +24,9 @@ class Attended(Encoder):
     def __init__(self, encoder: Encoder) -> None:
         super().__init__({"kind": "attended", "encoder": encoder.spec}, encoder.preprocess, encoder.width)
         self.encoder = encoder
-        self.attention = nn.Sequential(nn.Conv2d(encoder.width, HIDDEN, 1), nn.Conv2d(HIDDEN, 1, 1))
-        nn.init.zeros_(self.attention[1].weight)  # every place counts alike at the start
+        hidden, look = nn.Conv2d(encoder.width, HIDDEN, 1), nn.Conv2d(HIDDEN, 1, 1)
+        nn.init.zeros_(look.weight)  # every place counts alike at the start
+        self.attention = nn.Sequential(hidden, look)
 
     def feature_map(
         self, image: Float[Tensor, "b 3 h w"], domain: Int[Tensor, " b"]

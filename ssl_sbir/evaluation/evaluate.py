@@ -109,7 +109,7 @@ def evaluate(
         centre: `train` subtracts from each feature the mean of its domain over images of seen classes.
         gzs: generalised protocols: `all-seen`, `sempcyc`, `ocean`, `drclip`.
         bits: lengths of binary codes, fitted on images of seen classes.
-        frozen: the encoder that training started from, for its row.
+        frozen: the untrained encoder at the start of the run, or of the runs it came from, for its row.
         trained_classes: names whose images training used, for the integrity audit.
         labelled_classes: those of them whose labels it read; all by default.
         trained_images: hashes of the images that training used (`ssl_sbir.data.pixels`), where they are known.

@@ -1,6 +1,7 @@
 """Search by faiss: all rows (flat), or by a graph (HNSW) or by cells (IVF), which miss some."""
 
 import math
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,16 +12,14 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from ssl_sbir.errors import GalleryError
+from ssl_sbir.progress import progress
 from ssl_sbir.retrieval.segments import DAMAGED, Segment
 
 KINDS = ("flat", "hnsw", "ivf")
 FEW = 2_000  # rows; a smaller segment is searched exactly
-BLOCK = 65_536
-LINKS, EFFORT, LEAST = (
-    32,
-    80,
-    128,
-)  # of the graph: links a row, candidates while building, at least so many seen
+BLOCK, STEP = 65_536, 4_096  # rows at a time; so many of a graph, which takes milliseconds a row
+# Of the graph: links a row, candidates while building, at least so many seen.
+LINKS, EFFORT, LEAST = 32, 80, 128
 SHARE = 8  # one cell of so many is looked into
 INDEX = "index.faiss"
 
@@ -45,7 +44,12 @@ class FaissSearch:
         """Writes the graph or the cells of a segment into its folder."""
         if self.kind == "flat" or len(segment) < FEW:
             return
-        index = self._filled(self._empty(len(segment), segment.vectors), segment)
+        index, step = self._empty(len(segment), segment.vectors), STEP if self.kind == "hnsw" else BLOCK
+        with progress(len(segment), f"building {self.kind}", "row") as counter:
+            for start in range(0, len(segment), step):
+                part = segment.vectors[start : start + step]
+                index.add(part)
+                counter.advance(len(part))
         self._faiss.write_index(index, str(folder / INDEX))
 
     def nearest(
@@ -89,9 +93,7 @@ class FaissSearch:
         return index
 
     def _flat(self, segment: Segment) -> Any:
-        return self._filled(self._faiss.IndexFlatIP(segment.vectors.shape[1]), segment)
-
-    def _filled(self, index: Any, segment: Segment) -> Any:
+        index = self._faiss.IndexFlatIP(segment.vectors.shape[1])
         for start in range(0, len(segment), BLOCK):
             index.add(segment.vectors[start : start + BLOCK])
         return index
@@ -105,6 +107,8 @@ class FaissSearch:
         cells = min(int(4 * math.sqrt(rows)), rows // 40)  # faiss wants 39 rows or more to place a cell
         index = faiss.IndexIVFFlat(faiss.IndexFlatIP(width), width, cells, faiss.METRIC_INNER_PRODUCT)
         sample = np.linspace(0, rows - 1, min(rows, 40 * cells)).astype(np.int64)
+        if len(sample) > BLOCK:  # minutes without a word from faiss
+            print(f"placing {cells:,} cells among {len(sample):,} vectors", file=sys.stderr)
         index.train(np.ascontiguousarray(vectors[sample]))
         return index
 

@@ -97,6 +97,16 @@ def test_a_pile_of_images_is_unlabelled_photos(tmp_path):
     assert manifest.classes == ()
 
 
+def test_a_pile_may_be_of_links_and_counts_each_folder_once(tmp_path):
+    write_tree(tmp_path / "elsewhere", {"a": 2, "b": 3})
+    (tmp_path / "pile").mkdir()
+    for name, target in (("one", "a"), ("two", "b"), ("again", "a")):
+        (tmp_path / "pile" / name).symlink_to(tmp_path / "elsewhere" / target)
+    manifest = open_data(str(tmp_path / "pile"))
+    assert len(manifest) == 5
+    assert {key.split("/")[0] for key in manifest.keys} == {"again", "two"}
+
+
 def test_only_sketches_and_unlabelled(tmp_path):
     write_tree(tmp_path, {"sketch": 3})
     manifest = open_data(str(tmp_path))

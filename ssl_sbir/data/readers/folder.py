@@ -98,7 +98,7 @@ def _outside(root: Path, parts: set[str]) -> list[str]:
 
 def _pile(tree: _Tree) -> Columns:
     columns = Columns()
-    for key in _walk(tree.root, ""):
+    for key in _walk(tree.root, "", {os.path.realpath(tree.root)}):
         if is_image_name(key):
             columns.add(key, Domain.PHOTO, text=tree.texts.of(key))
         elif key not in {"pairs.csv", "texts.csv"}:
@@ -106,9 +106,12 @@ def _pile(tree: _Tree) -> Columns:
     return columns
 
 
-def _walk(root: Path, below: str) -> Iterator[str]:
+def _walk(root: Path, below: str, met: set[str]) -> Iterator[str]:
+    """Keys of the files at any depth; each folder once, since a link may lead in a circle."""
     folders, files = entries(root / below)
     yield from (f"{below}{name}" for name in files)
     for name in folders:
-        if not os.path.islink(root / below / name):  # a link may lead in a circle
-            yield from _walk(root, f"{below}{name}/")
+        place = os.path.realpath(root / below / name)
+        if place not in met:
+            met.add(place)
+            yield from _walk(root, f"{below}{name}/", met)
