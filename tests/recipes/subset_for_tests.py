@@ -21,7 +21,7 @@ def subset(sketchy_mini, folder, names, domains=("photo", "sketch")):
 def mean_average_precision(encoder, spec, size=48):
     """Of sketches that ask for the photos of their class, by cosine."""
     manifest = open_data(spec)
-    pack = prepare(manifest, size)
+    pack = prepare(manifest, size, fit=encoder.preprocess.fit)
     rows = [manifest.rows(domain) for domain in (Domain.SKETCH, Domain.PHOTO)]
     query, gallery = (F.normalize(embed(encoder, pack, manifest, r, cache=False)) for r in rows)
     asked, there = (torch.from_numpy(manifest.label[r].astype("int64")) for r in rows)

@@ -219,7 +219,7 @@ def test_training_beats_the_frozen_encoder_on_real_sketches(sketchy_mini, tmp_pa
             (tmp_path / "data" / domain / folder).symlink_to(sketchy_mini / domain / folder)
     (tmp_path / "few.json").write_text(json.dumps({"name": "few", "seen": few.seen, "unseen": few.unseen}))
     data = f"folder:{tmp_path / 'data'}"
-    settings = ("encoder.size=48", "batch.sketches=16", "optim.epochs=7", "encoder.towers=shared", "code=64",
+    settings = ("encoder.size=48", "batch.sketches=16", "optim.epochs=4", "encoder.towers=shared", "code=64",
                 "optim.lr=1e-3", "attention=false")  # fmt: skip
     run = train(
         Order(name, data, tmp_path / "run", str(tmp_path / "few.json"), settings=settings), "finetuning", str

@@ -63,8 +63,8 @@ def test_terms_come_in_at_their_share_of_the_run(made):
 def test_it_learns_on_real_photos_and_sketches(sketchy_mini, tmp_path):
     data = subset(sketchy_mini, tmp_path / "data", ("airplane", "apple", "bell", "cup"))
     settings = ("encoder.size=48", "teacher_size=48", "batch.photos=20", "batch.sketches=20", "groups=8",
-                "augment.crop=0.7", "optim.epochs=8", "optim.lr=1e-3", "momentum=0.9")  # fmt: skip
+                "augment.crop=0.7", "optim.epochs=12", "optim.lr=1e-3", "momentum=0.9")  # fmt: skip
     run = train(Order("ucdir", data, tmp_path / "run", settings=settings), "pretraining", str)
     assert run.metrics()[-1]["instances"] < 0.8 * math.log(100)
-    before = mean_average_precision(load_encoder("efficientnet_lite0", size=48), data)
-    assert mean_average_precision(run.encoder(), data) > before
+    before = mean_average_precision(load_encoder("efficientnet_lite0", size=48, fit="ink"), data)
+    assert mean_average_precision(run.encoder(), data) > before + 0.015
