@@ -41,12 +41,12 @@ from ssl_sbir.data.training import Schedule, TrainingSet
 from ssl_sbir.encoders import Attended, Edged, Encoder, Projected, Towers
 from ssl_sbir.encoders.domain_heads import principal
 from ssl_sbir.engine import total_steps
+from ssl_sbir.fusion.learning import Features
 from ssl_sbir.objectives.adversarial import domain_loss, reversed_gradient
 from ssl_sbir.objectives.ramp import ramp
 from ssl_sbir.objectives.semantic import Unknown, class_vectors, negative_weights, semantic_reconstruction
 from ssl_sbir.objectives.triplet import Distance, Mining, distances, mined_negatives, triplet
 from ssl_sbir.recipe import BatchConfig, EncoderConfig, OptimConfig, Recipe, RecipeConfig, register
-from ssl_sbir.retrieval.embeddings import embed
 
 
 class Doodle2SearchConfig(RecipeConfig):
@@ -132,9 +132,9 @@ class Doodle2Search(Recipe[Doodle2SearchConfig]):
     def prepare(self, model: Any, data: TrainingSet) -> None:
         """Sorts the images by class, counts steps, and starts the code where the images' features vary most."""
         config = self.config
+        self.sketches, self.photos = (ImagesByClass.of(data, domain) for domain in Domain)
         if config.start == "principal":
             start_codes(model.encoder, data)
-        self.sketches, self.photos = (ImagesByClass.of(data, domain) for domain in Domain)
         schedule = Schedule.of(data, config.batch.sketches, config.batch.photos, config.seed)
         self.steps, self.steps_per_epoch = total_steps(self, schedule), schedule.steps_per_epoch
 
@@ -196,18 +196,13 @@ def start_codes(encoder: Encoder, data: TrainingSet) -> None:
 
     Where each domain has a code of its own, its mean is taken off.
     """
-    towers = (encoder.sketch, encoder.photo) if isinstance(encoder, Towers) else (encoder, encoder)
-    parts = [_without_code(tower) for tower in towers]
-    device = next(encoder.parameters()).device
-    features = [
-        embed(inner, data.pack, data.manifest, data.rows[of], device=str(device))
-        for of, (inner, _) in zip(Domain, parts, strict=True)
-    ]
-    domain = torch.cat([torch.full((len(f),), int(of)) for of, f in zip(Domain, features, strict=True)])
-    together = torch.cat(features)
-    axes, means = principal(together, domain)
+    towers = (encoder.sketch, encoder.photo) if isinstance(encoder, Towers) else (encoder,)
+    parts = [_without_code(it) for it in towers]
+    inner = Towers(*(it for it, _ in parts)) if isinstance(encoder, Towers) else parts[0][0]
+    features = Features.of(inner, data)
+    axes, means = principal(features.inner, features.domain)
     if not isinstance(encoder, Towers):
-        means = together.mean(0).expand(2, -1)
+        means = features.inner.mean(0, keepdim=True)
     for (_, code), mean in zip(parts, means, strict=True):
         axes = axes[: code.out_features]
         code.weight.zero_()[: len(axes)] = axes.to(code.weight)

@@ -75,7 +75,7 @@ class Evaluation:
         instances: acc@k where each query has one photo of its own.
         codes: by number of bits, then as `protocols`, micro means only.
         generalised: by generalised zero-shot protocol, then as `protocols`, micro means only.
-        frozen: micro means by protocol of the encoder that the run started from.
+        frozen: micro means by protocol of the untrained encoder at the start of the run.
         facts: what else a reader must know: split, data, encoder, centring, seeds.
         values: for each protocol and metric the value of each query (not in the JSON).
     """

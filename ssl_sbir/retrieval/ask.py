@@ -154,9 +154,8 @@ def _positive(
     weights = dict(asks[0].weights)
     notes: list[list[str]] = [[] for _ in asks]
     parts: dict[str, Tensor] = {}
-    texts = [ask.text for ask in asks]
+    texts, fit = [ask.text for ask in asks], model.encoder.preprocess
     if "sketch" in sides:
-        fit = model.encoder.preprocess
         drawings = _each([ask.sketch for ask in asks], names, lambda it: it.drawing(fit.size, fit.fit))
         sketches, notes = [pixels for pixels, _ in drawings], [doubts for _, doubts in drawings]
         both = (weights.get("sketch", 1.0), weights.get("text", 1.0)) if weights else None
@@ -165,7 +164,6 @@ def _positive(
         parts = {"text": model.told(texts)}
     if "photo" in sides:
         share = weights.get("photo", 1.0) / sum(weights.get(side, 1.0) for side in sides)
-        fit = model.encoder.preprocess
         photos = _each([ask.photo for ask in asks], names, lambda it: it.pixels(fit.size, fit.fit))
         like = _embedded(photos, lambda images, _: {"photo": model.embedded(images, Domain.PHOTO)})
         parts = {name: (1 - share) * part for name, part in parts.items()} | {"photo": share * like["photo"]}

@@ -8,8 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import torch
-
+from ssl_sbir.devices import AUTO, device_of
 from ssl_sbir.errors import GalleryError
 from ssl_sbir.registry import did_you_mean
 from ssl_sbir.retrieval.folder_gallery import FolderGallery, search_of
@@ -46,7 +45,7 @@ def create_gallery(
     *,
     engine: str = "exact",
     facts: dict[str, Any] | None = None,
-    device: str | None = None,
+    device: str = AUTO,
     overwrite: bool = False,
     wait: float = WAIT,
 ) -> Gallery:
@@ -108,8 +107,7 @@ def made_anew(
             try:
                 yield new
             except BaseException:
-                if isinstance(new, MilvusGallery):
-                    new.drop()
+                _drop(new.facts, folder)
                 raise
             finally:
                 new.close()
@@ -128,8 +126,8 @@ def _adopt(folder: Path, staging: Path, uri: str) -> None:
         stated["facts"]["milvus"]["uri"] = uri
     write_stated(folder, stated)
     tidy(folder)
-    if old is not None and str(old["engine"]).startswith("milvus"):
-        _drop(old["facts"]["milvus"], folder)
+    if old is not None:
+        _drop(old["facts"], folder)
 
 
 def _older(folder: Path) -> dict[str, Any] | None:
@@ -140,15 +138,18 @@ def _older(folder: Path) -> dict[str, Any] | None:
         return None
 
 
-def _drop(place: dict[str, str], folder: Path) -> None:
-    """Lets go of an older index's collection; where its server doesn't answer, it is left there."""
+def _drop(facts: dict[str, Any], folder: Path) -> None:
+    """Lets go of the Milvus collection of an index, if it has one; where no server answers, it is left there."""
+    place = facts.get("milvus")
+    if place is None:
+        return
     try:
         drop_milvus(uri_of(place["uri"], folder), place["collection"])
     except GalleryError as error:
-        print(f"the old index's collection {place['collection']} stays: {error.message}", file=sys.stderr)
+        print(f"the collection {place['collection']} stays: {error.message}", file=sys.stderr)
 
 
-def open_gallery(folder: Path | str, *, device: str | None = None) -> Gallery:
+def open_gallery(folder: Path | str, *, device: str = AUTO) -> Gallery:
     """The gallery that was made in a folder.
 
     Args:
@@ -161,7 +162,7 @@ def open_gallery(folder: Path | str, *, device: str | None = None) -> Gallery:
     folder = Path(folder)
     if str(read_index(folder)["engine"]).startswith("milvus"):
         return MilvusGallery(folder)
-    return FolderGallery(folder, device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    return FolderGallery(folder, device_of(device))
 
 
 def parse_engine(spec: str) -> tuple[str, str]:

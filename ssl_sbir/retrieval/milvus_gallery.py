@@ -144,16 +144,12 @@ class MilvusGallery:
             yield
             return
         with locked(self._folder, wait):
-            refuse_another(self._folder, self._identity, str(read_index(self._folder).get("identity")))
+            refuse_another(self._folder, self._identity)
             self._held = True
             try:
                 yield
             finally:
                 self._held = False
-
-    def drop(self) -> None:
-        """Deletes the collection with all that is in it; the gallery is of no use afterwards."""
-        self._call("drop_collection")
 
     def close(self) -> None:
         """Closes the connection."""

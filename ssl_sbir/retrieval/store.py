@@ -48,7 +48,6 @@ class Store:
         self._changed: dict[str, Any] | None = None
         self._dirty: set[str] = set()
         self.refresh()
-        self._opened = self.identity
 
     def refresh(self) -> None:
         """Reads what the index holds now."""
@@ -81,8 +80,8 @@ class Store:
             yield
             return
         with locked(self.folder, wait):
+            refuse_another(self.folder, self.identity)
             self.refresh()
-            refuse_another(self.folder, self._opened, self.identity)
             tidy(self.folder)
             self._changed = {}
             try:
@@ -205,13 +204,13 @@ def tidy(folder: Path) -> None:
                 file.unlink(missing_ok=True)
 
 
-def refuse_another(folder: Path, opened: str, found: str) -> None:
-    """Makes sure that the index is the one that was opened.
+def refuse_another(folder: Path, opened: str) -> None:
+    """Makes sure that the index is the one that was opened, by its identity.
 
     Raises:
         GalleryError: it was made anew in between, maybe with another model.
     """
-    if found != opened:
+    if str(read_index(folder).get("identity")) != opened:
         raise GalleryError(f"{folder} was made anew since it was opened", "Open it again.")
 
 

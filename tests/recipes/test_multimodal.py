@@ -44,20 +44,11 @@ def test_losses_are_what_slow_loops_say():
     assert to_photos(s, label, photos, classes, 0.2).item() == pytest.approx(float(slow), rel=1e-4)
 
 
-@pytest.fixture
-def words(tmp_path):
-    rows = torch.randn(8, 5, generator=torch.Generator().manual_seed(0)).tolist()
-    names = (*SEEN, "triangle", "photo", "drawing")
-    text = "\n".join(" ".join([n, *map(str, row)]) for n, row in zip(names, rows, strict=True))
-    (tmp_path / "words.txt").write_text(text)
-    return f"text=vectors:{tmp_path / 'words.txt'}"
-
-
 @pytest.mark.parametrize("fusion", ["late", "gate", "joint", "modulation"])
 def test_each_fusion_trains_and_is_exported(shapes, tmp_path, words, fusion):
     (tmp_path / "s.json").write_text(json.dumps({"name": "s", "seen": SEEN, "unseen": ["triangle"]}))
     order = Order("multimodal", f"folder:{shapes}", tmp_path / "run", str(tmp_path / "s.json"),
-                  settings=(*TINY, f"fusion={fusion}", words))  # fmt: skip
+                  settings=(*TINY, f"fusion={fusion}", f"text={words}"))  # fmt: skip
     run = train(order, "finetuning", str)
     assert run.takes_text
     tower = run.text_tower()

@@ -1,7 +1,6 @@
 """What a recipe can't learn from is refused before it trains, and named."""
 
 import pytest
-import torch
 
 from ssl_sbir import recipes
 from ssl_sbir.data.labels import LabelBudget
@@ -12,15 +11,6 @@ from ssl_sbir.encoders import load_encoder
 from ssl_sbir.errors import ConfigError, DataError
 
 SEEN = ("bar", "circle", "cross", "ring", "square")
-
-
-@pytest.fixture
-def words(tmp_path):
-    rows = torch.randn(8, 5, generator=torch.Generator().manual_seed(0)).tolist()
-    names = (*SEEN, "triangle", "photo", "drawing")
-    text = "\n".join(" ".join([n, *map(str, row)]) for n, row in zip(names, rows, strict=True))
-    (tmp_path / "words.txt").write_text(text)
-    return f"vectors:{tmp_path / 'words.txt'}"
 
 
 def prepared(shapes, name, words, budget, **settings):
