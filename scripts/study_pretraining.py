@@ -10,6 +10,7 @@ skipped, a failure is recorded and doesn't stop the rest.
 import argparse
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from _methods import Method, Part, kept_notes, minutes, outcome, split_line
@@ -42,21 +43,28 @@ TERMS = (
     Method("no-contrast", "… without contrast", LABELFREE, ("contrast=0",)),
     Method("no-sketches", "… real sketches not used", LABELFREE, ("sketch_classes=0", "kinship=0")),
     Method("sketch-contrast", "… contrast among real sketches added", LABELFREE, ("sketch_contrast=0.5",)),
-    Method("crossmodal", "photo against its own drawing, and preservation", "crossmodal"),
-    *(
-        Method(name, "two views of an image agree, in each domain", name)
-        for name in ("simclr", "moco", "byol", "simsiam", "barlow", "vicreg", "swav", "dino", "nnclr", "dcl")
-    ),
 )
-
+WITHIN = ("simclr", "moco", "byol", "simsiam", "barlow", "vicreg", "swav", "dino", "nnclr", "dcl")
+ACROSS = (
+    Method("simclr-own-sketch", "… a photo and its own pseudo-sketch agree", "simclr", ("own_sketch=true",)),
+    Method("crossmodal", "a photo finds its own pseudo-sketch; preservation", "crossmodal"),
+    Method("coclr", "photos and their drawings mine for each other; preservation", "coclr"),
+    Method("ucdir", "clusters of photos and of sketches brought together; preservation", "ucdir"),
+)
+METHODS = tuple(
+    replace(method, centre="train")
+    for method in (*(Method(name, "two views of an image agree", name) for name in WITHIN), *ACROSS)
+)
+SMALL = ("encoder.size=64", "optim.epochs=2")
 
 PARTS = {
     "whole": Part("At full size: 128 px, 8 epochs", (*UNTRAINED, WHOLE), SPLITS),
-    "terms": Part(
-        "Each term and each method, at 64 px for 4 epochs",
-        (*UNTRAINED, WHOLE, *TERMS),
+    "terms": Part("Term by term, at 64 px for 2 epochs", (*UNTRAINED, WHOLE, *TERMS), SPLITS[:1], SMALL),
+    "methods": Part(
+        "Method by method, at 64 px for 2 epochs, each domain's training mean off",
+        (*UNTRAINED, *METHODS),
         SPLITS[:1],
-        ("encoder.size=64", "optim.epochs=4"),
+        SMALL,
     ),
 }
 
