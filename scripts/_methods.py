@@ -30,6 +30,7 @@ class Method:
         centre: of the evaluation.
         trained: False for the encoder as it comes.
         start: as a study's cell takes it.
+        transductive: trained on the unseen classes' images too, without labels.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Method:
     centre: str = "none"
     trained: bool = True
     start: str = "imagenet"
+    transductive: bool = False
 
     def cell(self, data: str, split: str, seed: int) -> Cell:
         """One run of it."""
@@ -50,6 +52,7 @@ class Method:
             split=split,
             settings=self.settings,
             centre=self.centre,
+            transductive=self.transductive,
         )
         return replace(cell, trained=self.trained, axes={"method": self.name})
 

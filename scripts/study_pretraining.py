@@ -29,12 +29,13 @@ UNTRAINED = (
     ),
 )
 WHOLE = Method("labelfree", "self-labelling, all terms: what `ssl-sbir pretrain` does", LABELFREE)
+MIXED = Method("mixed-edges", "… edges by sobel and canny, not by HED", LABELFREE, ("edges=mixed",))
 TERMS = (
     Method(
         "no-evidence", "… sketches shared out by the encoder in training alone", LABELFREE, ("evidence=0",)
     ),
     Method("no-neighbours", "… each sketch for itself (`alike=0`)", LABELFREE, ("alike=0",)),
-    Method("mixed-edges", "… edges by sobel and canny, not by HED", LABELFREE, ("edges=mixed",)),
+    MIXED,
     Method("whole-photos", "… pseudo-sketches of whole photos", LABELFREE, ("focus=0", "framing=0")),
     Method("one-norm", "… one set of batch norm statistics", LABELFREE, ("domain_norms=false",)),
     Method("squash", "… drawings as they lie on their page", LABELFREE, ("encoder.fit=squash",)),
@@ -55,6 +56,15 @@ METHODS = tuple(
     replace(method, centre="train")
     for method in (*(Method(name, "two views of an image agree", name) for name in WITHIN), *ACROSS)
 )
+TRANSDUCTIVE = (
+    MIXED,
+    replace(
+        MIXED,
+        name="transductive",
+        shows="… and the gallery's and the queries' own images among them",
+        transductive=True,
+    ),
+)
 SMALL = ("encoder.size=64", "optim.epochs=2")
 
 PARTS = {
@@ -65,6 +75,9 @@ PARTS = {
         (*UNTRAINED, *METHODS),
         SPLITS[:1],
         SMALL,
+    ),
+    "archive": Part(
+        "An archive's own images, at 64 px for 2 epochs: transductive", TRANSDUCTIVE, SPLITS[:1], SMALL
     ),
 }
 

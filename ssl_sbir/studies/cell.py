@@ -33,6 +33,7 @@ class Cell:
         split: a published split, a JSON file, or None.
         preset: a named set of settings.
         settings: `key=value` texts.
+        transductive: train on all images, those of the unseen classes too, without labels; pretraining only.
         trained: False evaluates the encoder that training would start from, and trains nothing.
         protocols: of the evaluation.
         centre: of the evaluation: none or train.
@@ -48,17 +49,23 @@ class Cell:
     split: str | None = None
     preset: str | None = None
     settings: tuple[str, ...] = ()
+    transductive: bool = False
     trained: bool = True
     protocols: tuple[str, ...] = ("standard",)
     centre: str = "none"
     axes: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Refuses a start of another form.
+        """Refuses a start of another form, and labels of unseen classes.
 
         Raises:
-            ConfigError: it is none of imagenet, scratch and run:PATH.
+            ConfigError: it is none of imagenet, scratch and run:PATH; fine-tuning on all images.
         """
+        if self.transductive and self.stage != "pretraining":
+            raise ConfigError(
+                f"{self.recipe} reads labels: unseen classes can't be among what it trains on",
+                "Leave `transductive` to recipes of pretraining.",
+            )
         if self.start not in (IMAGENET, SCRATCH) and not self.start.startswith(RUN):
             raise ConfigError(f"unknown start '{self.start}'", "Give imagenet, scratch or run:PATH.")
 
@@ -88,7 +95,7 @@ class Cell:
             recipe=self.recipe,
             data=self.data,
             out=out,
-            split=self.split,
+            split=None if self.transductive else self.split,
             start=self.start_run,
             preset=self.preset,
             settings=(*self.settings, *random, f"seed={self.seed}"),
@@ -104,7 +111,7 @@ class Cell:
         verb = "finetune" if self.stage == "finetuning" else "pretrain"
         options = {
             "--data": self.data,
-            "--split": self.split,
+            "--split": order.split,
             "--from": order.start,
             "--preset": self.preset,
             "--out": out,
@@ -135,7 +142,7 @@ class Cell:
             split.read_text("utf-8") if split else self.split or "",
             self.start + _weights(self.start_run),
             *(labels if self.trained else ()),
-            json.dumps([self.trained, self.protocols, self.centre]),
+            json.dumps([self.trained, self.protocols, self.centre, *(["transductive"] * self.transductive)]),
         )
 
     def facts(self) -> dict[str, Any]:

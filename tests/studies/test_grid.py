@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 import os
 import signal
 import time
@@ -13,6 +14,7 @@ from typer.testing import CliRunner
 from ssl_sbir.cli import app
 from ssl_sbir.data.labels import LabelBudget
 from ssl_sbir.errors import ConfigError, DataError, RunError
+from ssl_sbir.run import RunFolder
 from ssl_sbir.studies import run_grid
 from ssl_sbir.studies.pool import threads_each
 
@@ -109,6 +111,15 @@ def test_a_cell_names_the_command_that_makes_its_run(unbroken, cells, tmp_path):
     assert weights[0] == weights[1]
 
 
+def test_an_archive_trains_on_its_own_images_and_is_called_transductive(cell, tmp_path):
+    (row,) = run_grid([cell(recipe="crossmodal", transductive=True)], tmp_path).rows
+    assert not row.failed, row.cause
+    assert RunFolder(row.run).provenance["split"] is None
+    (results,) = row.run.glob("evaluate/*/results.json")
+    verdict = json.loads(results.read_text("utf-8"))["verdict"]
+    assert "TRANSDUCTIVE: training saw unlabelled images of 3 unseen classes" in verdict
+
+
 def test_failures_are_recorded_with_their_cause_and_the_rest_goes_on(cell, tmp_path, unbroken):
     def broken(name, what):
         path = tmp_path / f"{name}.py"
@@ -139,7 +150,7 @@ def test_the_hash_follows_everything_that_decides_the_result(cell, tmp_path):
     whole = cell()
     others = [cell(seed=1), cell(labels=LabelBudget("25%")), cell(settings=(*whole.settings, "optim.lr=1")),
               cell(trained=False), cell(start="imagenet"), cell(protocols=("sake",)), cell(split=None),
-              cell(centre="train")]  # fmt: skip
+              cell(centre="train"), cell(recipe="crossmodal"), cell(recipe="crossmodal", transductive=True)]  # fmt: skip
     assert len({one.sha256() for one in (whole, *others)}) == len(others) + 1
     assert cell(axes={"graph": "wordnet"}).sha256() == whole.sha256()
     run = cell(start=f"run:{tmp_path}")
@@ -152,6 +163,8 @@ def test_the_hash_follows_everything_that_decides_the_result(cell, tmp_path):
 def test_what_can_never_run_is_refused_at_once(cell, tmp_path):
     with pytest.raises(ConfigError, match="unknown start 'imagnet'"):
         cell(start="imagnet")
+    with pytest.raises(ConfigError, match="sake reads labels: unseen classes can't be among"):
+        cell(transductive=True)
     with pytest.raises(ConfigError, match=r"unknown key 'optim\.lrr'"):
         run_grid([cell(settings=("optim.lrr=1",))], tmp_path)
     with pytest.raises(DataError, match="absent"):
