@@ -188,6 +188,8 @@ def _prepared(order: Order, stage: Stage, say: Any) -> _Prepared:
         refuse_taken(order.out, overwrite=False)
     manifest = opened(order)
     split = chosen_split(order.split, manifest, stage)
+    if order.start and split:
+        _refuse_taught(order.start, split, say)
     encoder = _start(order, recipe.config)
     pack = prepare(manifest, encoder.preprocess.size, fit=encoder.preprocess.fit, strict=order.strict)
     data = TrainingSet.of(manifest, pack, split.seen if split else None, labelled=stage == "finetuning")
@@ -213,6 +215,23 @@ def chosen_split(name: str | None, manifest: Manifest, stage: Stage) -> Split | 
     if name is None:
         return Split.hashed(manifest.classes) if stage == "finetuning" else None
     return Split.named(name, manifest.classes)
+
+
+def _refuse_taught(start: Path, split: Split, say: Any) -> None:
+    """Refuses to go on from a run that was taught labels of unseen classes; says so if it saw their images alone."""
+    before = RunFolder.open(start).provenance
+    taught, seen = (
+        sorted(set(split.unseen).intersection(before.get(key, ())))
+        for key in ("labelled_classes", "trained_classes")
+    )
+    if taught:
+        more = f" and {len(taught) - 1} more" if len(taught) > 1 else ""
+        raise DataError(
+            f"{start} was taught labels of '{taught[0]}'{more}, which the split {split.name} holds out",
+            "Start from a run of the same split, or give the split that it was trained on.",
+        )
+    if seen:
+        say(f"TRANSDUCTIVE: {start} saw unlabelled images of {len(seen)} classes that are unseen here")
 
 
 def _start(order: Order, config: RecipeConfig) -> Encoder:

@@ -2,8 +2,8 @@
 
 import itertools
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,23 @@ class Scored:
     facts: dict[str, Any]
     values: dict[str, Float[Tensor, " q"]]
     labels: Int[Tensor, " q"]
+
+
+def taking_part(found: Mapping[Path, Scored], column: str) -> dict[Path, Scored]:
+    """Evaluations of the same sketches cut down to one column, and to the sketches that each has a value of.
+
+    A protocol may ask with some sketches only: the others have no value, which is not 0.
+
+    Raises:
+        EvaluationError: there is no sketch that all of them have a value of.
+    """
+    there = torch.stack([one.values[column].isfinite() for one in found.values()]).all(0)
+    if not there.any():
+        raise EvaluationError(f"no sketch has a value of '{column}' in every run", "Choose another metric.")
+    return {
+        run: replace(one, values={column: one.values[column][there]}, labels=one.labels[there])
+        for run, one in found.items()
+    }
 
 
 @dataclass(frozen=True)

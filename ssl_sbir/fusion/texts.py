@@ -1,7 +1,8 @@
 """What text a run learns from where nobody wrote captions: names of seen classes, templates, what ConceptNet says."""
 
+import sys
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from ssl_sbir.data.manifest import Domain
 from ssl_sbir.data.names import normalise
 from ssl_sbir.data.training import TrainingSet
 from ssl_sbir.errors import ConfigError
+from ssl_sbir.semantics.guard import tells_of_unseen
 
 TEMPLATES = ("{}", "a photo of a {}", "a drawing of a {}")
 CLAUSES = {
@@ -99,8 +101,10 @@ def described(name: str, clauses: Sequence[str]) -> list[str]:
 def clauses_of(phrases: str, classes: Sequence[str]) -> dict[str, tuple[str, ...]]:
     """What a file of triples (relation, head, tail; tabs between) says of each class, as clauses.
 
+    While a run trains, clauses that name one of its unseen classes are left out, and counted on stderr.
+
     Raises:
-        ConfigError: no such file, another kind of source, or lines that are no triples.
+        ConfigError: no such file, another kind of source, lines that are no triples, or nothing said of any class.
     """
     kind, _, file = phrases.partition(":")
     path = Path(file).expanduser()
@@ -108,15 +112,35 @@ def clauses_of(phrases: str, classes: Sequence[str]) -> dict[str, tuple[str, ...
         raise ConfigError(f"phrases = '{phrases}': no file of triples", "Write phrases=conceptnet:FILE.")
     wanted = set(classes)
     found: Mapping[str, dict[str, None]] = defaultdict(dict)
+    for relation, head, tail in _triples(path):
+        if relation in CLAUSES and (name := normalise(head)) in wanted:
+            found[name][CLAUSES[relation].format(tail)] = None
+    if not found:
+        raise ConfigError(
+            f"{path} says nothing of any class, such as {classes[0]}",
+            "Give triples as text: relation, head, tail, such as AtLocation, cow, farm; tabs between.",
+        )
+    said = {name: tuple(c for c in clauses if not tells_of_unseen(c)) for name, clauses in found.items()}
+    if left := sum(map(len, found.values())) - sum(map(len, said.values())):
+        print(f"phrases: {left} clauses left out, which name unseen classes", file=sys.stderr)
+    return said
+
+
+def _triples(path: Path) -> Iterator[list[str]]:
     with path.open(encoding="utf-8") as lines:
-        for number, line in enumerate(lines, 1):
-            parts = line.rstrip("\n").split("\t")
-            if len(parts) < 3:
-                raise ConfigError(f"{path}, line {number}: not relation, head and tail", "Mend that line.")
-            relation, head, tail = parts[:3]
-            if relation in CLAUSES and (name := normalise(head)) in wanted:
-                found[name][CLAUSES[relation].format(tail)] = None
-    return {name: tuple(said) for name, said in found.items()}
+        try:
+            for number, line in enumerate(lines, 1):
+                parts = line.rstrip("\n").split("\t")
+                if len(parts) < 3:
+                    raise ConfigError(
+                        f"{path}, line {number}: not relation, head and tail", "Mend that line."
+                    )
+                yield parts[:3]
+        except UnicodeDecodeError as error:
+            raise ConfigError(
+                f"{path} is no text in UTF-8",
+                "Give the triples themselves, not a graph of `ssl-sbir data conceptnet`.",
+            ) from error
 
 
 def _captions(data: TrainingSet) -> dict[int, list[tuple[str, int]]]:

@@ -14,6 +14,9 @@ _unseen: ContextVar[frozenset[str]] = ContextVar("unseen", default=frozenset())
 def without(unseen: Iterable[str]) -> Iterator[None]:
     """Within the block every source refuses these class names, whoever asks and however they are spelt.
 
+    That is in any case, as one word, with or without what stands in brackets, or in the plural. What falls back on
+    one of them as its head noun (a racing car on a car) is unknown.
+
     ImageNet's names are no class names (they carry their WordNet ids) and are never refused: what a teacher knows
     of unseen classes is a matter of the teacher, which the evaluation reports.
     """
@@ -31,8 +34,48 @@ def refuse_unseen_names(names: Sequence[str], spec: str) -> None:
         ConfigError: names the class and the source that was asked.
     """
     for name in names:
-        if normalise(name) in _unseen.get():
+        if (unseen := _same_as(name)) is not None:
+            also = "" if unseen == normalise(name) else f", spelt '{unseen}',"
             raise ConfigError(
-                f"'{name}' is an unseen class: '{spec}' may not be asked about it while training",
+                f"'{name}' is an unseen class{also}: '{spec}' may not be asked about it while training",
                 "Ask about seen classes only, or after training.",
             )
+
+
+def head_is_unseen(name: str) -> bool:
+    """Whether a run is training and the head noun of a name is one of its unseen classes."""
+    from ssl_sbir.semantics.names import bare, head_noun, singulars
+
+    head = head_noun(bare(name))
+    return bool(_unseen.get().intersection((head, *singulars(head))))
+
+
+def tells_of_unseen(text: str) -> bool:
+    """Whether a run is training and a text has the name of one of its unseen classes among its words."""
+    from ssl_sbir.semantics.names import bare, singulars
+
+    words = [word.strip(".,;:!?'\"()") for word in normalise(text).split("_")]
+    singular = [(singulars(word) or [word])[0] for word in words]
+    said = [f"_{'_'.join(each)}_" for each in (words, singular)]
+    return any(f"_{bare(name)}_" in each for name in _unseen.get() for each in said)
+
+
+def _same_as(name: str) -> str | None:
+    """The unseen class that a name is another spelling of."""
+    from ssl_sbir.semantics.names import bare, synset_id
+
+    unseen, whole = _unseen.get(), normalise(name)
+    if not unseen or synset_id(name) is not None:
+        return None
+    own, plain = _forms(whole) | _forms(bare(whole)), bare(whole) == whole
+    for other in sorted(unseen):
+        # a crane (bird) is no crane (machine)
+        if own & (_forms(other) | _forms(bare(other)) if plain else _forms(other)):
+            return other
+    return None
+
+
+def _forms(name: str) -> set[str]:
+    from ssl_sbir.semantics.names import singulars
+
+    return {form.replace("_", "") for form in (name, *singulars(name))}

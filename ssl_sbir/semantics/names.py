@@ -15,7 +15,7 @@ from typing import Any
 from timm.data.imagenet_info import ImageNetInfo
 
 from ssl_sbir.data.names import normalise
-from ssl_sbir.semantics.source import AS_IT_IS, Resolution
+from ssl_sbir.semantics.source import AS_IT_IS, HEAD_NOUN, Resolution
 
 _BRACKET = re.compile(r"_*\([^)]*\)")
 _SYNSET = re.compile(r"\[(n\d{8})\]$")
@@ -74,10 +74,18 @@ def spellings(name: str) -> Iterator[tuple[str, str]]:
     yield whole, AS_IT_IS
     if word := class_table().get(whole, {}).get("word"):
         yield word, "by the table"
-    bare = _BRACKET.sub("", whole)
-    if bare != whole:
-        yield bare, "without brackets"
-    yield from _plainer(bare)
+    if bare(whole) != whole:
+        yield bare(whole), "without brackets"
+    yield from _plainer(bare(whole))
+
+
+def bare(name: str) -> str:
+    """A name without what stands in brackets.
+
+    >>> bare("crane_(machine)")
+    'crane'
+    """
+    return _BRACKET.sub("", normalise(name))
 
 
 def _of_imagenet(name: str, synset: str) -> Iterator[tuple[str, str]]:
@@ -100,9 +108,9 @@ def _plainer(name: str) -> Iterator[tuple[str, str]]:
         yield one, "in the singular"
     head = head_noun(name)
     if head != name:
-        yield head, "by its head noun"
+        yield head, HEAD_NOUN
         for one in singulars(head):
-            yield one, "by its head noun in the singular"
+            yield one, f"{HEAD_NOUN} in the singular"
 
 
 def head_noun(name: str) -> str:

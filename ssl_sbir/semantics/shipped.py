@@ -94,8 +94,9 @@ class Nothing(Semantics):
 class Shuffled(Semantics):
     """Another source's similarities, but each class has those of another one: same values, no meaning.
 
-    The names that are asked about (the rows) change places among each other; the same names as columns follow them,
-    ImageNet's stay. Nobody keeps his own place.
+    The names that are asked about (the rows) change places among each other, by what the source takes them for; the
+    same names as columns follow them, all other columns stay: ImageNet's, which carry their ids, among them. Nobody
+    keeps his own place.
 
     Args:
         source: whose similarities are mixed up.
@@ -109,19 +110,32 @@ class Shuffled(Semantics):
         """What the source finds."""
         return self.source.find(name)
 
+    def similarity(self, a: Sequence[str], b: Sequence[str]) -> Float[Tensor, "a b"]:
+        """The source's similarities of the mixed-up names; 0 where one is unknown."""
+        other = self._others(a)
+        mixed = [[other.get(name, name) for name in names] for names in (a, b)]
+        return self.source.similarity(*mixed)
+
     def compare(self, rows: Sequence[Keys], columns: Sequence[Keys]) -> Float[Tensor, "rows columns"]:
-        """The source's values of the mixed-up things."""
-        others = self._others(rows)
-        mixed = [others.get(keys, keys) for keys in columns]
-        return self.source.compare([others[keys] for keys in rows], mixed)
+        """The source's values: it is names that are mixed up."""
+        return self.source.compare(rows, columns)
 
     def path(self, a: str, b: str) -> ConceptPath | None:
         """The source's path: between two names there is nothing to mix up."""
         return self.source.path(a, b)
 
-    def _others(self, keys: Sequence[Keys]) -> dict[Keys, Keys]:
-        """Who stands for whom: one round over all, in an order that the seed and the names decide."""
-        names = sorted(set(keys))
-        seed = int(sha256_of(str(self.seed), repr(names))[:16], 16)
-        order = [names[n] for n in np.random.default_rng(seed).permutation(len(names))]
-        return dict(zip(order, [*order[1:], *order[:1]], strict=True))
+    def _others(self, names: Sequence[str]) -> dict[str, str]:
+        """Who stands for whom: one round over all that are known, in an order that the seed and the names decide."""
+        found = self.resolved(names)
+        same: dict[Keys, list[str]] = {}
+        for name in sorted(found):
+            if (meaning := found[name]) is not None:
+                same.setdefault(meaning.keys, []).append(name)
+        seed = int(sha256_of(str(self.seed), repr(list(same.values())))[:16], 16)
+        groups = list(same.values())
+        order = [groups[n] for n in np.random.default_rng(seed).permutation(len(groups))]
+        return {
+            name: after[0]
+            for group, after in zip(order, [*order[1:], *order[:1]], strict=True)
+            for name in group
+        }

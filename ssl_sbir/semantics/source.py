@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ssl_sbir.errors import SslSbirError
 from ssl_sbir.registry import did_you_mean
-from ssl_sbir.semantics.guard import refuse_unseen_names
+from ssl_sbir.semantics.guard import head_is_unseen, refuse_unseen_names
 
 Keys = tuple[int, ...]
 
@@ -39,7 +39,7 @@ class Resolution:
         return self.how == AS_IT_IS
 
 
-AS_IT_IS = "as it is"
+AS_IT_IS, HEAD_NOUN = "as it is", "by its head noun"
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ class Semantics(ABC):
 
     @abstractmethod
     def find(self, name: str) -> Resolution | None:
-        """What a name means here; None where nothing does."""
+        """What a name means here; None where nothing does. Ask `resolved`, which guards unseen classes."""
 
     @abstractmethod
     def compare(self, rows: Sequence[Keys], columns: Sequence[Keys]) -> Float[Tensor, "rows columns"]:
@@ -97,7 +97,11 @@ class Semantics(ABC):
             ConfigError: one is the name of an unseen class and a run is training.
         """
         refuse_unseen_names(names, self.spec)
-        return {name: self.find(name) for name in dict.fromkeys(names)}
+        return {name: self._found(name) for name in dict.fromkeys(names)}
+
+    def _found(self, name: str) -> Resolution | None:
+        found = self.find(name)
+        return None if found and HEAD_NOUN in found.how and head_is_unseen(name) else found
 
     def similarity(self, a: Sequence[str], b: Sequence[str]) -> Float[Tensor, "a b"]:
         """The similarity of each name of `a` to each of `b`, 0 to 1; 0 where one of the two is unknown.

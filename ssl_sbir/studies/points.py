@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from ssl_sbir.errors import EvaluationError
-from ssl_sbir.evaluation.compare import Scored, scored
+from ssl_sbir.evaluation.compare import Scored, scored, taking_part
 from ssl_sbir.studies.labels import STRATIFIED, LabelStudy
 from ssl_sbir.studies.table import Row, Table
 
@@ -102,7 +102,9 @@ def measured(asked: LabelStudy, table: Table) -> Measured:
     for run, each in found.items():
         if not torch.equal(each.labels, one.labels):
             raise EvaluationError(f"{run} was evaluated on other sketches than {done[0].run}", _OTHERS)
-    values = {run: each.values[asked.column].nan_to_num() for run, each in found.items()}
+    found = taking_part(found, asked.column)
+    one = found[done[0].run]
+    values = {run: each.values[asked.column] for run, each in found.items()}
     curves = {
         series: _curve(asked, [row for row in table.rows if _belongs(row, series, asked)], values, table)
         for series in _series(asked, table)

@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from ssl_sbir.errors import EvaluationError
-from ssl_sbir.evaluation.compare import Difference, Scored, compare, holm, scored
+from ssl_sbir.evaluation.compare import Difference, Scored, compare, holm, scored, taking_part
 from ssl_sbir.studies.curves import Resamples, middle
 from ssl_sbir.studies.semantics import NONE, SemanticsStudy
 from ssl_sbir.studies.table import Table
@@ -102,7 +102,9 @@ class SemanticsFindings:
                 f"no '{asked.column}' in {self.scored.name}",
                 f"It has: {', '.join(sorted(self.scored.values))}.",
             )
-        self.values = {run: one.values[asked.column].nan_to_num().double() for run, one in found.items()}
+        found = taking_part(found, asked.column)
+        self.scored = next(iter(found.values()))
+        self.values = {run: one.values[asked.column].double() for run, one in found.items()}
         self.resamples = Resamples.of(asked.seeds, len(self.scored.labels))
 
     @cached_property

@@ -153,6 +153,17 @@ def test_fine_tuning_goes_on_from_a_run_and_remembers_where_it_began(shapes, tmp
     assert (
         set(facts["trained_classes"]) >= unseen
     )  # pretraining without a split saw their unlabelled images, and says so
+    assert (
+        f"TRANSDUCTIVE: {tmp_path / 'first'} saw unlabelled images of {len(unseen)} classes" in result.stderr
+    )
+    other = {"name": "other", "seen": sorted(unseen), "unseen": facts["labelled_classes"]}
+    (tmp_path / "other.json").write_text(json.dumps(other))
+    third = run("finetune", "sake", "--data", f"folder:{shapes}", "--from", tmp_path / "second", "--out",
+                tmp_path / "third", "--split", tmp_path / "other.json",
+                *sets(*TINY, "code=16", "teacher_size=32"))  # fmt: skip
+    taught = facts["labelled_classes"][0]
+    refused(third, f"was taught labels of '{taught}'", "the split other holds out", "Start from a run of")
+    assert not (tmp_path / "third").exists()
 
 
 def test_a_run_on_the_gallery_itself_is_known_by_its_pixels(shapes, tmp_path):

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from ssl_sbir.encoders import DomainHeads, load_encoder, load_text_encoder, save_encoder
-from ssl_sbir.errors import EncoderError, RunError
+from ssl_sbir.errors import ConfigError, EncoderError, RunError
 from ssl_sbir.fusion import LabelTower, TextTower, fusions, load_tower, save_tower
 from ssl_sbir.fusion.calibration import (
     best_share,
@@ -21,6 +21,7 @@ from ssl_sbir.fusion.calibration import (
 from ssl_sbir.fusion.modulation import channels_of
 from ssl_sbir.fusion.ridge import out_of_fold, ridge
 from ssl_sbir.fusion.texts import clauses_of, described
+from ssl_sbir.semantics import without
 
 KINDS = ("late", "gate", "joint", "modulation", "concatenation")
 
@@ -220,6 +221,21 @@ def test_the_table_makes_a_drawing_keep_the_share_it_is_given():
     noise = F.normalize(torch.randn(200, 64), dim=1)
     chosen = best_share(lambda s: mixed(noise, text, s), labels, gallery, torch.arange(300) % 10)
     assert chosen <= 0.3
+
+
+def test_descriptions_tell_nothing_of_unseen_classes(tmp_path, capsys):
+    file = tmp_path / "triples.tsv"
+    file.write_text(
+        "CapableOf\tcat\tclimb up trees\nAtLocation\tcat\ta street\nIsA\tcat\tsea turtle, nearly\n"
+    )
+    with without(["tree", "sea turtle"]):
+        assert clauses_of(f"conceptnet:{file}", ("cat",)) == {"cat": ("is found at a street",)}
+    assert "2 clauses left out" in capsys.readouterr().err
+    with pytest.raises(ConfigError, match="says nothing of any class, such as owl"):
+        clauses_of(f"conceptnet:{file}", ("owl",))
+    file.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ConfigError, match="is no text in UTF-8"):
+        clauses_of(f"conceptnet:{file}", ("cat",))
 
 
 def test_descriptions_come_with_the_name_and_without_it(tmp_path):

@@ -95,6 +95,17 @@ def test_shuffling_moves_every_row_and_keeps_the_values(tmp_path):
     assert len(seen) > 1
 
 
+def test_shuffling_leaves_no_class_with_the_imagenet_class_of_its_name():
+    names = ["banana", "hammer", "hat", "zebra"]  # ImageNet has all but the hat
+    plain = load_semantics("wordnet").similarity(names, imagenet_names())
+    mixed = load_semantics("shuffled:wordnet").similarity(names, imagenet_names())
+    assert (plain == 1).any(1).sum() >= 3
+    for place, row in enumerate(mixed):
+        of = [other for other, was in enumerate(plain) if torch.equal(row, was)]
+        assert len(of) == 1
+        assert of != [place]
+
+
 def test_nothing_is_like_anything_in_the_control():
     assert load_semantics("none").similarity(["cat"], imagenet_names()).sum() == 0
 
@@ -106,5 +117,13 @@ def test_unseen_names_are_refused_while_training():
             source.similarity(["cat", "sea_turtle"], ["cat"])
         with pytest.raises(ConfigError, match="'ZEBRA' is an unseen class"):
             source.resolved(["ZEBRA"])
+        for spelt in ("zebras", "zebra (animal)", "SeaTurtle", "sea-turtles"):
+            with pytest.raises(ConfigError, match="is an unseen class, spelt '"):
+                source.resolved([spelt])
         source.similarity(["cat"], imagenet_names())  # zebra [n02391049] is an answer of the teacher
     source.similarity(["zebra"], ["cat"])
+    glove = load_semantics("glove")
+    assert glove.resolved(["qwx zebra"])["qwx zebra"].found == "zebra"
+    with without(["zebra", "crane (machine)"]):
+        assert glove.resolved(["qwx zebra"])["qwx zebra"] is None
+        assert source.resolved(["crane (bird)"])["crane (bird)"] is not None

@@ -111,6 +111,18 @@ def test_contrasts_equal_slow_means_and_find_a_known_gap(measured, conceptnet, t
     assert last.startswith("Better than no semantics after correction: wordnet")
 
 
+def test_sketches_that_take_no_part_count_nowhere(measured):
+    study, table, values = measured
+    whole = SemanticsFindings(study, table)
+    kept = torch.arange(40) % 5 == 0
+    for run in values:
+        values[run] = values[run].where(kept, torch.nan)
+    part = SemanticsFindings(study, table)
+    assert {one.test.queries for one in part.contrasts} == {8}
+    for one, arm in zip(whole.arms, part.arms, strict=True):
+        assert part.spread(arm)[0] == pytest.approx(float(one.values[:, kept].mean()))
+
+
 def test_a_failed_run_is_left_out_and_the_rest_compared(measured):
     study, table, _ = measured
     rows = [Row(row.cell, row.run, "killed") if row.cell.seed == 1 else row for row in table.rows]
