@@ -8,6 +8,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ssl_sbir.errors import ConfigError
+from ssl_sbir.files import file_sha256, sha256_of
 from ssl_sbir.registry import did_you_mean
 
 Layer = tuple[str, Mapping[str, Any]]
@@ -96,6 +97,22 @@ def leaves(tree: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]
             yield from leaves(value, f"{above}{key}.")
         else:
             yield f"{above}{key}", value
+
+
+def named_files(tree: Mapping[str, Any]) -> dict[str, str]:
+    """The sha256 of the files that settings name behind a colon ("conceptnet:FILE"), by setting.
+
+    What a run comes to depends on what they hold, whatever they are called. A path that is no file is left out.
+    """
+    found = {}
+    for key, value in leaves(tree):
+        parts = value.rpartition(":")[2].split("+") if isinstance(value, str) and ":" in value else []
+        files = [Path(part).expanduser() for part in parts]
+        if files and all(file.is_file() for file in files):
+            found[key] = (
+                sha256_of(*(file_sha256(file) for file in files)) if files[1:] else file_sha256(files[0])
+            )
+    return found
 
 
 def _merge(tree: dict[str, Any], settings: Mapping[str, Any]) -> None:

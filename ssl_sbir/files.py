@@ -6,6 +6,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 
 import platformdirs
@@ -85,6 +86,18 @@ def sha256_of(*parts: str | bytes) -> str:
         digest.update(len(data).to_bytes(8, "little"))
         digest.update(data)
     return digest.hexdigest()
+
+
+def file_sha256(path: Path) -> str:
+    """The hex sha256 of a file, read once as long as it doesn't change."""
+    facts = path.stat()
+    return _file_sha256(path.resolve(), facts.st_size, facts.st_mtime_ns)
+
+
+@lru_cache(maxsize=256)
+def _file_sha256(path: Path, size: int, changed: int) -> str:  # noqa: ARG001 (they tell one content from another)
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def cache_dir() -> Path:

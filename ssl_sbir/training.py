@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ssl_sbir import __version__, recipes
 from ssl_sbir.card import write_card
-from ssl_sbir.config import Layer, parse_assignments, read_yaml, resolve, to_yaml
+from ssl_sbir.config import Layer, named_files, parse_assignments, read_yaml, resolve, to_yaml
 from ssl_sbir.data.joined import with_photos
 from ssl_sbir.data.labels import LabelBudget, label_facts
 from ssl_sbir.data.loading import Pack, prepare
@@ -293,6 +293,7 @@ def _provenance(
         "images": {d.name.lower(): len(rows) for d, rows in data.rows.items()},
         "left_out": [b.key for b in data.pack.broken],
         "lost": list(manifest.lost),
+        "files": named_files(recipe.config.model_dump(mode="json")),
         "start": _beginning(order, recipe),
         "from": str(order.start) if order.start else None,
         "seed": recipe.config.seed,
@@ -338,7 +339,7 @@ def _resumed(order: Order, recipe: Recipe, facts: Mapping[str, Any]) -> RunFolde
         raise RunError(f"{order.out} is finished: nothing to resume", "Start over with --overwrite.")
     made = run.provenance
     for key, found in _identity(made).items():
-        if found != _identity(facts)[key]:
+        if found != _identity(facts).get(key):
             raise RunError(
                 f"{order.out} was made with another {key.replace('_', ' ')} ({found})",
                 "Resume with the command that started it, or start over with --overwrite.",
@@ -352,4 +353,5 @@ def _identity(facts: Mapping[str, Any]) -> dict[str, Any]:
     """What must be the same for a run to be resumed rather than mixed with another."""
     split, labels = facts["split"] or {"sha256": None}, facts.get("labels") or {"sha256": None}
     shared = {key: facts[key] for key in ("recipe", "manifest_sha256", "start", "from")}
-    return {**shared, "split": split["sha256"], "labels": labels["sha256"]}
+    files = {f"file of {key}": digest for key, digest in facts.get("files", {}).items()}
+    return {**shared, "split": split["sha256"], "labels": labels["sha256"], **files}

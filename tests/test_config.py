@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import Field, PositiveFloat
 
-from ssl_sbir.config import Config, leaves, parse_assignments, read_yaml, resolve, to_yaml
+from ssl_sbir.config import Config, leaves, named_files, parse_assignments, read_yaml, resolve, to_yaml
 from ssl_sbir.errors import ConfigError
 
 
@@ -43,6 +43,23 @@ def test_wrong_keys_and_values_are_named(settings, says):
     with pytest.raises(ConfigError) as caught:
         resolve(Settings, [("--set", settings)])
     assert says in caught.value.message
+
+
+def test_files_that_settings_name_are_told_by_what_they_hold(tmp_path):
+    for name, text in (("a.tsv", "a"), ("b.tsv", "b")):
+        (tmp_path / name).write_text(text)
+
+    def of(value):
+        return named_files({"deep": {"semantics": value, "code": 3, "other": "glove"}})
+
+    first = of(f"conceptnet:{tmp_path / 'a.tsv'}")
+    assert set(first) == {"deep.semantics"}
+    assert of(f"shuffled:0:conceptnet:{tmp_path / 'a.tsv'}") == first
+    assert of(f"conceptnet:{tmp_path / 'b.tsv'}") != first
+    both = of(f"vectors:{tmp_path / 'a.tsv'}+{tmp_path / 'b.tsv'}")
+    (tmp_path / "b.tsv").write_text("changed")
+    assert of(f"vectors:{tmp_path / 'a.tsv'}+{tmp_path / 'b.tsv'}") != both
+    assert of("conceptnet:absent.tsv") == of("a:b") == {}
 
 
 def test_assignments_nest_and_keep_types():

@@ -31,7 +31,6 @@ from ssl_sbir.data.loading import Batch
 from ssl_sbir.data.manifest import Domain
 from ssl_sbir.data.training import TrainingSet
 from ssl_sbir.encoders import Encoder, load_text_encoder
-from ssl_sbir.errors import DataError
 from ssl_sbir.fusion import LabelTower
 from ssl_sbir.fusion.learning import Features
 from ssl_sbir.fusion.texts import spoken
@@ -75,9 +74,7 @@ class Prototype2(Recipe[Prototype2Config]):
     def prepare(self, model: Any, data: TrainingSet) -> None:
         """Computes all features once."""
         for domain in Domain:
-            ImagesByClass.of(data, domain)  # refuses a class without labelled images
-        if len(data.classes) < 2:
-            raise DataError(f"one seen class, '{data.classes[0]}'", "Triplets need two: give more classes.")
+            ImagesByClass.of(data, domain)  # refuses a class without labelled images, and one alone
         device = model.tower.fusion.query.weight.device
         self.features, self.names = Features.of(model.encoder, data).to(device), self.names.to(device)
         shown = (self.features.domain == Domain.PHOTO) & (self.features.label >= 0)

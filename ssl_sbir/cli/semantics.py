@@ -99,7 +99,7 @@ def _facts(source: "Semantics", spec: str, rows: list[str], columns: list[str], 
 
 
 def _way(source: "Semantics", a: str, b: str) -> dict[str, Any]:
-    """The path of a pair where the source has paths and knows both names."""
+    """The path of a pair where the source has paths and knows both names; None with no relations: there is none."""
     from ssl_sbir.errors import SslSbirError
 
     try:
@@ -107,7 +107,7 @@ def _way(source: "Semantics", a: str, b: str) -> dict[str, Any]:
     except SslSbirError:
         return {"path": None}
     if path is None:
-        return {"path": None}
+        return {"path": None, "relations": [], "weights": []}
     return {"path": path.in_words(), "relations": list(path.relations), "weights": path.weights}
 
 
@@ -117,7 +117,8 @@ def _show(facts: dict[str, Any]) -> None:
             out.print(f"{name} → {meaning or 'unknown'}", markup=False, style="dim" if meaning else "yellow")
     for pair in facts["pairs"]:
         line = f"{pair['similarity']:.3f}  {pair['a']} · {pair['b']}"
-        out.print(line + (f"   {pair['path']}" if pair["path"] else ""), markup=False)
+        way = pair["path"] or ("no path" if "relations" in pair else "")
+        out.print(f"{line}   {way}" if way else line, markup=False)
 
 
 def _listed(text: str) -> list[str]:

@@ -28,11 +28,13 @@ class ImagesByClass:
 
     @classmethod
     def of(cls, data: TrainingSet, domain: Domain) -> "ImagesByClass":
-        """The labelled images of every seen class.
+        """The labelled images of every seen class, of which there are two or more.
 
         Raises:
-            DataError: a class has none.
+            DataError: a class has none, or is alone.
         """
+        if len(data.classes) < 2:
+            raise DataError(f"one seen class, '{data.classes[0]}'", "Triplets need two: give more classes.")
         rows = torch.from_numpy(data.rows[domain])
         rows = rows[data.labels[rows] >= 0]
         labels, order = data.labels[rows].sort(stable=True)

@@ -65,6 +65,9 @@ def _matrix(path: Path, vocabulary: Path | None) -> Words:
         raise DataError(
             f"{path} holds {rows.dtype} {list(rows.shape)}", "It should hold floats [words, width]."
         )
+    if not np.isfinite(rows).all():
+        row = int((~np.isfinite(rows).all(1)).argmax())
+        raise DataError(f"{path}, row {row:,}: a number that is not finite", "Write the matrix again.")
     return Words(_vocabulary(path, vocabulary, len(rows)), rows)
 
 
@@ -106,10 +109,15 @@ def _read(path: Path) -> tuple[list[str], npt.NDArray[np.float32]]:
     with progress(None, "reading vectors", "words") as counter:
         for number, line in _lines(path):
             word, numbers = _split(line, width)
+            if surplus := sum(map(_is_number, word.split("_")[1:])):
+                told = f"'{word.split('_')[0]}' has {width + surplus} numbers, the others have {width}"
+                raise _broken(path, number, told)
             try:
                 row = np.array(numbers, np.float32)
             except ValueError as error:
                 raise _broken(path, number, f"{error}") from error
+            if not np.isfinite(row).all():
+                raise _broken(path, number, f"'{word}' has a number that is not finite")
             if number == 1 and len(row) == 1 and word.isdigit():  # word2vec and fastText begin with counts
                 width = int(row[0])
                 continue
@@ -133,6 +141,14 @@ def _split(line: str, width: int) -> tuple[str, list[str]]:
     fields = line.rstrip().split(" ")
     count = width if width and len(fields) > width else len(fields) - 1
     return "_".join(fields[: len(fields) - count]), fields[len(fields) - count :]
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:

@@ -37,20 +37,27 @@ def teacher_similarity(
         )
     source = _loaded(spec)
     _tell(spec, source.resolved(_teacher_names()), "the teacher's classes")
-    return _known_rows(
+    rows = _known_rows(
         source, spec, classes, unknown, lambda known: source.similarity(known, _teacher_names())
     )
+    resolved = source.resolved(classes)
+    alone = [c for c, row in zip(classes, rows, strict=True) if resolved[c] is not None and not row.any()]
+    if alone and spec != "none":
+        print(f"semantics {spec}: like none of the teacher's classes: {', '.join(alone)}", file=sys.stderr)
+    return rows
 
 
 def class_similarity(spec: str, classes: Sequence[str], unknown: Unknown) -> Float[Tensor, "seen seen"]:
-    """The similarity of the seen classes to each other, 0 to 1; 0 where one is unknown.
+    """The similarity of the seen classes to each other, 0 to 1; 0 where one is unknown, to itself too.
 
     Raises:
         ConfigError: a class is unknown and `unknown` refuses it.
     """
     source = _loaded(spec)
     rows = _known_rows(source, spec, classes, unknown, lambda known: source.similarity(known, classes))
-    return rows.fill_diagonal_(1.0)
+    resolved = source.resolved(classes)
+    known = torch.tensor([resolved[name] is not None for name in classes])
+    return torch.where(torch.eye(len(classes), dtype=torch.bool) & known, 1.0, rows)
 
 
 def class_vectors(spec: str, classes: Sequence[str], unknown: Unknown) -> Float[Tensor, "seen width"]:

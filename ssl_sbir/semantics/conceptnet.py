@@ -24,7 +24,7 @@ from ssl_sbir.data.strings import Strings
 from ssl_sbir.errors import DataError
 from ssl_sbir.files import cache_dir, sha256_of, write_atomic
 from ssl_sbir.progress import progress
-from ssl_sbir.semantics.graph import ConceptGraph, Edges
+from ssl_sbir.semantics.graph import MOST_RELATIONS, ConceptGraph, Edges
 
 ENGLISH = b"/c/en/"
 GZIP = b"\x1f\x8b"
@@ -45,6 +45,8 @@ class _Columns:
     def add(self, relation: bytes, head: bytes, tail: bytes, weight: float) -> None:
         """Appends an edge."""
         names, relations = self.names, self.relations
+        if len(relations) == MOST_RELATIONS and relation not in relations:
+            raise ValueError(f"more than {MOST_RELATIONS} relations: does each line begin with its relation?")
         self.head.append(names.setdefault(head, len(names)))
         self.tail.append(names.setdefault(tail, len(names)))
         self.relation.append(relations.setdefault(relation, len(relations)))
@@ -166,6 +168,10 @@ def _triple(columns: _Columns, line: bytes) -> None:
     if not (relation and head and tail):
         raise ValueError("a field is empty")
     weight = float(rest[0]) if rest else 1.0
+    if head.startswith("/c/"):  # ConceptNet's own way to write concepts
+        if not all(end.startswith(ENGLISH.decode()) for end in (head, tail)):
+            return
+        relation, head, tail = relation.removeprefix("/r/"), head.split("/")[3], tail.split("/")[3]
     columns.add(relation.encode(), normalise(head).encode(), normalise(tail).encode(), weight)
 
 

@@ -13,6 +13,7 @@ from scipy.sparse import csgraph
 
 from ssl_sbir.data.names import normalise
 from ssl_sbir.data.strings import Strings
+from ssl_sbir.errors import DataError
 from ssl_sbir.progress import progress
 from ssl_sbir.semantics.relations import relation_of
 
@@ -20,6 +21,7 @@ Floats = npt.NDArray[np.float64]
 # Similarities below this are as good as none; the search for paths stops there.
 FAINTEST = 1e-4
 BLOCK = 16
+MOST_RELATIONS = 256  # a byte each
 
 
 @dataclass(frozen=True)
@@ -209,7 +211,11 @@ class ConceptGraph:
 
     @classmethod
     def of(cls, triples: Any) -> "ConceptGraph":
-        """The graph of some (relation, head, tail, weight)."""
+        """The graph of some (relation, head, tail, weight).
+
+        Raises:
+            DataError: there are more relations than a byte can tell apart.
+        """
         heads, tails, kinds, weights = [], [], [], []
         for relation, head, tail, weight in triples:
             heads.append(normalise(head))
@@ -217,6 +223,10 @@ class ConceptGraph:
             kinds.append(relation)
             weights.append(weight)
         labels, relations = sorted({*heads, *tails}, key=str.encode), sorted(set(kinds))
+        if len(relations) > MOST_RELATIONS:
+            raise DataError(
+                f"{len(relations)} different relations", f"At most {MOST_RELATIONS} are possible."
+            )
         node, kind = ({name: n for n, name in enumerate(names)} for names in (labels, relations))
         edges = Edges(
             np.array([node[name] for name in heads], np.int32),

@@ -48,7 +48,7 @@ class Graph(Semantics):
 
     def path(self, a: str, b: str) -> ConceptPath | None:
         """The best path, each step by the strongest of its relations."""
-        found = self.graph.best_path(self.key_of(a), self.key_of(b))
+        found = self.graph.best_path(self.keys_of(a)[0], self.keys_of(b)[0])
         if found is None:
             return None
         nodes, similarity = found

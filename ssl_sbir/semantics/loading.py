@@ -18,7 +18,6 @@ from ssl_sbir.semantics.wordnet_source import Rule, WordNet
 # kind → what it is, and what stands behind the colon ("" nothing, "[X]" may be left out, "X" must be there).
 KINDS = {
     "wordnet": ("WordNet by SAKE's rule, repaired", "[DICT]"),
-    "wordnet-overwritten": ("WordNet by SAKE's rule as its released code has it", "[DICT]"),
     "wordnet-path": ("WordNet's plain path similarity", "[DICT]"),
     "sake-shipped": ("the matrix that SAKE's authors ship", "FILE.npz"),
     "conceptnet": ("ConceptNet: best path by the strengths of relations", "FILE"),
@@ -30,11 +29,7 @@ KINDS = {
     "shuffled": ("another source with its classes mixed up, as a control", "[SEED:]SPEC"),
     "none": ("no similarity at all, as a control", ""),
 }
-_RULES: dict[str, Rule] = {
-    "wordnet": "repaired",
-    "wordnet-overwritten": "overwritten",
-    "wordnet-path": "path",
-}
+_RULES: dict[str, Rule] = {"wordnet": "repaired", "wordnet-path": "path"}
 _MEASURES: dict[str, Measure] = {
     "conceptnet": "path",
     "conceptnet-pagerank": "pagerank",

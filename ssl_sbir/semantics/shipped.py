@@ -70,6 +70,11 @@ def load_shipped(path: str, spec: str) -> Shipped:
         raise DataError(f"there is no file {path}", hint) from error
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, TypeError, AttributeError) as error:
         raise DataError(f"{path} can't be read as SAKE's similarity: {error}", hint) from error
+    if table.dtype.kind != "f" or not ((table >= 0) & (table <= 1)).all():
+        raise DataError(f"{path}: similarity isn't floats from 0 to 1 ({table.dtype})", hint)
+    if len({normalise(name) for name in classes}) < len(classes):
+        twice = next(n for n in classes if sum(normalise(n) == normalise(other) for other in classes) > 1)
+        raise DataError(f"{path}: the class '{twice}' is there twice", hint)
     if table.shape != (len(classes), 1000):
         raise DataError(
             f"{path}: similarity is {list(table.shape)}, but there are {len(classes)} classes", hint

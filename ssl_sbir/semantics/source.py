@@ -129,7 +129,7 @@ class Semantics(ABC):
             "Take a graph for paths: wordnet, or conceptnet:FILE.",
         )
 
-    def key_of(self, name: str, known: Sequence[str] = ()) -> int:
+    def keys_of(self, name: str, known: Sequence[str] = ()) -> Keys:
         """Where the source holds a name.
 
         Raises:
@@ -140,7 +140,7 @@ class Semantics(ABC):
             raise SslSbirError(
                 f"'{self.spec}' doesn't know '{name}'.{did_you_mean(name, known)}", "Try a plainer word."
             )
-        return found.keys[0]
+        return found.keys
 
 
 def told(found: Mapping[str, Any], shown: int = 6) -> list[str]:

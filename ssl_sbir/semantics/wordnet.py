@@ -205,10 +205,16 @@ def _senses(folder: Path, place: dict[int, int], words: list[tuple[str, ...]]) -
                 found[lemma] = (*found.get(lemma, ()), number)
         return found
     with open(index, encoding="utf-8") as file:
-        for line in file:
-            if not line.startswith(" "):
+        for number, line in enumerate(file, 1):
+            if line.startswith(" "):
+                continue
+            try:
                 fields = line.split()
                 lemma = normalise(fields[0])
-                numbers = (place[int(offset)] for offset in fields[-int(fields[2]) :])
-                found[lemma] = tuple(dict.fromkeys((*found.get(lemma, ()), *numbers)))
+                numbers = [place[int(offset)] for offset in fields[-int(fields[2]) :]]
+            except (ValueError, IndexError, KeyError) as error:
+                raise DataError(
+                    f"{index}, line {number}: not a lemma ({error})", "Install WordNet 3.0's files again."
+                ) from error
+            found[lemma] = tuple(dict.fromkeys((*found.get(lemma, ()), *numbers)))
     return found

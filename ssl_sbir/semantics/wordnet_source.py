@@ -1,6 +1,7 @@
-"""WordNet as a source of class similarity: SAKE's rule repaired, as its released code has it, or the plain measure."""
+"""WordNet as a source of class similarity: SAKE's rule, repaired, or the plain measure."""
 
 from collections.abc import Sequence
+from itertools import product
 from typing import Literal
 
 import numpy as np
@@ -9,11 +10,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ssl_sbir.data.names import normalise
-from ssl_sbir.semantics.names import class_table, first_known, spellings, synset_id
+from ssl_sbir.semantics.names import class_table, first_known, synset_id
 from ssl_sbir.semantics.source import AS_IT_IS, ConceptPath, Keys, Resolution, Semantics
 from ssl_sbir.semantics.wordnet import Nouns
 
-Rule = Literal["repaired", "overwritten", "path"]
+Rule = Literal["repaired", "path"]
 
 
 class WordNet(Semantics):
@@ -22,9 +23,9 @@ class WordNet(Semantics):
     Args:
         nouns: WordNet's.
         spec: what it was loaded from.
-        rule: `repaired`: SAKE's rule, the maximum over the synsets of a name; a row that would be nothing but 0
-            keeps its largest path similarities. `overwritten`: over every sense of the name, the last one that is
-            not 0 counts, as in SAKE's released matrix. `path`: 1 / (1 + steps over the lowest common ancestor).
+        rule: `repaired`: SAKE's rule, the maximum over the synsets of a name; beside ImageNet's classes, one that
+            would be like none of them keeps its largest path similarities. `path`: 1 / (1 + steps over the lowest
+            common ancestor).
     """
 
     def __init__(self, nouns: Nouns, spec: str = "wordnet", rule: Rule = "repaired") -> None:
@@ -36,8 +37,6 @@ class WordNet(Semantics):
         if synset is not None:
             place = self.nouns.of_id(synset)
             return None if place is None else Resolution(self.nouns.id_of(place), AS_IT_IS, (place,))
-        if self.rule == "overwritten":
-            return self._every_sense(name)
         if whole in class_table() and class_table()[whole].get("synsets"):
             entries = class_table()[whole]["synsets"]
             places = [self.nouns.of_id(entry) for entry in entries]
@@ -53,31 +52,27 @@ class WordNet(Semantics):
         senses = self.nouns.senses.get(word)
         return senses[0] if senses else None
 
-    def _every_sense(self, name: str) -> Resolution | None:
-        for word, how in spellings(name):
-            if senses := self.nouns.senses.get(word):
-                return Resolution(word, f"{_and(how)}all of {len(senses)} senses", senses)
-        return None
+    def similarity(self, a: Sequence[str], b: Sequence[str]) -> Float[Tensor, "a b"]:
+        """The similarities by the rule, 0 to 1; 0 where one of two names is unknown."""
+        values = super().similarity(a, b)
+        alone = ~values.any(1)
+        if self.rule == "repaired" and alone.any() and all(synset_id(name) for name in b):
+            path = WordNet(self.nouns, self.spec, "path").similarity(a, b)
+            values[alone] = torch.where(path >= path.amax(1, keepdim=True), path, 0.0)[alone]
+        return values
 
     def compare(self, rows: Sequence[Keys], columns: Sequence[Keys]) -> Float[Tensor, "rows columns"]:
-        """The similarities by the rule, 0 to 1."""
+        """The similarities by the rule, 0 to 1: of two names the largest over their synsets."""
         flat_rows, flat_columns = (sorted({key for keys in side for key in keys}) for side in (rows, columns))
         measure = self.nouns.path_similarity if self.rule == "path" else self.nouns.sake_similarity
-        values = _combined(measure(flat_rows, flat_columns), flat_rows, rows, self.rule)
-        values = _combined(values.T, flat_columns, columns, self.rule).T
-        if self.rule == "repaired" and not values.any(1).all():
-            empty = np.flatnonzero(~values.any(1))
-            path = self.nouns.path_similarity(flat_rows, flat_columns)
-            path = _combined(_combined(path, flat_rows, rows, "path").T, flat_columns, columns, "path").T[
-                empty
-            ]
-            values[empty] = np.where(path >= path.max(1, keepdims=True), path, 0.0)
-        return torch.from_numpy(values.copy()).float()
+        values = _largest(measure(flat_rows, flat_columns), flat_rows, rows)
+        return torch.from_numpy(_largest(values.T, flat_columns, columns).T.copy()).float()
 
     def path(self, a: str, b: str) -> ConceptPath | None:
-        """The way from one name up to the nearest common ancestor and down to the other."""
-        ends = self.key_of(a, self._words), self.key_of(b, self._words)
-        up, down = self.nouns.path(*ends)
+        """The way from one name up to the nearest common ancestor and down to the other, for their nearest synsets."""
+        ends = (self.keys_of(name, self._words) for name in (a, b))
+        ways = [self.nouns.path(*pair) for pair in product(*ends)]
+        up, down = min(ways, key=lambda way: len(way[0]) + len(way[1]))
         nodes = tuple(self.nouns.words[number][0] for number in (*up, *down))
         steps = len(nodes) - 1
         directions = (1,) * (len(up) - 1) + (-1,) * len(down)
@@ -92,17 +87,10 @@ def _and(how: str) -> str:
     return "" if how == AS_IT_IS else f"{how}, "
 
 
-def _combined(values: np.ndarray, flat: list[int], keys: Sequence[Keys], rule: Rule) -> np.ndarray:
-    """[flat, m] → [keys, m]: of the rows of each name's synsets the maximum, or the last that isn't 0."""
+def _largest(values: np.ndarray, flat: list[int], keys: Sequence[Keys]) -> np.ndarray:
+    """[flat, m] → [keys, m]: of the rows of each name's synsets the maximum."""
     place = {key: number for number, key in enumerate(flat)}
     found = np.empty((len(keys), values.shape[1]))
     for row, own in enumerate(keys):
-        parts = values[[place[key] for key in own]]
-        found[row] = parts.max(0) if rule != "overwritten" else _last(parts)
+        found[row] = values[[place[key] for key in own]].max(0)
     return found
-
-
-def _last(parts: np.ndarray) -> np.ndarray:
-    """Of each column the last value that isn't 0; 0 where there is none."""
-    backwards = parts[::-1]
-    return backwards[(backwards > 0).argmax(0), np.arange(parts.shape[1])]

@@ -3,11 +3,12 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from ssl_sbir import recipes
-from ssl_sbir.config import to_yaml
+from ssl_sbir.config import named_files, to_yaml
 from ssl_sbir.data.labels import LabelBudget
 from ssl_sbir.data.readers import open_data
 from ssl_sbir.errors import ConfigError
@@ -143,6 +144,7 @@ class Cell:
             self.start + _weights(self.start_run),
             *(labels if self.trained else ()),
             json.dumps([self.trained, self.protocols, self.centre, *(["transductive"] * self.transductive)]),
+            *chain.from_iterable(sorted(named_files(recipe.config.model_dump(mode="json")).items())),
         )
 
     def facts(self) -> dict[str, Any]:

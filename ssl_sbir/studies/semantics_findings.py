@@ -168,7 +168,7 @@ class SemanticsFindings:
         return replace(self.scored, name=arm.name, values={self.asked.column: arm.values[seeds].mean(0)})
 
 
-_WORDNETS = ("wordnet", "wordnet-overwritten", "sake-shipped")
+_WORDNETS = ("wordnet", "sake-shipped")
 
 
 def verdict(findings: SemanticsFindings) -> list[str]:

@@ -29,7 +29,16 @@ def test_names_are_resolved_compared_and_connected(graph):
     assert (other["similarity"], other["path"]) == (0, None)
     shown = run("semantics", graph, "--a", "cows", "--b", "horse").stdout
     assert "cows → cow (in the singular)" in shown
+    assert (
+        "0.000  horse · xyzzy   no path" not in run("semantics", graph, "--a", "horse", "--b", "xyzzy").stdout
+    )
     assert "0.320  cows · horse   cow —is a→ mammal ←is a— horse" in shown
+
+
+def test_two_ideas_without_a_path_are_said_to_have_none(tmp_path):
+    (tmp_path / "two.tsv").write_text("IsA\tcow\tmammal\nIsA\tharp\tinstrument\n")
+    graph = f"conceptnet:{tmp_path / 'two.tsv'}"
+    assert "0.000  cow · harp   no path" in run("semantics", graph, "--a", "cow", "--b", "harp").stdout
 
 
 def test_kinds_are_listed_and_a_misspelt_one_is_named():

@@ -17,7 +17,8 @@ def prepared(shapes, name, words, budget, **settings):
     manifest = open_data(f"folder:{shapes}")
     data = budget.of(TrainingSet.of(manifest, prepare(manifest, 32), SEEN, labelled=True))
     kind = recipes.load(name)
-    recipe = kind(kind.Config(text=words, **settings))
+    texts = {"text": words} if "text" in kind.Config.model_fields else {"semantics": words}
+    recipe = kind(kind.Config(**texts, **settings))
     model = recipe.build(load_encoder("timm:test_efficientnet", size=32, pretrained=False), data.classes)
     recipe.prepare(model, data)
 
@@ -38,9 +39,10 @@ def test_a_class_whose_photos_have_no_label(shapes, tmp_path, words, name):
         prepared(shapes, name, words, LabelBudget("80%", order=str(tmp_path / "order.txt")))
 
 
-def test_one_class_alone_has_no_negatives(shapes, words):
+@pytest.mark.parametrize("name", ["prototype1", "prototype2", "doodle2search"])
+def test_one_class_alone_has_no_negatives(shapes, words, name):
     with pytest.raises(DataError, match="one seen class"):
-        prepared(shapes, "prototype2", words, LabelBudget(classes="ring"))
+        prepared(shapes, name, words, LabelBudget(classes="ring"))
 
 
 def test_an_average_of_weights_that_texts_were_not_mapped_to(shapes, words):

@@ -91,7 +91,7 @@ def sources(folder):
     table = np.zeros((3, 1000), np.float32)
     table[:, :3] = 1
     np.savez(folder / "s.npz", similarity=table, classes=np.array(["frog", "shark", "harp"]))
-    yield from ("none", "wordnet", "wordnet-overwritten", "wordnet-path", "shuffled:wordnet")
+    yield from ("none", "wordnet", "wordnet-path", "shuffled:wordnet")
     yield from (f"vectors:{folder}/v.txt", f"sake-shipped:{folder}/s.npz")
     yield from (
         f"{kind}:{folder}/t.tsv" for kind in ("conceptnet", "conceptnet-pagerank", "conceptnet-overlap")

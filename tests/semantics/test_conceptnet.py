@@ -68,6 +68,13 @@ def test_triples_may_have_weights_and_names_of_several_words(tmp_path):
     assert found == {("IsA", "sea_lion", "mammal", 1.0), ("IsA", "cow", "mammal", 3.0)}
 
 
+def test_triples_may_be_written_as_conceptnet_does(tmp_path):
+    (tmp_path / "t.tsv").write_text(
+        "/r/IsA\t/c/en/sea_lion/n\t/c/en/mammal\n/r/IsA\t/c/fr/vache\t/c/en/mammal\n"
+    )
+    assert edges(read_graph(tmp_path / "t.tsv").graph) == {("IsA", "sea_lion", "mammal", 1.0)}
+
+
 def test_real_triples_know_most_classes(shared):
     source = load_semantics(f"conceptnet-overlap:{shared}/conceptnet/conceptnet100k.tsv")
     words = (shared / "class-vectors" / "vocab_sketchy.txt").read_text().split()
@@ -85,6 +92,9 @@ BROKEN = {
     "breaks off after line": gzip.compress(DUMP.encode() * 3000)[:-20],
     "breaks off in its first line": gzip.compress(DUMP.encode())[:14],
     "line 1: 'one column' is no edge": b"one column",
+    r"line 257: .* is no edge \(more than 256 relations": "".join(
+        f"{n}\tIsA\tcow\n" for n in range(300)
+    ).encode(),
     r"line 2: .* is no edge": b"IsA\tcow\tmammal\nIsA\tcow\n",
 }
 

@@ -68,6 +68,14 @@ def test_a_shipped_matrix_of_another_size_is_refused(tmp_path):
     np.savez(tmp_path / "s.npz", similarity=np.zeros((2, 1000)), classes=np.array(["cat"]))
     with pytest.raises(DataError, match=r"similarity is \[2, 1000\], but there are 1 classes"):
         load_semantics(f"sake-shipped:{tmp_path / 's.npz'}")
+    for table, names, cause in (
+        (np.full((1, 1000), 7.0), ["cat"], r"isn't floats from 0 to 1 \(float64\)"),
+        (np.full((1, 1000), b"x"), ["cat"], "isn't floats from 0 to 1"),
+        (np.zeros((2, 1000)), ["Cat", "cat"], "the class 'Cat' is there twice"),
+    ):
+        np.savez(tmp_path / "s.npz", similarity=table, classes=np.array(names))
+        with pytest.raises(DataError, match=cause):
+            load_semantics(f"sake-shipped:{tmp_path / 's.npz'}")
     (tmp_path / "s.npz").write_bytes(b"nonsense")
     with pytest.raises(DataError, match="can't be read as SAKE's similarity"):
         load_semantics(f"sake-shipped:{tmp_path / 's.npz'}")

@@ -86,7 +86,10 @@ def test_class_vectors_of_the_benchmark(shared):
         ("", "holds no word vectors"),
         ("cat 1 2 3\ndog 1 2\n", "line 2: 'dog' has 2 numbers, the others have 3"),
         ("cat 1 2 3\ndog 1 2 x\n", "line 2: could not convert"),
-        ("2 3\ncat 1 2 3 4\ndog 1 2\n", "has 2 numbers"),
+        ("2 3\ncat 1 2 3\ndog 1 2\n", "has 2 numbers"),
+        ("cat 1 2 3\ndog 4 5 6 7\n", "line 2: 'dog' has 4 numbers, the others have 3"),
+        ("2 2\ncat 1 2 3\ndog 1 2 3\n", "line 2: 'cat' has 3 numbers, the others have 2"),
+        ("cat 1 2 3\ndog 4 nan 6\n", "line 2: 'dog' has a number that is not finite"),
     ],
 )
 def test_a_broken_file_is_named(tmp_path, content, cause):
@@ -104,6 +107,9 @@ def test_a_file_that_is_cut_short_and_a_vocabulary_that_does_not_fit(tmp_path):
         load_semantics(f"vectors:{tmp_path / 'm.npy'}")
     (tmp_path / "vocab.txt").write_text("a\nb\n")
     with pytest.raises(DataError, match=r"has 3 rows; vocab.txt has 2 lines"):
+        load_semantics(f"vectors:{tmp_path / 'm.npy'}")
+    np.save(tmp_path / "m.npy", np.array([[1, 2], [np.inf, 1]], np.float32))
+    with pytest.raises(DataError, match="row 1: a number that is not finite"):
         load_semantics(f"vectors:{tmp_path / 'm.npy'}")
     np.save(tmp_path / "m.npy", np.zeros(3, np.float32))
     with pytest.raises(DataError, match=r"holds float32 \[3\]"):

@@ -1,17 +1,18 @@
 """WordNet: distances against a slow search, SAKE's rule, the rows that the shipped matrix gets wrong, the table."""
 
 import random
+import shutil
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
-import torch
 
 from ssl_sbir.data.names import normalise
 from ssl_sbir.data.splits import Split
 from ssl_sbir.errors import DataError
 from ssl_sbir.semantics import imagenet_names, load_semantics
 from ssl_sbir.semantics.names import class_table, imagenet_ids
-from ssl_sbir.semantics.wordnet import load_nouns
+from ssl_sbir.semantics.wordnet import FOLDERS, load_nouns
 from ssl_sbir.semantics.wordnet_source import WordNet
 
 
@@ -76,6 +77,22 @@ def test_repaired_rows_have_a_one_where_imagenet_has_the_class(nouns):
     assert {imagenet_names()[j].split(" [")[0] for j in rows[4].nonzero()[:, 0]} == {"pelican", "albatross"}
 
 
+def test_a_name_like_nothing_keeps_its_nearest_beside_imagenet_only(nouns):
+    source = WordNet(nouns)
+    assert (
+        source.similarity(["seal"], ["horse"]).item()
+        == source.similarity(["seal"], ["horse", "sea lion"])[0, 0]
+    )
+    assert source.similarity(["seagull"], imagenet_names()).any()
+
+
+def test_of_names_with_several_synsets_the_nearest_are_connected(nouns):
+    source = WordNet(nouns)
+    for a, b in (("cannon", "gun"), ("bowl", "cup"), ("radio", "telephone"), ("mushroom", "plant")):
+        plain = WordNet(nouns, "wordnet-path", "path").similarity([a], [b]).item()
+        assert source.path(a, b).similarity == pytest.approx(plain)
+
+
 def test_every_class_of_the_splits_has_a_synset_written_down_with_a_reason_where_it_is_ambiguous(nouns):
     names = {normalise(n) for s in Split.names() for n in (*Split.load(s).seen, *Split.load(s).unseen)}
     for name in names:
@@ -96,7 +113,7 @@ def test_names_beyond_the_table_are_resolved_by_a_back_off_that_says_so(nouns):
     assert found["mouse"].keys != found["mouse [n03793489]"].keys
 
 
-def test_the_shipped_matrix_is_what_overwriting_senses_gives(nouns, shared):
+def test_the_shipped_matrix_lacks_what_the_repaired_rule_finds(nouns, shared):
     shipped = load_semantics(f"sake-shipped:{shared}/sake/similarity_sketchy.npz")
     names = list(shipped.rows)
     theirs = shipped.similarity(names, imagenet_names())
@@ -121,19 +138,12 @@ def test_a_broken_wordnet_is_named(nouns, tmp_path):
     (tmp_path / "other" / "data.noun").write_text("00000001 03 n 01 thing 0 000 | a thing\n")
     with pytest.raises(DataError, match=r"not WordNet 3\.0"):
         load_nouns(str(tmp_path / "other"))
+    real = next(Path(place) for place in FOLDERS if (Path(place) / "data.noun").is_file())
+    (tmp_path / "cut").mkdir()
+    shutil.copy(real / "data.noun", tmp_path / "cut")
+    (tmp_path / "cut" / "index.noun").write_text("  1 a licence\nfrog n 3 5 @ ~\n")
+    with pytest.raises(DataError, match=r"index\.noun, line 2: not a lemma"):
+        load_nouns(str(tmp_path / "cut"))
     (tmp_path / "data.noun").write_text("00000001 03 n zz thing\n")
     with pytest.raises(DataError, match="line 1: not a synset"):
         load_nouns(str(tmp_path))
-
-
-def test_overwritten_takes_the_last_sense_that_is_not_zero(nouns):
-    source = WordNet(nouns, rule="overwritten")
-    columns = imagenet_names()
-    found = source.similarity(["seal"], columns)[0]
-    for j in range(0, 1000, 37):
-        slow = 0.0
-        for sense in nouns.senses["seal"]:
-            value = slow_sake(nouns, sense, nouns.of_id(columns[j][-10:-1]))
-            slow = value or slow
-        assert found[j].item() == pytest.approx(slow)
-    assert torch.equal(source.similarity(["xyzzy"], columns[:3]), torch.zeros(1, 3))

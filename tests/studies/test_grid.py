@@ -153,6 +153,12 @@ def test_the_hash_follows_everything_that_decides_the_result(cell, tmp_path):
               cell(centre="train"), cell(recipe="crossmodal"), cell(recipe="crossmodal", transductive=True)]  # fmt: skip
     assert len({one.sha256() for one in (whole, *others)}) == len(others) + 1
     assert cell(axes={"graph": "wordnet"}).sha256() == whole.sha256()
+    graph = tmp_path / "graph.tsv"
+    graph.write_text("IsA\tcow\tmammal\n")
+    with_graph = cell(settings=(*whole.settings, f"semantics=conceptnet:{graph}"))
+    before = with_graph.sha256()
+    graph.write_text("IsA\tcow\tanimal\n")
+    assert with_graph.sha256() != before
     run = cell(start=f"run:{tmp_path}")
     before = run.sha256()
     (tmp_path / "model").mkdir()
