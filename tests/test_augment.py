@@ -28,9 +28,8 @@ def paper(b=16, side=48):
 
 @BACKENDS
 def test_what_comes_in_from_outside_a_sketch_is_white_paper(backend):
-    views = by(backend, crop=1.0)(paper(), torch.zeros(16, dtype=torch.int64))
-    for corner in (views[:, :, 0, 0], views[:, :, 0, -1], views[:, :, -1, 0], views[:, :, -1, -1]):
-        torch.testing.assert_close(corner, torch.ones_like(corner), atol=1e-4, rtol=0)
+    views = by(backend, crop=1.0)(torch.ones(16, 3, 48, 48), torch.zeros(16, dtype=torch.int64))
+    torch.testing.assert_close(views, torch.ones_like(views), atol=1e-4, rtol=0)
 
 
 @BACKENDS
