@@ -103,6 +103,7 @@ def test_shuffling_moves_every_row_and_keeps_the_values(tmp_path):
     assert len(seen) > 1
 
 
+@pytest.mark.usefixtures("nouns")
 def test_shuffling_leaves_no_class_with_the_imagenet_class_of_its_name():
     names = ["banana", "hammer", "hat", "zebra"]  # ImageNet has all but the hat
     plain = load_semantics("wordnet").similarity(names, imagenet_names())
