@@ -6,6 +6,7 @@ from contextvars import ContextVar
 
 from ssl_sbir.data.names import normalise
 from ssl_sbir.errors import ConfigError
+from ssl_sbir.semantics.spelling import bare, head_noun, singulars, synset_id
 
 _unseen: ContextVar[frozenset[str]] = ContextVar("unseen", default=frozenset())
 
@@ -44,16 +45,12 @@ def refuse_unseen_names(names: Sequence[str], spec: str) -> None:
 
 def head_is_unseen(name: str) -> bool:
     """Whether a run is training and the head noun of a name is one of its unseen classes."""
-    from ssl_sbir.semantics.names import bare, head_noun, singulars
-
     head = head_noun(bare(name))
     return bool(_unseen.get().intersection((head, *singulars(head))))
 
 
 def tells_of_unseen(text: str) -> bool:
     """Whether a run is training and a text has the name of one of its unseen classes among its words."""
-    from ssl_sbir.semantics.names import bare, singulars
-
     words = [word.strip(".,;:!?'\"()") for word in normalise(text).split("_")]
     singular = [(singulars(word) or [word])[0] for word in words]
     said = [f"_{'_'.join(each)}_" for each in (words, singular)]
@@ -62,8 +59,6 @@ def tells_of_unseen(text: str) -> bool:
 
 def _same_as(name: str) -> str | None:
     """The unseen class that a name is another spelling of."""
-    from ssl_sbir.semantics.names import bare, synset_id
-
     unseen, whole = _unseen.get(), normalise(name)
     if not unseen or synset_id(name) is not None:
         return None
@@ -76,6 +71,4 @@ def _same_as(name: str) -> str | None:
 
 
 def _forms(name: str) -> set[str]:
-    from ssl_sbir.semantics.names import singulars
-
     return {form.replace("_", "") for form in (name, *singulars(name))}

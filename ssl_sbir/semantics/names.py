@@ -6,7 +6,6 @@ one before a preposition); the head noun in the singular. The first that a sourc
 """
 
 import json
-import re
 from collections.abc import Callable, Iterator
 from functools import cache
 from importlib.resources import files
@@ -16,13 +15,7 @@ from timm.data.imagenet_info import ImageNetInfo
 
 from ssl_sbir.data.names import normalise
 from ssl_sbir.semantics.source import AS_IT_IS, HEAD_NOUN, Resolution
-
-_BRACKET = re.compile(r"_*\([^)]*\)")
-_SYNSET = re.compile(r"\[(n\d{8})\]$")
-_PREPOSITIONS = frozenset(("with", "of", "in", "on", "for", "from", "at", "without", "to"))
-_PLURALS = (("ches", "ch"), ("shes", "sh"), ("sses", "ss"), ("xes", "x"), ("zes", "z"), ("ies", "y"),
-            ("ves", "f"), ("men", "man"), ("s", ""))  # fmt: skip
-_NEVER_PLURAL = ("ss", "us", "is")
+from ssl_sbir.semantics.spelling import bare, head_noun, singulars, synset_id, without_id
 
 
 @cache
@@ -52,12 +45,6 @@ def imagenet_ids() -> dict[str, int]:
     return {synset: place for place, synset in enumerate(imagenet_words())}
 
 
-def synset_id(name: str) -> str | None:
-    """The WordNet id that a name carries ("crane [n02012849]"); None without one."""
-    found = _SYNSET.search(name)
-    return found[1] if found else None
-
-
 @cache
 def class_table() -> dict[str, dict[str, Any]]:
     """What is written by hand on the class names of the published splits: synsets, a plainer word, and why."""
@@ -79,20 +66,11 @@ def spellings(name: str) -> Iterator[tuple[str, str]]:
     yield from _plainer(bare(whole))
 
 
-def bare(name: str) -> str:
-    """A name without what stands in brackets.
-
-    >>> bare("crane_(machine)")
-    'crane'
-    """
-    return _BRACKET.sub("", normalise(name))
-
-
 def _of_imagenet(name: str, synset: str) -> Iterator[tuple[str, str]]:
     """The words of a class of ImageNet: those of the table, then the lemmas of its synset in their order."""
     if word := class_table().get(synset, {}).get("word"):
         yield word, "by the table"
-    words = imagenet_words().get(synset) or (_SYNSET.sub("", name),)
+    words = imagenet_words().get(synset) or (without_id(name),)
     lemmas = [normalise(word) for word in words]
     for number, lemma in enumerate(lemmas):
         yield lemma, "as another word" if number else AS_IT_IS
@@ -111,30 +89,6 @@ def _plainer(name: str) -> Iterator[tuple[str, str]]:
         yield head, HEAD_NOUN
         for one in singulars(head):
             yield one, f"{HEAD_NOUN} in the singular"
-
-
-def head_noun(name: str) -> str:
-    """The last word of a name, or the last one before a preposition.
-
-    >>> head_noun("pickup_truck"), head_noun("flower_with_stem")
-    ('truck', 'flower')
-    """
-    words = name.split("_")
-    for place, word in enumerate(words):
-        if place and word in _PREPOSITIONS:
-            return words[place - 1]
-    return words[-1]
-
-
-def singulars(word: str) -> list[str]:
-    """What a word may be the plural of, by the rules of WordNet's lemmatiser for nouns.
-
-    >>> singulars("cherries"), singulars("glass")
-    (['cherry', 'cherrie'], [])
-    """
-    if word.endswith(_NEVER_PLURAL):
-        return []
-    return [word.removesuffix(end) + one for end, one in _PLURALS if word.endswith(end) and len(word) > 3]
 
 
 def first_known(name: str, key_of: Callable[[str], int | None]) -> Resolution | None:

@@ -10,8 +10,9 @@ from torch import Tensor
 from ssl_sbir.data.names import normalise
 from ssl_sbir.encoders.text import TextEncoder, load_text_encoder
 from ssl_sbir.errors import EncoderError
-from ssl_sbir.semantics.names import imagenet_words, synset_id
+from ssl_sbir.semantics.names import imagenet_words
 from ssl_sbir.semantics.source import AS_IT_IS, Keys, Resolution, Semantics
+from ssl_sbir.semantics.spelling import synset_id
 
 
 class Sentences(Semantics):

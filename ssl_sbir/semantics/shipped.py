@@ -12,8 +12,9 @@ from torch import Tensor
 from ssl_sbir.data.names import normalise
 from ssl_sbir.errors import ConfigError, DataError
 from ssl_sbir.files import sha256_of
-from ssl_sbir.semantics.names import imagenet_ids, spellings, synset_id
+from ssl_sbir.semantics.names import imagenet_ids, spellings
 from ssl_sbir.semantics.source import AS_IT_IS, ConceptPath, Keys, Resolution, Semantics
+from ssl_sbir.semantics.spelling import synset_id
 
 
 class Shipped(Semantics):

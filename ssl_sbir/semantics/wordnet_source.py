@@ -10,8 +10,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ssl_sbir.data.names import normalise
-from ssl_sbir.semantics.names import class_table, first_known, synset_id
+from ssl_sbir.semantics.names import class_table, first_known
 from ssl_sbir.semantics.source import AS_IT_IS, ConceptPath, Keys, Resolution, Semantics
+from ssl_sbir.semantics.spelling import synset_id
 from ssl_sbir.semantics.wordnet import Nouns
 
 Rule = Literal["repaired", "path"]

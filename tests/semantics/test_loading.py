@@ -6,7 +6,8 @@ import torch
 
 from ssl_sbir.errors import ConfigError, DataError, SslSbirError
 from ssl_sbir.semantics import imagenet_names, load_semantics, without
-from ssl_sbir.semantics.names import head_noun, singulars, spellings
+from ssl_sbir.semantics.names import spellings
+from ssl_sbir.semantics.spelling import head_noun, singulars
 
 
 @pytest.mark.parametrize(
