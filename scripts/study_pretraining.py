@@ -65,19 +65,19 @@ TRANSDUCTIVE = (
         transductive=True,
     ),
 )
-SMALL = ("encoder.size=96", "optim.epochs=3")
+SMALL = ("encoder.size=64", "optim.epochs=3")
 
 PARTS = {
     "whole": Part("At full size: 128 px, 8 epochs", (*UNTRAINED, WHOLE), SPLITS),
-    "terms": Part("Term by term, at 96 px for 3 epochs", (*UNTRAINED, WHOLE, *TERMS), SPLITS[:1], SMALL),
+    "terms": Part("Term by term, at 64 px for 3 epochs", (*UNTRAINED, WHOLE, *TERMS), SPLITS[:1], SMALL),
     "methods": Part(
-        "Method by method, at 96 px for 3 epochs, each domain's training mean off",
+        "Method by method, at 64 px for 3 epochs, each domain's training mean off",
         (*UNTRAINED, *METHODS),
         SPLITS[:1],
         SMALL,
     ),
     "archive": Part(
-        "An archive's own images, at 96 px for 3 epochs: transductive", TRANSDUCTIVE, SPLITS[:1], SMALL
+        "An archive's own images, at 64 px for 3 epochs: transductive", TRANSDUCTIVE, SPLITS[:1], SMALL
     ),
 }
 
