@@ -100,7 +100,7 @@ def trained(
     encoder = load_encoder(options.encoder, size=options.size)
     begun = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
-        fit(recipe, encoder, data, RunFolder.create(Path(folder) / "run", "", {}))
+        fit(recipe, encoder, data, lambda: RunFolder.create(Path(folder) / "run", "", {}))
     recipe.marks.before = recipe.marks.wall[0] - begun
     return recipe.marks, recipe.profile
 

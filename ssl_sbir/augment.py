@@ -24,8 +24,9 @@ class AugmentConfig(Config):
 
     backend: Literal["kornia", "torchvision"] = Field(
         "kornia",
-        description="kornia: batches, on the device; torchvision: image by image, in threads ahead of the step "
-        "(ssl-sbir doctor --augment times both)",
+        description="kornia: batches, on the device; torchvision: image by image, in threads, ahead of the "
+        "step unless the recipe draws the photos in it (selflabel, labelfree, crossmodal, coclr); ssl-sbir doctor "
+        "--augment times both",
     )
     flip: float = Field(0.5, ge=0, le=1, description="chance of a left-right flip")
     rotation: float = Field(20.0, ge=0, le=180, description="largest rotation, degrees")

@@ -42,7 +42,7 @@ def save_checkpoint(
 
 def checkpoints(folder: Path) -> list[Path]:
     """The checkpoints in a folder, oldest first."""
-    return sorted(folder.glob("step-*"))
+    return sorted(folder.glob("step-*"), key=lambda place: int(place.name.removeprefix("step-")))
 
 
 def load_checkpoint(

@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +18,7 @@ from ssl_sbir.checkpoint import checkpoints, load_checkpoint, save_checkpoint
 from ssl_sbir.data.loading import Batch
 from ssl_sbir.data.manifest import Domain
 from ssl_sbir.data.training import Schedule, TrainingSet
+from ssl_sbir.devices import refuse_absent
 from ssl_sbir.encoders import Encoder, save_encoder
 from ssl_sbir.errors import ConfigError, RunError
 from ssl_sbir.fusion import TextTower, save_tower
@@ -42,7 +43,11 @@ class Devices:
 
 
 def fit(
-    recipe: Recipe, encoder: Encoder, data: TrainingSet, run: RunFolder, where: Devices | None = None
+    recipe: Recipe,
+    encoder: Encoder,
+    data: TrainingSet,
+    opened: Callable[[], RunFolder],
+    where: Devices | None = None,
 ) -> Encoder:
     """Trains an encoder by a recipe, from the run's last checkpoint if it has one, and exports it.
 
@@ -50,16 +55,17 @@ def fit(
         recipe: method and settings.
         encoder: the starting point.
         data: images the run may see.
-        run: receives metrics, checkpoints and the exported model.
+        opened: gives the run that receives metrics, checkpoints and the exported model. Called once nothing can be
+            refused any more, so that a refusal leaves nothing behind, and an older run where it was.
         where: devices; a single one by default.
 
     Returns:
-        The trained encoder, in evaluation mode, as exported to `run.path / "model"`.
+        The trained encoder, in evaluation mode, as exported to the run's `model`.
 
     Raises:
         RunError: the loss stopped being a number, or a checkpoint doesn't fit.
         DataError: a batch is larger than the data.
-        ConfigError: several processes can't share the batch evenly.
+        ConfigError: the device isn't there, or several processes can't share the batch evenly.
     """
     asked = recipe.config.batch
     schedule = Schedule.of(data, asked.sketches, asked.photos, recipe.config.seed, pairs=asked.pairs)
@@ -68,6 +74,8 @@ def fit(
     seed_everything(recipe.config.seed)
     _refuse_uneven(schedule, fabric.world_size)
     state = _State.of(recipe, encoder, data, fabric, schedule)
+    run = opened()
+    fabric.barrier()  # no process looks for a checkpoint before the first one has made the folder
     state.resume(run)
     if fabric.is_global_zero:
         _warn_of_shares(recipe, fabric.world_size)
@@ -274,7 +282,7 @@ def _report(
     rate: float,
     started: float,
 ) -> None:
-    look = state.fabric.is_global_zero and state.monitor.due(state.step)
+    look = state.fabric.is_global_zero and state.monitor.due(state.step, state.total)
     if state.step % LOG_STEPS and state.step != state.total and not look:
         counter.advance(1)
         return
@@ -302,13 +310,17 @@ def _refuse_nan(terms: dict[str, Tensor], step: int) -> None:
 
 def _fabric(recipe: Recipe, where: Devices, encoder: Encoder) -> Fabric:
     precision = recipe.config.precision
+    refuse_absent(where.accelerator, where.devices)
     if precision == "auto":
         precision = fast_precision(where.accelerator, encoder)
+    # Some weights get no gradient in some steps: a tower without images, a term with nothing to teach.
+    several = where.devices * where.nodes > 1
     return Fabric(
         accelerator=where.accelerator,
         devices=where.devices,
         num_nodes=where.nodes,
         precision=precision,
+        strategy="ddp_find_unused_parameters_true" if several else "auto",
     )
 
 

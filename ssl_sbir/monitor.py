@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ssl_sbir.data.manifest import Domain
 from ssl_sbir.data.training import Rows, TrainingSet
-from ssl_sbir.encoders import Encoder
+from ssl_sbir.encoders import Centred, Encoder
 from ssl_sbir.errors import ConfigError
 from ssl_sbir.objectives.geometry import alignment, effective_rank, spread, uniformity
 from ssl_sbir.recipe import Recipe
@@ -53,19 +53,23 @@ class Monitor:
         rows = {of: random.permutation(data.rows[of])[: config.monitor.images] for of in Domain}
         return cls(recipe, data, {of: part for of, part in rows.items() if len(part) > 1})
 
-    def due(self, step: int) -> bool:
-        """Whether to look after that step."""
+    def due(self, step: int, total: int) -> bool:
+        """Whether to look after that step: after every so many, and after the last one."""
         steps = self.recipe.config.monitor.steps
-        return bool(steps) and step % steps == 0
+        return bool(steps) and (step % steps == 0 or step == total)
 
     @torch.no_grad()
     def look(self, encoder: Encoder, step: int) -> Facts:
         """Alignment, uniformity, rank and spread of each domain; with `monitor.seen` retrieval too.
 
-        Leaves the encoder in evaluation mode. Draws views of its own: the engine seeds every step anew.
+        Means that the encoder takes off are left on: what is left of features that have collapsed is noise, and
+        spread as wide as can be. Leaves the encoder in evaluation mode. Draws views of its own: the engine seeds
+        every step anew.
         """
         seed_everything(self.recipe.config.seed, step)
         encoder.eval()
+        if isinstance(encoder, Centred):
+            encoder = encoder.encoder
         views = {of: [self._features(encoder, rows) for _ in range(2)] for of, rows in self.rows.items()}
         facts: Facts = {
             of.name.lower(): {

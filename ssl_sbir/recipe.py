@@ -82,7 +82,9 @@ class OptimConfig(Config):
 class MonitorConfig(Config):
     """How a run is watched: alignment, uniformity, effective rank and spread of its features, without labels."""
 
-    steps: NonNegativeInt = Field(100, description="steps between two looks; 0 = never")
+    steps: NonNegativeInt = Field(
+        100, description="steps between two looks, the last of them after the run's last step; 0 = never"
+    )
     images: int = Field(128, ge=2, description="images of each domain that a look takes")
     least_rank: NonNegativeFloat = Field(
         2.0, description="an effective rank (RankMe) below this is a collapse, and said at once"

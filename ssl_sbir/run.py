@@ -60,6 +60,8 @@ class RunFolder:
             RunError: the folder is taken by a run (and `overwrite` is off) or by other files.
         """
         refuse_taken(path, overwrite=overwrite)
+        if (path / PROVENANCE).is_file():
+            shutil.rmtree(path)
         with atomic_folder(path) as folder:
             (folder / "config.yaml").write_text(config_yaml, encoding="utf-8")
             (folder / PROVENANCE).write_text(_json(provenance), encoding="utf-8")
@@ -129,11 +131,6 @@ class RunFolder:
         except (OSError, ValueError, EOFError):
             return np.zeros(0, np.int64)
 
-    def discard(self) -> None:
-        """Removes the folder, unless a checkpoint lies in it."""
-        if not (self.path / "checkpoints").exists():
-            shutil.rmtree(self.path)
-
     def log_metrics(self, facts: Mapping[str, Any]) -> None:
         """Appends one line to `metrics.jsonl`."""
         with (self.path / "metrics.jsonl").open("a", encoding="utf-8") as file:
@@ -152,7 +149,7 @@ class RunFolder:
 
 
 def refuse_taken(path: Path, *, overwrite: bool) -> None:
-    """Makes sure that a new run may be written to `path`; with `overwrite`, an older run there gives way.
+    """Makes sure that a new run may be written to `path`; with `overwrite`, in place of an older one.
 
     Raises:
         RunError: a run lies there and `overwrite` is off, or other files do.
@@ -168,7 +165,6 @@ def refuse_taken(path: Path, *, overwrite: bool) -> None:
             f"{path} already holds a run ({describe(RunFolder(path))}).",
             f"Go on with it: --resume    Start over: --overwrite    Elsewhere: --out {_free_name(path)}",
         )
-    shutil.rmtree(path)
 
 
 def describe(run: RunFolder) -> str:

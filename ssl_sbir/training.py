@@ -1,6 +1,5 @@
 """A training run from its settings to its folder: what the commands `pretrain` and `finetune` do."""
 
-import copy
 import os
 import platform
 import subprocess
@@ -25,7 +24,7 @@ from ssl_sbir.data.pixels import pixel_hashes
 from ssl_sbir.data.readers import open_data
 from ssl_sbir.data.splits import Split
 from ssl_sbir.data.training import TrainingSet
-from ssl_sbir.encoders import Encoder, Towers, load_encoder, save_encoder
+from ssl_sbir.encoders import Encoder, has_towers, load_encoder, save_encoder, separated
 from ssl_sbir.engine import Devices, fit
 from ssl_sbir.errors import ConfigError, DataError, RunError
 from ssl_sbir.recipe import Recipe, RecipeConfig, Stage
@@ -105,26 +104,27 @@ def train(order: Order, stage: Stage, say: Any = print) -> RunFolder:
         The finished run.
 
     Raises:
-        SslSbirError: data, settings, encoder or run folder are wrong; nothing is left half-written.
+        SslSbirError: data, settings, encoder or run folder are wrong. What is refused before the first step leaves
+            no folder behind, and an older run that was to be replaced where it is.
     """
-    ready = _prepared(order, stage, say)
-    recipe, data = ready.recipe, ready.data
     first = first_process()
-    if not first:
-        run = RunFolder(order.out)  # the first process makes it
-    elif order.resume:
-        run = _resumed(order, recipe, ready.facts)
-    else:
-        run = RunFolder.create(order.out, to_yaml(recipe.config), ready.facts, overwrite=order.overwrite)
-        run.remember_images(_images_seen(order, data))
-    split = ready.facts["split"] or {"unseen": ()}
-    try:
-        with without(split["unseen"]):
-            encoder = fit(recipe, ready.encoder, data, run, order.where)
-    except (ConfigError, DataError):
+    if first and not order.resume:
+        refuse_taken(order.out, overwrite=order.overwrite)
+    ready = _prepared(order, stage, say)
+    recipe, data, run = ready.recipe, ready.data, RunFolder(order.out)
+    if first and order.resume:
+        _refuse_another(order, recipe, ready.facts)
+
+    def opened() -> RunFolder:
         if first and not order.resume:
-            run.discard()  # refused before its first step
-        raise
+            settings = to_yaml(recipe.config)
+            RunFolder.create(order.out, settings, ready.facts, overwrite=order.overwrite)
+            run.remember_images(_images_seen(order, data))
+        return run
+
+    split = ready.facts["split"] or {"unseen": ()}
+    with without(split["unseen"]):
+        encoder = fit(recipe, ready.encoder, data, opened, order.where)
     if first:
         write_card(run, encoder)
     return run
@@ -166,7 +166,7 @@ def starting_point(order: Order, stage: Stage) -> tuple[Encoder, TrainingSet]:
     Raises:
         SslSbirError: as `train` does.
     """
-    ready = _prepared(replace(order, overwrite=True), stage, lambda _: None)
+    ready = _prepared(order, stage, lambda _: None)
     return ready.encoder, ready.data
 
 
@@ -181,16 +181,14 @@ class _Prepared:
 
 
 def _prepared(order: Order, stage: Stage, say: Any) -> _Prepared:
-    recipe, _ = configured(order, stage)
+    recipe, origins = configured(order, stage)
     if stage == "pretraining" and not order.labels.whole:
         raise ConfigError("--labels: pretraining reads none", "Leave it out, or use ssl-sbir finetune.")
-    if first_process() and not (order.resume or order.overwrite):
-        refuse_taken(order.out, overwrite=False)
     manifest = opened(order)
     split = chosen_split(order.split, manifest, stage)
     if order.start and split:
         _refuse_taught(order.start, split, say)
-    encoder = _start(order, recipe.config)
+    encoder = _start(order, recipe, origins)
     pack = prepare(manifest, encoder.preprocess.size, fit=encoder.preprocess.fit, strict=order.strict)
     data = TrainingSet.of(manifest, pack, split.seen if split else None, labelled=stage == "finetuning")
     labels = replace(order.labels, seed=recipe.config.seed)
@@ -234,18 +232,31 @@ def _refuse_taught(start: Path, split: Split, say: Any) -> None:
         say(f"TRANSDUCTIVE: {start} saw unlabelled images of {len(seen)} classes that are unseen here")
 
 
-def _start(order: Order, config: RecipeConfig) -> Encoder:
-    wanted = config.encoder
+def _start(order: Order, recipe: Recipe, origins: Mapping[str, str]) -> Encoder:
+    """The encoder to start from; of a run that is gone on with, the settings come to say what it is."""
+    wanted = recipe.config.encoder
     if order.start is None:
-        seed_everything(config.seed)  # an encoder without published weights starts at random
+        seed_everything(recipe.config.seed)  # an encoder without published weights starts at random
         encoder = load_encoder(wanted.name, size=wanted.size, pretrained=wanted.pretrained)
     else:
-        encoder = RunFolder.open(order.start).encoder()
+        run = RunFolder.open(order.start)
+        encoder, root = run.encoder(), run.provenance["start"]
+        there = {key: root[key] for key in ("name", "pretrained") if key in root}
+        there |= {"size": encoder.preprocess.size, "towers": "separate" if has_towers(encoder) else "shared"}
+        if wanted.towers == "separate":
+            there.pop("towers")  # one that is shared can be divided
+        for key, found in there.items():
+            asked = getattr(wanted, key)
+            if asked != found and origins[f"encoder.{key}"] != "default":
+                raise ConfigError(
+                    f"encoder.{key} = {asked} ({origins[f'encoder.{key}']}): {order.start} has {found}",
+                    "Leave it out: with --from the encoder is that of the run.",
+                )
+        wanted = wanted.model_copy(update=there)
+        recipe.config = recipe.config.model_copy(update={"encoder": wanted})
     if wanted.fit is not None:
         encoder = encoder.with_fit(wanted.fit)
-    if wanted.towers == "separate" and not isinstance(encoder, Towers):
-        return Towers(copy.deepcopy(encoder), encoder)
-    return encoder
+    return separated(encoder) if wanted.towers == "separate" else encoder
 
 
 def _told(labels: Mapping[str, Any]) -> str:
@@ -333,7 +344,8 @@ def _git_commit() -> str | None:
     return told.stdout.strip()
 
 
-def _resumed(order: Order, recipe: Recipe, facts: Mapping[str, Any]) -> RunFolder:
+def _refuse_another(order: Order, recipe: Recipe, facts: Mapping[str, Any]) -> None:
+    """Refuses to resume a run that is finished, or another one than is asked for."""
     run = RunFolder.open(order.out)
     if run.finished:
         raise RunError(f"{order.out} is finished: nothing to resume", "Start over with --overwrite.")
@@ -346,7 +358,6 @@ def _resumed(order: Order, recipe: Recipe, facts: Mapping[str, Any]) -> RunFolde
             )
     if run.config != RecipeConfig.model_dump(recipe.config, mode="json"):
         raise RunError(f"{order.out} was made with other settings", f"They are in {order.out}/config.yaml.")
-    return run
 
 
 def _identity(facts: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from ssl_sbir.data.loading import Batch
 from ssl_sbir.data.manifest import Domain
 from ssl_sbir.data.training import Schedule, TrainingSet
 from ssl_sbir.errors import DataError
-from ssl_sbir.recipe import EXACT, Recipe, RecipeConfig
+from ssl_sbir.recipe import EXACT, BatchConfig, Recipe, RecipeConfig
 
 View = tuple[Tensor, Tensor]
 LOCAL_AREA = (0.05, 0.3)
@@ -45,16 +45,7 @@ class TwoViews(Recipe[V]):
         Raises:
             DataError: a batch holds a single image of a domain.
         """
-        asked = self.config.batch
-        for domain, images in Schedule.of(data, asked.sketches, asked.photos, 0).sizes.items():
-            if images < 2:
-                name = domain.name.lower()
-                raise DataError(
-                    f"{self.name} compares images with each other, and a batch holds a single {name}"
-                    f" ({data.manifest.name} has {len(data.rows[domain])})",
-                    "Give more images, or leave these out: "
-                    f"--set batch.{'sketches' if domain is Domain.SKETCH else 'photos'}=0",
-                )
+        refuse_single(self.name, data, self.config.batch)
 
     def views(self, batch: Batch) -> tuple[View, View]:
         """Two random views of each image with their domains; with `own_sketch` a photo's second one is drawn."""
@@ -69,6 +60,23 @@ class TwoViews(Recipe[V]):
         with torch.autocast(batch.image.device.type, enabled=False):
             part = random_crop(batch.image, *LOCAL_AREA)
         return self.augment_part(part, batch.domain), batch.domain
+
+
+def refuse_single(recipe: str, data: TrainingSet, batch: BatchConfig) -> None:
+    """For recipes that compare the images of a domain with each other.
+
+    Raises:
+        DataError: a batch holds a single image of a domain.
+    """
+    for domain, images in Schedule.of(data, batch.sketches, batch.photos, 0).sizes.items():
+        if images < 2:
+            name = domain.name.lower()
+            raise DataError(
+                f"{recipe} compares images with each other, and a batch holds a single {name}"
+                f" ({data.manifest.name} has {len(data.rows[domain])})",
+                "Give more images, or leave these out: "
+                f"--set batch.{'sketches' if domain is Domain.SKETCH else 'photos'}=0",
+            )
 
 
 def drawn_photos(batch: Batch) -> View:

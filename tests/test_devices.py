@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from ssl_sbir.devices import device_of
+from ssl_sbir.devices import device_of, refuse_absent
 from ssl_sbir.errors import ConfigError
 
 
@@ -30,3 +30,13 @@ def test_what_is_not_there_is_refused_and_what_is_there_is_named(monkeypatch):
     for wrong in ("cdua", "cuda:x", ""):
         with pytest.raises(ConfigError, match="unknown"):
             device_of(wrong)
+
+
+def test_more_devices_than_there_are_are_refused(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    refuse_absent("auto", 2)
+    refuse_absent("cpu", 64)
+    for kind, devices in (("cuda", 3), ("auto", 3), ("cpu", 0)):
+        with pytest.raises(ConfigError, match=f"--devices {devices}"):
+            refuse_absent(kind, devices)

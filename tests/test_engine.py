@@ -137,6 +137,12 @@ def test_only_the_newest_checkpoints_are_kept(shapes, tmp_path):
     assert [p.name for p in checkpoints(tmp_path / "run/checkpoints")] == ["step-000006", "step-000009"]
 
 
+def test_checkpoints_are_ordered_by_their_step_however_many_digits_it_has(tmp_path):
+    for step in (999_900, 1_000_000, 1_000_100):
+        (tmp_path / f"step-{step:06d}").mkdir()
+    assert [place.name for place in checkpoints(tmp_path)] == ["step-999900", "step-1000000", "step-1000100"]
+
+
 @pytest.mark.parametrize("change", ["missing", "extra", "shape", "cut"])
 def test_a_checkpoint_that_does_not_fit_is_named(shapes, tmp_path, change):
     out = tmp_path / "run"

@@ -11,7 +11,7 @@ from ssl_sbir.data.manifest import Domain
 from ssl_sbir.data.packs import prepare
 from ssl_sbir.data.readers import open_data
 from ssl_sbir.data.training import TrainingSet
-from ssl_sbir.encoders import load_encoder
+from ssl_sbir.encoders import Centred, Encoder, load_encoder
 from ssl_sbir.errors import ConfigError
 from ssl_sbir.monitor import Monitor
 from ssl_sbir.training import Order, train
@@ -57,6 +57,36 @@ def test_a_collapse_is_said_at_once(shapes, tmp_path, capsys, monkeypatch):
     said = capsys.readouterr().err
     assert "photo features are collapsing at step 2: rank 1 is below 2 (monitor.least_rank)" in said
     assert "sketch features are collapsing at step 2: spread" in said
+
+
+def test_a_collapse_shows_behind_means_that_are_taken_off(shapes, tmp_path, capsys):
+    manifest = open_data(f"folder:{shapes}")
+    data = TrainingSet.of(manifest, prepare(manifest, 32), None, labelled=False)
+    recipe = recipes.load("simclr")(recipes.load("simclr").Config(monitor={"images": 32}))
+    encoder = Centred(Collapsed(load_encoder("timm:test_efficientnet", size=32, pretrained=False)))
+    batch = data.batch(np.concatenate([rows[:16] for rows in data.rows.values()])).to("cpu")
+    encoder.watch(encoder.encoder(batch.image, batch.domain), batch.domain)
+    monitor = Monitor.of(recipe, data)
+    facts = monitor.look(encoder, 1)
+    monitor.warn(facts, 1)
+    assert facts["photo"]["spread"] < 0.02
+    assert "photo features are collapsing at step 1" in capsys.readouterr().err
+
+
+class Collapsed(Encoder):
+    """Nearly the same feature for every image."""
+
+    def __init__(self, inner):
+        super().__init__(inner.spec, inner.preprocess, inner.width)
+        self.inner = inner
+
+    def feature_map(self, image, domain):
+        return 5 + 1e-4 * self.inner.feature_map(image, domain).tanh()
+
+
+def test_a_run_of_few_steps_is_looked_at_in_the_end(shapes, tmp_path):
+    lines = watched(shapes, tmp_path / "short", "monitor.steps=100").metrics()
+    assert [line["step"] for line in lines if "monitor" in line] == [4]
 
 
 def test_retrieval_of_seen_classes_needs_a_split_and_reads_no_other_class(shapes, tmp_path, split):

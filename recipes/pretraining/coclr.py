@@ -42,7 +42,7 @@ from ssl_sbir.data.loading import Batch
 from ssl_sbir.data.manifest import Domain
 from ssl_sbir.data.training import TrainingSet
 from ssl_sbir.edges.drawings import Detector, Drawings
-from ssl_sbir.encoders import Encoder, Projected, Towers
+from ssl_sbir.encoders import Centred, Encoder, Projected, Towers
 from ssl_sbir.errors import ConfigError
 from ssl_sbir.objectives.mining import KeyQueue, any_of, mined, without_own
 from ssl_sbir.objectives.recalling import (
@@ -130,10 +130,13 @@ class Coclr(Recipe[CoclrConfig]):
 
     def build(self, encoder: Encoder, classes: tuple[str, ...]) -> nn.Module:
         assert not classes, "pretraining sees no labels"
-        if not isinstance(encoder, Towers):
+        bare = encoder.encoder if isinstance(encoder, Centred) else encoder
+        if isinstance(bare, Projected) and bare.width != self.config.code:
+            bare = bare.encoder  # a code of another width gives way to a new one
+        if not isinstance(bare.encoder if isinstance(bare, Projected) else bare, Towers):
             raise ConfigError("coclr needs an encoder for each view", "Set encoder.towers=separate.")
         self.preservation = Preservation(self.config)
-        return _Views(*self.preservation.parts(encoder), self.config.projection)
+        return _Views(*self.preservation.parts(bare), self.config.projection)
 
     def prepare(self, model: Any, data: TrainingSet) -> None:
         """Empties the queues, asks the teacher, and draws the photos' edges where a network does it."""

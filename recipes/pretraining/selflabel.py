@@ -30,6 +30,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from lightly.utils.dist import gather, world_size
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
@@ -197,7 +198,11 @@ class Selflabel(Recipe[SelflabelConfig]):
         domain = torch.cat([batch.domain, batch.domain[photo].fill_(Domain.SKETCH)])
         code = model.encoder.encoder(self.augment(image, domain), domain)
         real, pseudo = code[: len(photo)], code[len(photo) :]
-        self._watch(model, real, batch.domain, place)
+        watched = (
+            len(image) if photo.all() else len(photo)
+        )  # drawings' mean for sketches', where there are none
+        model.encoder.watch(code[:watched], domain[:watched])
+        self._remember(model, real, place)
         label = model.label[place]
         both = torch.cat([real[photo], pseudo])
         given = ~photo & (label >= 0)
@@ -216,8 +221,9 @@ class Selflabel(Recipe[SelflabelConfig]):
         return {name: getattr(self.config, name) * term for name, term in terms.items()}
 
     @torch.no_grad()
-    def _watch(self, model: Any, code: Tensor, domain: Tensor, place: Tensor) -> None:
-        model.encoder.watch(code, domain)
+    def _remember(self, model: Any, code: Tensor, place: Tensor) -> None:
+        if world_size() > 1:  # every process shares out all sketches
+            code, place = torch.cat(gather(code)), torch.cat(gather(place))
         old, new = model.seen[place], F.normalize(code.float(), dim=1)
         kept = self.config.memory * old.any(1, keepdim=True)
         model.seen[place] = kept * old + (1 - kept) * new

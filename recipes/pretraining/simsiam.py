@@ -8,8 +8,8 @@ Term
             everything from collapsing to one point (section 4.1).
 
 Departures: the rate is the published one in proportion to the batch, .05 · b/256, but the prediction's rate falls with
-the others' where the paper holds it. SGD has Nesterov momentum. As in the paper no weight decay is left off but on
-biases and norms.
+the others' where the paper holds it. SGD has Nesterov momentum. Biases and norms don't decay, as in all recipes here; in
+the paper (appendix A) they do.
 
 Run    ssl-sbir pretrain simsiam --data folder:archive/ --out runs/archive
 Cost   SimCLR's.

@@ -8,7 +8,8 @@ Term
               assignment, which three rounds of Sinkhorn-Knopp share out evenly over the batch and, later in the run,
               over a queue of earlier images. With `local` views, small crops predict the assignments too.
 
-The prototypes stay as they are for the first `held` share of the run; the queue joins in after `queue_start`.
+The prototypes stay as they are for the first `held` share of the run; the queue joins in after `queue_start`,
+once it is full.
 
 Departures: photos and sketches are shared out apart, so each kind uses every prototype. Prototypes are unit vectors by
 their form instead of by a step after each update. 300 of them instead of 3,000, for data of thousands of images.
@@ -24,6 +25,7 @@ Expect the loss to fall from about ln(prototypes).
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from lightly.loss import SwaVLoss
 from lightly.models.modules import SwaVProjectionHead
 from lightly.models.modules.memory_bank import MemoryBankModule
@@ -76,18 +78,21 @@ class Swav(TwoViews[SwavConfig]):
             nn.ModuleList(kept(MemoryBankModule(size, feature_dim_first=False)) for size in pair)
             for pair in banks
         ).to(model.encoder.mean.device)
+        model.register_buffer("full", torch.zeros(2, dtype=torch.bool, device=model.encoder.mean.device))
 
     def loss(self, model: Any, batch: Batch) -> Mapping[str, Tensor]:
         model.prototypes.held = self.progress < self.config.held
         views = [*self.views(batch), *(self.local_view(batch) for _ in range(self.config.local))]
 
         def swapped(of: int, *features: Tensor) -> Tensor:
+            was_full = bool(model.full[of])
             earlier = [
                 model.prototypes(queue(feature, update=True)[1])
                 for queue, feature in zip(model.queues[of], features, strict=False)
             ]
             cosines = [model.prototypes(feature) for feature in features]
-            used = earlier if self.progress >= self.config.queue_start else None
+            model.full[of] |= model.queues[of][0].bank_ptr[0] == 0  # round once: nothing of its start is left
+            used = earlier if was_full and self.progress >= self.config.queue_start else None
             return self.swapped(cosines[:2], cosines[2:], used)[0]
 
         return {"swapped": each_domain(swapped, batch.domain, *(model(*view) for view in views))}

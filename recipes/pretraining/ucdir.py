@@ -57,6 +57,7 @@ from ssl_sbir.objectives.recalling import (
 from ssl_sbir.objectives.selflabelling import clusters
 from ssl_sbir.recipe import BatchConfig, OptimConfig, Recipe, register
 from ssl_sbir.retrieval.embeddings import embed
+from ssl_sbir.views import refuse_single
 
 
 class UcdirConfig(RecallConfig):
@@ -113,6 +114,7 @@ class Ucdir(Recipe[UcdirConfig]):
     def prepare(self, model: Any, data: TrainingSet) -> None:
         """Makes room for a key of every image, and asks the teacher about the photos."""
         refuse_several_processes("ucdir")
+        refuse_single(self.name, data, self.config.batch)
         device = str(model.recall.weight.device)
         self.preservation.prepare(data, device)
         self.parts, first = {}, 0

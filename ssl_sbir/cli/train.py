@@ -127,13 +127,15 @@ app.command("finetune", help="Train an encoder on the labels of seen classes.")(
 
 def _run(order: "Order", stage: "Stage", dry_run: bool, as_json: bool) -> None:
     from ssl_sbir.config import to_yaml
-    from ssl_sbir.training import configured, train
+    from ssl_sbir.training import configured, first_process, train
 
     if dry_run:
         recipe, origins = configured(order, stage)
         out.print(to_yaml(recipe.config, origins), markup=False, end="")
         return
-    run = train(order, stage, say)
+    run = train(order, stage, say if first_process() else lambda _: None)
+    if not first_process():
+        return
     data = f"--data {order.data}"
     next_step = (
         f"ssl-sbir evaluate {run.path} {data}"

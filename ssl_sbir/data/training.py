@@ -1,6 +1,6 @@
 """What a run trains on: the rows of each domain, the batches of every step, and nothing of unseen classes."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ssl_sbir.data.loading import Batch, Pack, load_batch
 from ssl_sbir.data.manifest import Domain, Manifest
-from ssl_sbir.errors import DataError
+from ssl_sbir.errors import ConfigError, DataError
 
 Rows = NDArray[np.int64]
 CHUNK = 256  # images read at a time
@@ -149,6 +149,9 @@ class Partners:
         return self.sketches[chosen[(last > first) & (wanted >= 0)]]
 
 
+_KEYS = {Domain.SKETCH: "sketches", Domain.PHOTO: "photos"}
+
+
 @dataclass(frozen=True)
 class Schedule:
     """Which rows each step reads: a pure function of seed and step, so that any step can be resumed.
@@ -166,6 +169,7 @@ class Schedule:
     sizes: dict[Domain, int]
     seed: int
     partners: "Partners | None" = None
+    _orders: dict[Domain, tuple[int, Rows]] = field(default_factory=dict, compare=False, repr=False)
 
     @classmethod
     def of(
@@ -176,6 +180,7 @@ class Schedule:
         With `pairs`, the first sketches of a batch are own ones of its photos, one of each photo that has any.
 
         Raises:
+            ConfigError: pairs are wanted of a batch that holds one domain.
             DataError: a batch is larger than the data it is drawn from, or pairs are wanted and none is known.
         """
         sizes = {Domain.SKETCH: sketches, Domain.PHOTO: photos}
@@ -185,12 +190,20 @@ class Schedule:
                 f"{data.manifest.name} has none of the images that a batch asks for", "See batch.*."
             )
         if len(present) == 1:
-            present = {d: sum(sizes.values()) for d in present}
+            (alone,) = present
+            if pairs:
+                raise ConfigError(
+                    f"batch.pairs: a batch holds {_KEYS[alone]} alone",
+                    "Give photos and sketches, and batch.photos and batch.sketches above 0, or leave it out.",
+                )
+            present = {alone: sum(sizes.values())}
         for d, n in present.items():
             if n > len(data.rows[d]):
+                asked = [key for of, key in _KEYS.items() if sizes[of] and (of is d or len(present) == 1)]
                 raise DataError(
                     f"a batch wants {n} {d.name.lower()} images but {data.manifest.name} has {len(data.rows[d])}",
-                    f"Lower batch.{'sketches' if d is Domain.SKETCH else 'photos'} with --set.",
+                    f"Lower {' and '.join(f'batch.{key}' for key in asked)} with --set"
+                    + (f": {_KEYS[d]} take the places of both." if len(asked) > 1 else "."),
                 )
         return cls({d: data.rows[d] for d in present}, present, seed, Partners.of(data) if pairs else None)
 
@@ -214,5 +227,10 @@ class Schedule:
         return self._order(domain, epoch)[place * size : (place + 1) * size]
 
     def _order(self, domain: Domain, epoch: int) -> Rows:
-        generator = np.random.default_rng((self.seed, int(domain), epoch))
-        return self.rows[domain][generator.permutation(len(self.rows[domain]))]
+        """The rows in an epoch's order; the last one asked for is kept, as all steps of an epoch ask for it."""
+        kept = self._orders.get(domain)
+        if kept is None or kept[0] != epoch:
+            generator = np.random.default_rng((self.seed, int(domain), epoch))
+            kept = (epoch, self.rows[domain][generator.permutation(len(self.rows[domain]))])
+            self._orders[domain] = kept
+        return kept[1]

@@ -41,7 +41,7 @@ def looked_at(
     """A frozen teacher's features of a run's photos at its own image size, and where its answers come from.
 
     Args:
-        teacher: whose feature is the mean of its map.
+        teacher: has a map; its feature is what the classifier takes.
         classifier: features → classes.
         data: whose photos.
         device: where to compute.
@@ -58,11 +58,15 @@ class _Looking(Encoder):
 
     def __init__(self, teacher: Encoder, classifier: nn.Linear) -> None:
         with torch.no_grad():
-            blank = torch.zeros(1, 3, teacher.preprocess.size, teacher.preprocess.size)
-            blank = blank.to(teacher.mean.device)
-            side = teacher.eval().feature_map(blank, torch.ones(1, dtype=torch.int64)).shape[-1]
-        super().__init__(teacher.spec, teacher.preprocess, teacher.width + side**2)
-        self.side, self.teacher, self.head = side, teacher, classifier
+            side, photo = teacher.preprocess.size, torch.ones(1, dtype=torch.int64)
+            ramp = torch.linspace(0, 1, 3 * side**2).view(1, 3, side, side).to(teacher.mean.device)
+            places = teacher.eval().feature_map(ramp, photo.to(ramp.device))
+            averages = places.mean((2, 3)).allclose(
+                teacher(ramp, photo.to(ramp.device)), rtol=1e-3, atol=1e-4
+            )
+        super().__init__(teacher.spec, teacher.preprocess, teacher.width + places.shape[-1] ** 2)
+        self.side, self.teacher, self.head = places.shape[-1], teacher, classifier
+        self.averages = averages  # a ViT's feature is its class token instead
 
     def feature_map(
         self, image: Float[Tensor, "b 3 h w"], domain: Int[Tensor, " b"]
@@ -71,7 +75,7 @@ class _Looking(Encoder):
 
     def forward(self, image: Float[Tensor, "b 3 h w"], domain: Int[Tensor, " b"]) -> Float[Tensor, "b width"]:
         places = self.feature_map(image, domain)
-        feature = places.mean((2, 3))
+        feature = places.mean((2, 3)) if self.averages else self.teacher(image, domain)
         answer = self.head(feature).softmax(1) @ self.head.weight
         active = torch.einsum("bchw,bc->bhw", places, answer).flatten(1)
         low, high = active.amin(1, keepdim=True), active.amax(1, keepdim=True)

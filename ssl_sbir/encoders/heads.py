@@ -1,5 +1,7 @@
 """Encoders made of encoders: a linear head, each domain centred, and one tower for each domain."""
 
+import copy
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
@@ -53,7 +55,8 @@ class Centred(Encoder):
     """An encoder whose features lie about a common origin: each domain's mean is taken off.
 
     Drawings and photos lie apart as two clouds, whatever they show; without their means the rest is compared.
-    The means are watched while training (`watch`), so that no image of the search decides them.
+    The means are watched while training (`watch`), so that no image of the search decides them. A domain that was
+    never watched has the other one's mean: with one cloud moved alone they would lie further apart than before.
 
     Args:
         encoder: gives features [b, width].
@@ -79,6 +82,8 @@ class Centred(Encoder):
                 weight = self.momentum if self.watched[of] else 1.0
                 self.domain_means[of].lerp_(mean, weight)
                 self.watched[of] = True
+        if self.watched.any():
+            self.domain_means[~self.watched] = self.domain_means[self.watched][:1]
 
     def feature_map(
         self, image: Float[Tensor, "b 3 h w"], domain: Int[Tensor, " b"]
@@ -121,3 +126,25 @@ class Towers(Encoder):
     def forward(self, image: Float[Tensor, "b 3 h w"], domain: Int[Tensor, " b"]) -> Float[Tensor, "b width"]:
         """Each image's features from the tower of its domain, [b, width], in the given order."""
         return by_domain(image, domain, self.sketch, self.photo)
+
+
+def has_towers(encoder: Encoder) -> bool:
+    """Whether sketches and photos pass through networks of their own, whatever lies on them."""
+    return any(isinstance(part, Towers) for part in encoder.modules())
+
+
+def separated(encoder: Encoder) -> Encoder:
+    """An encoder with a tower for each domain, both starting as it is; one that has towers stays as it is.
+
+    A code and means that lie on it stay, one for both towers.
+    """
+    if has_towers(encoder):
+        return encoder
+    if isinstance(encoder, Projected):
+        return Projected(separated(encoder.encoder), encoder.linear)
+    if isinstance(encoder, Centred):
+        found = Centred(separated(encoder.encoder), encoder.momentum)
+        found.domain_means.copy_(encoder.domain_means)
+        found.watched.copy_(encoder.watched)
+        return found
+    return Towers(copy.deepcopy(encoder), encoder)

@@ -109,10 +109,13 @@ def refuse_no_photos(recipe: str, batch: BatchConfig) -> None:
     """For recipes that learn from photos and their drawings.
 
     Raises:
-        ConfigError: their batches hold none.
+        ConfigError: their batches hold none, or a single one, which there is nothing to tell from.
     """
-    if not batch.photos:
-        raise ConfigError(f"batch.photos = 0: {recipe} learns from photos", "Give 2 or more.")
+    if batch.photos < 2:
+        raise ConfigError(
+            f"batch.photos = {batch.photos}: {recipe} learns from photos and tells them apart",
+            "Give 2 or more.",
+        )
 
 
 def refuse_several_processes(recipe: str) -> None:
@@ -126,5 +129,5 @@ def refuse_several_processes(recipe: str) -> None:
         if count > 1:
             raise ConfigError(
                 f"{recipe} keeps its keys in one process, {count} were asked for",
-                "Leave out --devices and --nodes, or take a recipe that shares: selflabel, crossmodal.",
+                "Leave out --devices and --nodes, or take a recipe that shares, such as simclr.",
             )

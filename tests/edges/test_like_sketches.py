@@ -76,3 +76,15 @@ def test_only_what_is_looked_at_is_drawn_and_the_pages_repeat(shapes):
     assert first.dtype == torch.uint8
     assert torch.equal(first, again)
     assert upper.key(data) != whole.key(data)
+
+
+def test_a_teacher_whose_feature_is_no_mean_of_its_map_answers_by_its_feature(shapes):
+    data = rings(shapes)
+    teacher = load_encoder("timm:test_vit", size=64, pretrained=False).eval()
+    features, attention = looked_at(teacher, torch.nn.Linear(teacher.width, 10), data)
+    image = data.batch(data.rows[Domain.PHOTO][:3]).to("cpu").image
+    domain = torch.ones(3, dtype=torch.int64)
+    with torch.no_grad():
+        torch.testing.assert_close(features[:3], teacher(image, domain), atol=1e-4, rtol=1e-3)
+        assert not torch.allclose(teacher.feature_map(image, domain).mean((2, 3)), features[:3], atol=1e-2)
+    assert attention.maps.shape[1:] == (4, 4)

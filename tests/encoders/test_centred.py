@@ -22,6 +22,16 @@ def test_means_follow_what_is_watched_each_domain_its_own():
     assert torch.equal(encoder.domain_means[0], before)
 
 
+def test_a_domain_that_was_never_watched_has_the_other_ones_mean():
+    encoder = made()
+    photos = torch.randn(4, encoder.width)
+    encoder.watch(photos, torch.ones(4, dtype=torch.int64))
+    torch.testing.assert_close(encoder.domain_means, photos.mean(0).expand(2, -1))
+    sketches = torch.randn(2, encoder.width)
+    encoder.watch(sketches, torch.zeros(2, dtype=torch.int64))
+    torch.testing.assert_close(encoder.domain_means, torch.stack([sketches.mean(0), photos.mean(0)]))
+
+
 @torch.no_grad()
 def test_the_mean_is_taken_off_and_the_map_still_sums_to_the_feature(tmp_path):
     encoder, image, domain = made(), torch.rand(4, 3, 32, 32), torch.tensor([0, 1, 0, 1])

@@ -11,7 +11,7 @@ from ssl_sbir.data.manifest import Domain
 from ssl_sbir.data.packs import prepare
 from ssl_sbir.data.readers import open_data
 from ssl_sbir.data.training import Schedule, TrainingSet
-from ssl_sbir.encoders import Towers, load_encoder
+from ssl_sbir.encoders import Centred, Projected, Towers, load_encoder, separated
 from ssl_sbir.errors import ConfigError
 from ssl_sbir.training import Order, train
 
@@ -89,6 +89,34 @@ def test_one_encoder_for_both_views_is_refused(shapes, tmp_path):
             "pretraining",
             str,
         )
+
+
+def test_a_run_is_gone_on_with_in_the_form_it_has(shapes, tmp_path):
+    small = ("encoder.name=timm:test_efficientnet", "encoder.pretrained=false", "encoder.size=32", "teacher_size=32",
+             "batch.sketches=8", "batch.photos=8", "optim.max_steps=1", "edges=sobel")  # fmt: skip
+    data = f"folder:{shapes}"
+    first = train(Order("coclr", data, tmp_path / "first", settings=(*small, "code=16")), "pretraining", str)
+    for code in (16, 8):
+        order = Order(
+            "coclr", data, tmp_path / f"{code}", start=first.path, settings=(*small, f"code={code}")
+        )
+        again = train(order, "pretraining", str).encoder()
+        kinds = [type(part) for part in (again, again.encoder, again.encoder.encoder)]
+        assert kinds == [Centred, Projected, Towers]
+        assert again.width == code
+        assert sum(isinstance(part, Towers) for part in again.modules()) == 1
+
+
+def test_a_shared_encoder_with_a_code_is_divided_below_it():
+    inner = load_encoder("timm:test_efficientnet", size=32, pretrained=False)
+    shared = Centred(Projected(inner, torch.nn.Linear(inner.width, 8, bias=False))).eval()
+    shared.watch(torch.randn(4, 8), torch.tensor([0, 1, 0, 1]))
+    image, domain = torch.rand(4, 3, 32, 32), torch.tensor([0, 1, 0, 1])
+    divided = separated(shared).eval()
+    assert isinstance(divided.encoder.encoder, Towers)
+    assert separated(divided) is divided
+    with torch.no_grad():
+        torch.testing.assert_close(divided(image, domain), shared(image, domain))
 
 
 def test_a_known_pairs_sketch_stands_in_for_the_pseudo_sketch(made):

@@ -27,7 +27,7 @@ SMALL = {
     "nnclr": {"queue": 16},
     "simclr": {},
     "simsiam": {"projection": 16, "bottleneck": 8},
-    "swav": {"queue": 16, "prototypes": 16, "held": 0, "queue_start": 0.2},
+    "swav": {"queue": 8, "prototypes": 16, "held": 0, "queue_start": 0.2},
     "vicreg": {"projection": 16},
 }
 

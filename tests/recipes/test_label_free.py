@@ -19,12 +19,13 @@ TINY = ("encoder.name=timm:test_efficientnet", "encoder.pretrained=false", "enco
         "batch.photos=8", "optim.max_steps=2", "optim.epochs=2")  # fmt: skip
 
 NARROW = {"projection": 16, "hidden": 16, "bottleneck": 16, "prototypes": 16, "code": 16, "local": 0}
+QUICK = {"edges": "mixed", "teacher_size": 64}
 
 
 def tiny(name):
     """Settings of a small run: whatever widths the recipe has are narrow."""
     fields = recipes.load(name).Config.model_fields
-    return (*TINY, *(f"{key}={value}" for key, value in NARROW.items() if key in fields))
+    return (*TINY, *(f"{key}={value}" for key, value in (NARROW | QUICK).items() if key in fields))
 
 
 @pytest.fixture(scope="module")

@@ -100,7 +100,10 @@ def test_it_trains_without_sketches(shapes, tmp_path):
         "pretraining",
         str,
     )
-    assert isinstance(run.encoder(), Centred)
+    encoder = run.encoder()
+    assert isinstance(encoder, Centred)
+    assert encoder.watched.all()  # drawings of the photos stand in for sketches
+    assert not torch.equal(*encoder.domain_means)
 
 
 def test_a_run_is_gone_on_with_in_the_form_it_has(shapes, tmp_path):
