@@ -1,6 +1,8 @@
 """Two processes with half a batch each learn exactly what one process learns from the whole."""
 
 import itertools
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -15,6 +17,7 @@ from ssl_sbir.encoders import load_encoder
 from ssl_sbir.engine import _refuse_uneven, _Step, _warn_of_shares
 from ssl_sbir.errors import ConfigError
 from ssl_sbir.recipe import EXACT
+from ssl_sbir.run import RunFolder
 from ssl_sbir.seeding import seed_everything
 from ssl_sbir.training import first_process
 
@@ -142,3 +145,17 @@ def test_only_the_first_process_makes_the_run_folder(told, first, monkeypatch):
     for name, value in told.items():
         monkeypatch.setenv(name, value)
     assert first_process() is first
+
+
+def test_two_processes_of_the_command_leave_one_run_also_where_a_tower_sees_nothing(shapes, tmp_path):
+    settings = ("encoder.name=timm:test_efficientnet", "encoder.pretrained=false", "encoder.size=32",
+                "encoder.towers=separate", "batch.sketches=0", "batch.photos=8", "optim.max_steps=3")  # fmt: skip
+    asked = [part for setting in settings for part in ("--set", setting)]
+    where = ("--data", f"folder:{shapes}", "--out", "run", "--accelerator", "cpu", "--devices", "2")
+    command = [sys.executable, "-m", "ssl_sbir", "pretrain", "simclr", *where, *asked]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert (done.stdout + done.stderr).count("next: ssl-sbir finetune") == 1
+    run = RunFolder.open(tmp_path / "run")
+    assert run.finished
+    assert [line["step"] for line in run.metrics()] == [3]
