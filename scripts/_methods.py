@@ -66,12 +66,14 @@ class Part:
         methods: its lines.
         splits: one table for each.
         settings: of all its runs.
+        against: the line that the others are compared with, seed by seed; none where it is empty.
     """
 
     title: str
     methods: Sequence[Method]
     splits: Sequence[str]
     settings: tuple[str, ...] = ()
+    against: str = ""
 
     def cells(self, data: str, seeds: int, only: Sequence[str] = ()) -> list[Cell]:
         """Its runs; seeds outermost, so that a study broken off has something of everything."""
@@ -101,6 +103,19 @@ def outcome(rows: Sequence[Row], metric: str = METRIC) -> tuple[str, int]:
     """Mean and interval over the runs that ended, or why the first one failed; and how many ended."""
     values = [row.metrics[metric] for row in rows if not row.failed]
     return (interval(values) if values else f"failed: {rows[0].cause}"), len(values)
+
+
+def difference(rows: Sequence[Row], others: Sequence[Row], metric: str = METRIC) -> str:
+    """By how much runs are above others with the same seeds, with its interval; an untrained one has any seed's.
+
+    A dash where no seed ended in both.
+    """
+    ours, theirs = ({r.cell.seed: r.metrics[metric] for r in of if not r.failed} for of in (rows, others))
+    if not all(row.cell.trained for row in others):
+        theirs = dict.fromkeys(ours, *theirs.values())
+    both = sorted(ours.keys() & theirs.keys())
+    found = interval([ours[seed] - theirs[seed] for seed in both]) if both else "–"
+    return found if not both or found.startswith("-") else f"+{found}"
 
 
 def minutes(rows: Sequence[Row]) -> str:

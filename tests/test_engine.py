@@ -115,7 +115,7 @@ def test_torchvisions_views_are_made_ahead_of_the_step(shapes, tmp_path, monkeyp
         "drawn",
         lambda self, *call: made.append(threading.current_thread().name) or drawn(self, *call),
     )
-    settings = ("optim.max_steps=6", "augment.backend=torchvision")
+    settings = ("optim.max_steps=6", "augment.backend=torchvision", "monitor.steps=0")
     train(order(shapes, tmp_path / "a", *settings), "pretraining", silent)
     assert len(made) == 12  # two views of each batch
     assert sum(name == "MainThread" for name in made) <= 4  # until it was known how many a step takes
