@@ -30,7 +30,7 @@ def trained(shapes, out, *settings):
 
 
 def test_freezing_nothing_is_as_if_it_were_not_there(shapes, tmp_path, monkeypatch):
-    with_it = trained(shapes, tmp_path / "a", "optim.freeze=0", "optim.layer_decay=1")
+    with_it = trained(shapes, tmp_path / "a", "optim.lr_batch=0", "optim.freeze=0", "optim.layer_decay=1")
 
     def plain(model, config, encoder=None, images=None):
         p = list(model.parameters())
@@ -42,7 +42,7 @@ def test_freezing_nothing_is_as_if_it_were_not_there(shapes, tmp_path, monkeypat
 
     monkeypatch.setattr("ssl_sbir.engine.optimizer_of", plain)
     monkeypatch.setattr("ssl_sbir.engine.frozen_stages", lambda *_: [])
-    without = trained(shapes, tmp_path / "b")
+    without = trained(shapes, tmp_path / "b", "optim.lr_batch=0")
     assert with_it.keys() == without.keys()
     assert all(torch.equal(with_it[name], without[name]) for name in without)
 

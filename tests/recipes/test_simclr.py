@@ -50,7 +50,7 @@ def test_own_sketches_replace_the_second_view_of_photos_only():
 def test_training_brings_the_loss_far_below_chance(shapes, tmp_path):
     # The drawn shapes differ by place and size, which the fit `ink` takes away.
     settings = ("encoder.size=32", "encoder.fit=squash", "batch.sketches=16", "batch.photos=16")
-    settings = (*settings, "optim.epochs=6", "optim.lr=1e-3")
+    settings = (*settings, "optim.epochs=6", "optim.lr=8e-3")
     run = train(Order("simclr", f"folder:{shapes}", tmp_path / "run", settings=settings), "pretraining", str)
     chance = math.log(2 * 16 - 1)
     assert run.metrics()[-1]["contrast"] < 0.8 * chance
