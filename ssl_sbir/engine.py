@@ -16,8 +16,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from ssl_sbir.checkpoint import checkpoints, load_checkpoint, save_checkpoint
 from ssl_sbir.data.loading import Batch
-from ssl_sbir.data.manifest import Domain
-from ssl_sbir.data.training import Schedule, TrainingSet
+from ssl_sbir.data.training import BATCH_KEYS, Schedule, TrainingSet
 from ssl_sbir.devices import refuse_absent
 from ssl_sbir.encoders import Encoder, save_encoder
 from ssl_sbir.errors import ConfigError, RunError
@@ -91,10 +90,9 @@ def fit(
 def _refuse_uneven(schedule: Schedule, processes: int) -> None:
     for domain, images in schedule.sizes.items():
         if images % processes:
-            key = f"batch.{domain.name.lower()}{'es' if domain is Domain.SKETCH else 's'}"
             raise ConfigError(
                 f"{processes} processes can't share {images} {domain.name.lower()} images evenly",
-                f"Make {key} a multiple of {processes}.",
+                f"Make {BATCH_KEYS[domain]} a multiple of {processes}.",
             )
 
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from ssl_sbir.augment import Augment, AugmentConfig, pseudo_sketch, random_crop
 from ssl_sbir.data.loading import Batch
 from ssl_sbir.data.manifest import Domain
-from ssl_sbir.data.training import Schedule, TrainingSet
+from ssl_sbir.data.training import BATCH_KEYS, Schedule, TrainingSet
 from ssl_sbir.errors import DataError
 from ssl_sbir.recipe import EXACT, BatchConfig, Recipe, RecipeConfig
 
@@ -74,8 +74,7 @@ def refuse_single(recipe: str, data: TrainingSet, batch: BatchConfig) -> None:
             raise DataError(
                 f"{recipe} compares images with each other, and a batch holds a single {name}"
                 f" ({data.manifest.name} has {len(data.rows[domain])})",
-                "Give more images, or leave these out: "
-                f"--set batch.{'sketches' if domain is Domain.SKETCH else 'photos'}=0",
+                f"Give more images, or leave these out: --set {BATCH_KEYS[domain]}=0",
             )
 
 

@@ -198,9 +198,8 @@ class Selflabel(Recipe[SelflabelConfig]):
         domain = torch.cat([batch.domain, batch.domain[photo].fill_(Domain.SKETCH)])
         code = model.encoder.encoder(self.augment(image, domain), domain)
         real, pseudo = code[: len(photo)], code[len(photo) :]
-        watched = (
-            len(image) if photo.all() else len(photo)
-        )  # drawings' mean for sketches', where there are none
+        # Where there are no sketches, the drawings' mean is taken for theirs.
+        watched = len(image) if photo.all() else len(photo)
         model.encoder.watch(code[:watched], domain[:watched])
         self._remember(model, real, place)
         label = model.label[place]

@@ -149,7 +149,8 @@ class Partners:
         return self.sketches[chosen[(last > first) & (wanted >= 0)]]
 
 
-_KEYS = {Domain.SKETCH: "sketches", Domain.PHOTO: "photos"}
+BATCH_KEYS = {Domain.SKETCH: "batch.sketches", Domain.PHOTO: "batch.photos"}
+"""The settings that say how many images of each domain a batch holds."""
 
 
 @dataclass(frozen=True)
@@ -193,17 +194,23 @@ class Schedule:
             (alone,) = present
             if pairs:
                 raise ConfigError(
-                    f"batch.pairs: a batch holds {_KEYS[alone]} alone",
+                    f"batch.pairs: a batch holds {BATCH_KEYS[alone].removeprefix('batch.')} alone",
                     "Give photos and sketches, and batch.photos and batch.sketches above 0, or leave it out.",
                 )
             present = {alone: sum(sizes.values())}
         for d, n in present.items():
             if n > len(data.rows[d]):
-                asked = [key for of, key in _KEYS.items() if sizes[of] and (of is d or len(present) == 1)]
+                asked = [
+                    key for of, key in BATCH_KEYS.items() if sizes[of] and (of is d or len(present) == 1)
+                ]
                 raise DataError(
                     f"a batch wants {n} {d.name.lower()} images but {data.manifest.name} has {len(data.rows[d])}",
-                    f"Lower {' and '.join(f'batch.{key}' for key in asked)} with --set"
-                    + (f": {_KEYS[d]} take the places of both." if len(asked) > 1 else "."),
+                    f"Lower {' and '.join(asked)} with --set"
+                    + (
+                        f": {BATCH_KEYS[d].removeprefix('batch.')} take the places of both."
+                        if len(asked) > 1
+                        else "."
+                    ),
                 )
         return cls({d: data.rows[d] for d in present}, present, seed, Partners.of(data) if pairs else None)
 
