@@ -52,13 +52,36 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     except OSError as error:
         raise cannot_write(path, error) from error
     try:
-        yield temporary
-        os.chmod(temporary, 0o755)
-        _replace_folder(temporary, path)
-    except (OSError, SafetensorError) as error:
-        raise cannot_write(path, error) from error
+        with _becoming(path, temporary):
+            yield temporary
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextmanager
+def growing_folder(path: Path) -> Iterator[Path]:
+    """Yields a folder beside `path` that takes its place when the block ends well, and stays otherwise.
+
+    For what takes long: the block finds what an interrupted one left and goes on from there. Whoever calls holds a
+    lock, for the folder is always the same.
+
+    Raises:
+        SslSbirError: the disk is full or the folder can't be written.
+    """
+    unfinished = path.with_name(f".{path.name}.part")
+    with _becoming(path, unfinished):
+        unfinished.mkdir(parents=True, exist_ok=True)
+        yield unfinished
+
+
+@contextmanager
+def _becoming(path: Path, folder: Path) -> Iterator[None]:
+    try:
+        yield
+        os.chmod(folder, 0o755)
+        _replace_folder(folder, path)
+    except (OSError, SafetensorError) as error:
+        raise cannot_write(path, error) from error
 
 
 def _replace_folder(new: Path, place: Path) -> None:

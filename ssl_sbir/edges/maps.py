@@ -1,8 +1,12 @@
 """Edge maps of all photos of a pack, computed once into a memory-mapped file beside it."""
 
 import json
-from collections.abc import Callable, Iterator
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +21,7 @@ from ssl_sbir.data.loading import Pack
 from ssl_sbir.data.manifest import Domain, Manifest
 from ssl_sbir.data.packs import decoded, pack_key
 from ssl_sbir.edges.hed import load_hed
-from ssl_sbir.files import atomic_folder, cache_dir, sha256_of
+from ssl_sbir.files import cache_dir, growing_folder, sha256_of
 from ssl_sbir.precision import has_bf16
 from ssl_sbir.progress import progress
 
@@ -113,15 +117,36 @@ def _made(
     place = np.full(len(manifest), -1, dtype=np.int64)
     place[rows] = np.arange(len(rows))
     side = LINES_SIDE if lines else pack.size
-    photos = _fine(manifest, rows, pack.fit) if lines else _packed(pack, rows)
-    with atomic_folder(folder) as draft:
+    with growing_folder(folder) as draft:
         np.save(draft / "place.npy", place)
-        with progress(len(rows), f"edges of {manifest.name}") as bar:
-            _write_maps(draft / "maps.npy", photos, (len(rows), side, side), lines, device, bar.advance)
+        with _continued(draft / "maps.npy", (len(rows), side, side)) as (file, done):
+            left = rows[done:]
+            photos = _fine(manifest, left, pack.fit) if lines else _packed(pack, left)
+            with progress(len(left), f"edges of {manifest.name}") as bar:
+                for maps in _detected(photos, lines, device):
+                    file.write(maps.data)
+                    bar.advance(len(maps))
         (draft / "edges.json").write_text(
             json.dumps({"key": key, "detector": "hed", "lines": lines}), "utf-8"
         )
     return EdgeMaps(folder)
+
+
+@contextmanager
+def _continued(file: Path, shape: tuple[int, int, int]) -> Iterator[tuple[BinaryIO, int]]:
+    """A file of maps, open for writing after the whole batches that it holds already, and how many maps those are."""
+    header = BytesIO()
+    np.lib.format.write_array_header_1_0(header, {"descr": "|u1", "fortran_order": False, "shape": shape})
+    begins, batch = header.tell(), TOGETHER * shape[1] * shape[2]
+    file.touch()
+    with open(file, "r+b") as out:
+        if out.read(begins) != header.getvalue():
+            out.seek(0)
+            out.write(header.getvalue())
+            out.truncate()
+        whole = (out.seek(0, os.SEEK_END) - begins) // batch
+        out.truncate(out.seek(begins + whole * batch))
+        yield out, whole * TOGETHER
 
 
 def _packed(pack: Pack, rows: Rows) -> Iterator[Tensor]:
@@ -134,26 +159,16 @@ def _fine(manifest: Manifest, rows: Rows, fit: str) -> Iterator[Tensor]:
 
 
 @torch.no_grad()
-def _write_maps(
-    file: Path,
-    photos: Iterator[Tensor],
-    shape: tuple[int, int, int],
-    lines: bool,
-    device: str,
-    advance: Callable[[int], object],
-) -> None:
+def _detected(photos: Iterable[Tensor], lines: bool, device: str) -> Iterator[npt.NDArray[np.uint8]]:
     detector = load_hed().to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     half = torch.autocast(torch.device(device).type, torch.bfloat16, enabled=has_bf16(device))
-    with open(file, "wb") as out:
-        np.lib.format.write_array_header_1_0(out, {"descr": "|u1", "fortran_order": False, "shape": shape})
-        for pixels in photos:
-            with half:
-                edges = detector(pixels.to(device).float() / 255).float()
-            if lines:
-                edges = _strongest_is_one(edges)
-                edges = edges * ridges(edges)
-            out.write((edges * 255).round().to(torch.uint8).cpu().numpy().data)
-            advance(len(pixels))
+    for pixels in photos:
+        with half:
+            edges = detector(pixels.to(device).float() / 255).float()
+        if lines:
+            edges = _strongest_is_one(edges)
+            edges = edges * ridges(edges)
+        yield (edges * 255).round().to(torch.uint8).cpu().numpy()
 
 
 def _strongest_is_one(edges: Edges) -> Edges:

@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import json
+import shutil
 from typing import get_args
 
 import numpy as np
@@ -19,6 +20,7 @@ from ssl_sbir.edges import Hed, bands, load_hed, pen_lines, prepare_edges
 from ssl_sbir.edges.drawings import Detector, Drawings
 from ssl_sbir.edges.maps import ridges
 from ssl_sbir.errors import DataError, EncoderError
+from ssl_sbir.files import cache_dir
 
 
 @pytest.fixture(scope="module")
@@ -138,6 +140,33 @@ def test_damaged_maps_are_made_anew(shapes, tiny_hed):
     maps = prepare_edges(manifest, pack)
     (maps.folder / "maps.npy").write_bytes(b"broken")
     assert len(prepare_edges(manifest, pack)) == len(maps)
+
+
+@pytest.mark.parametrize("lines", [False, True])
+def test_interrupted_drawing_goes_on_where_it_stopped(shapes, tiny_hed, monkeypatch, lines):
+    manifest = open_data(f"folder:{shapes}")
+    pack = prepare(manifest, 22)
+
+    class Dying(tiny_hed):
+        def forward(self, photo):
+            if tiny_hed.calls == 3:
+                raise KeyboardInterrupt
+            return super().forward(photo)
+
+    monkeypatch.setattr("ssl_sbir.edges.maps.load_hed", Dying)
+    with pytest.raises(KeyboardInterrupt):
+        prepare_edges(manifest, pack, lines=lines)
+    cut = next((cache_dir() / "edges").glob(".*.part/maps.npy"))
+    with open(cut, "ab") as torn:
+        torn.write(b"half a map")
+    monkeypatch.setattr("ssl_sbir.edges.maps.load_hed", tiny_hed)
+    maps = prepare_edges(manifest, pack, lines=lines)
+    assert tiny_hed.calls == 5
+    assert not cut.parent.exists()
+    photos = torch.from_numpy(manifest.rows(domain=Domain.PHOTO))
+    found = maps.batch(photos)
+    shutil.rmtree(maps.folder)
+    assert torch.equal(prepare_edges(manifest, pack, lines=lines).batch(photos), found)
 
 
 def test_lines_are_found_in_finer_photos_once_whatever_the_size(shapes, tiny_hed):
