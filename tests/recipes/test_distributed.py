@@ -57,6 +57,8 @@ def learnt(fabric, folder, out):
         tensors = steps_of(fabric, name, settings, data)
         if fabric.is_global_zero:
             save_file(tensors, out / f"{name}.safetensors")
+    seen = remembered(fabric, data)
+    save_file({"seen": seen}, out / f"selflabel-{fabric.global_rank}.safetensors")
     fabric.barrier()
 
 
@@ -86,6 +88,19 @@ def steps_of(fabric, name, settings, data):
     return found | {f"state {key}": value.float().clone() for key, value in model.state_dict().items()}
 
 
+def remembered(fabric, data):
+    """What selflabel keeps of every image after a step, by which sketches are shared out."""
+    kind = recipes.load("selflabel")
+    recipe = kind(kind.Config(edges="mixed", teacher_size=32, clusters=6, code=32))
+    recipe.augment = Turns()
+    seed_everything(0)
+    model = recipe.build(load_encoder("timm:test_vit", size=32, pretrained=False), ())
+    recipe.prepare(model, data)
+    batch = data.batch(Schedule.of(data, 8, 8, seed=0).step(0)[fabric.global_rank :: fabric.world_size])
+    recipe.loss(model.eval(), batch.to("cpu"))
+    return model.seen
+
+
 @pytest.fixture(scope="module")
 def both(shapes, tmp_path_factory):
     """Folder of what one process learnt, and of what two did."""
@@ -105,6 +120,16 @@ def test_loss_gradients_and_state_equal_those_of_one_process(name, both):
         if key in bank:  # the same entries, in the order in which processes were asked
             one[key], two[key] = (t[key].reshape(-1, t[key].shape[-1]).sort(0).values for t in (one, two))
         assert (two[key] - one[key]).norm() <= 1e-4 * one[key].norm() + 1e-6, key
+
+
+def test_every_process_remembers_the_codes_of_all_images_of_a_step(both):
+    one, two = both
+    (whole,) = (load_file(file)["seen"] for file in one.glob("selflabel-*"))
+    shares = [load_file(file)["seen"] for file in two.glob("selflabel-*")]
+    assert whole.any(1).sum() == 16
+    assert len(shares) == 2
+    for seen in shares:
+        torch.testing.assert_close(seen, whole, rtol=1e-4, atol=1e-6)
 
 
 def test_every_method_that_claims_it_was_compared():

@@ -129,3 +129,23 @@ def test_queues_twins_and_centres_survive_a_crash(name, shapes, tmp_path, monkey
     assert states[0].keys() == states[1].keys()
     assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
     assert any(key.startswith(("twin", "queue", "contrast", "teach")) for key in states[0])
+
+
+def test_swavs_queue_joins_in_once_it_is_full(shapes):
+    manifest = open_data(f"folder:{shapes}")
+    data = TrainingSet.of(manifest, prepare(manifest, 32), None, labelled=False)
+    kind = recipes.load("swav")
+    recipe = kind(kind.Config(queue=20, queue_start=0.5, prototypes=16, projection=16))
+    model = recipe.build(load_encoder("timm:test_efficientnet", size=32, pretrained=False), ())
+    recipe.prepare(model, data)
+    loss, joined = recipe.swapped, []
+
+    def spied(views, small, queues):
+        joined.append(queues is not None)
+        return loss(views, small, queues)
+
+    recipe.swapped = spied
+    batch = data.batch(data.rows[Domain.SKETCH][:8]).to("cpu")
+    for recipe.progress in (0.6, 0.7, 0.8, 0.4, 0.9):
+        recipe.loss(model, batch)
+    assert joined == [False, False, False, False, True]  # full after the third
