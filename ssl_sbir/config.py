@@ -66,12 +66,13 @@ def _put(tree: dict[str, Any], path: Sequence[str], value: Any) -> None:
     tree[path[-1]] = value
 
 
-def resolve(kind: type[C], layers: Sequence[Layer]) -> tuple[C, dict[str, str]]:
+def resolve(kind: type[C], layers: Sequence[Layer], *, listed: str = "") -> tuple[C, dict[str, str]]:
     """A configuration of that kind, and where each of its values came from.
 
     Args:
         kind: the class; its defaults are the lowest layer.
         layers: (origin, nested settings) pairs; later ones win.
+        listed: the command that lists the keys, for whoever missed one.
 
     Returns:
         The configuration, and a map from dotted key to origin.
@@ -87,7 +88,7 @@ def resolve(kind: type[C], layers: Sequence[Layer]) -> tuple[C, dict[str, str]]:
     try:
         return kind.model_validate(tree), origins
     except ValidationError as error:
-        raise _readable(error, kind, origins) from None
+        raise _readable(error, kind, origins, listed) from None
 
 
 def leaves(tree: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
@@ -123,13 +124,17 @@ def _merge(tree: dict[str, Any], settings: Mapping[str, Any]) -> None:
             tree[key] = value
 
 
-def _readable(error: ValidationError, kind: type[Config], origins: Mapping[str, str]) -> ConfigError:
+def _readable(
+    error: ValidationError, kind: type[Config], origins: Mapping[str, str], listed: str
+) -> ConfigError:
     first = error.errors()[0]
     key = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
         known = [name for name, _ in leaves(kind().model_dump())]
+        origin = f"It comes from {origins.get(key, 'a layer')}."
         return ConfigError(
-            f"unknown key '{key}'.{_closest_key(key, known)}", f"It comes from {origins.get(key, 'a layer')}."
+            f"unknown key '{key}'.{_closest_key(key, known)}",
+            f"{origin} All keys: {listed}" if listed else origin,
         )
     return ConfigError(
         f"{key} = {first['input']!r}: {first['msg']}", f"It comes from {origins.get(key, 'a layer')}."

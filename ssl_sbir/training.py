@@ -24,8 +24,9 @@ from ssl_sbir.data.pixels import pixel_hashes
 from ssl_sbir.data.readers import open_data
 from ssl_sbir.data.splits import Split
 from ssl_sbir.data.training import TrainingSet
+from ssl_sbir.devices import device_of, refuse_absent
 from ssl_sbir.encoders import Encoder, has_towers, load_encoder, save_encoder, separated
-from ssl_sbir.engine import Devices, fit
+from ssl_sbir.engine import Devices, fit, precision_of
 from ssl_sbir.errors import ConfigError, DataError, RunError
 from ssl_sbir.recipe import Recipe, RecipeConfig, Stage
 from ssl_sbir.run import RunFolder, refuse_taken
@@ -88,7 +89,7 @@ def configured(order: Order, stage: Stage) -> tuple[Recipe, dict[str, str]]:
     if order.config_file:
         layers.append((str(order.config_file), read_yaml(order.config_file)))
     layers.append(("--set", parse_assignments(order.settings)))
-    config, origins = resolve(kind.Config, layers)
+    config, origins = resolve(kind.Config, layers, listed=f"ssl-sbir recipes show {order.recipe}")
     return kind(config), origins
 
 
@@ -193,7 +194,7 @@ def _prepared(order: Order, stage: Stage, say: Any) -> _Prepared:
     data = TrainingSet.of(manifest, pack, split.seen if split else None, labelled=stage == "finetuning")
     labels = replace(order.labels, seed=recipe.config.seed)
     data = labels.of(data)
-    _introduce(recipe, data, pack, say)
+    _introduce(recipe, encoder, data, pack, order, say)
     if not labels.whole:
         say(f"labels {_told(label_facts(labels, data))}")
     return _Prepared(recipe, encoder, data, _provenance(order, recipe, manifest, split, data, labels))
@@ -242,9 +243,12 @@ def _start(order: Order, recipe: Recipe, origins: Mapping[str, str]) -> Encoder:
         run = RunFolder.open(order.start)
         encoder, root = run.encoder(), run.provenance["start"]
         there = {key: root[key] for key in ("name", "pretrained") if key in root}
-        there |= {"size": encoder.preprocess.size, "towers": "separate" if has_towers(encoder) else "shared"}
+        there |= {"size": encoder.preprocess.size, "fit": encoder.preprocess.fit}
+        there["towers"] = "separate" if has_towers(encoder) else "shared"
         if wanted.towers == "separate":
             there.pop("towers")  # one that is shared can be divided
+        if wanted.fit is None:
+            there.pop("fit")  # as the encoder does
         for key, found in there.items():
             asked = getattr(wanted, key)
             if asked != found and origins[f"encoder.{key}"] != "default":
@@ -264,7 +268,9 @@ def _told(labels: Mapping[str, Any]) -> str:
     return f"{labels['amount']} of {labels['classes']} classes: {counted} labels"
 
 
-def _introduce(recipe: Recipe, data: TrainingSet, pack: Pack, say: Any) -> None:
+def _introduce(
+    recipe: Recipe, encoder: Encoder, data: TrainingSet, pack: Pack, order: Order, say: Any
+) -> None:
     sketches, photos = (len(data.rows[d]) for d in sorted(data.rows))
     labels = f"{len(data.classes)} classes" if data.classes else "labels not used"
     say(f"photos {photos:,} · sketches {sketches:,} · {labels}")
@@ -274,8 +280,14 @@ def _introduce(recipe: Recipe, data: TrainingSet, pack: Pack, say: Any) -> None:
     if pack.broken:
         names = ", ".join(f"{b.key} ({b.reason})" for b in pack.broken[:3])
         say(f"{len(pack.broken)} unreadable images left out: {names}{' …' if len(pack.broken) > 3 else ''}")
-    config = recipe.config
-    say(f"{recipe.name} · encoder {config.encoder.name} · {pack.images.shape[1]} px · seed {config.seed}")
+    config, asked = recipe.config, recipe.config.encoder
+    weights = f"of {order.start}" if order.start else "published" if asked.pretrained else "random"
+    count = sum(parameter.numel() for parameter in encoder.parameters()) / 1e6
+    refuse_absent(order.where.accelerator, order.where.devices)
+    device = device_of() if order.where.accelerator == "auto" else order.where.accelerator
+    precision = precision_of(config.precision, order.where.accelerator, encoder)
+    say(f"{recipe.name} · encoder {asked.name}, {count:.1f} M parameters, {weights} weights")
+    say(f"{encoder.preprocess.size} px · {device}, {precision} · seed {config.seed}")
 
 
 def _provenance(

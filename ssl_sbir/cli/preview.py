@@ -31,7 +31,11 @@ def preview(
     from ssl_sbir.errors import ConfigError
     from ssl_sbir.preview import contact_sheet
 
-    config, _ = resolve(recipes.load(recipe).Config, [("--set", parse_assignments(settings or ()))])
+    config, _ = resolve(
+        recipes.load(recipe).Config,
+        [("--set", parse_assignments(settings or ()))],
+        listed=f"ssl-sbir recipes show {recipe}",
+    )
     detectors = edges or ["sobel", "canny", "mixed"]
     for name in detectors:
         if name not in get_args(Detector):

@@ -18,7 +18,9 @@ Data = Annotated[
 ]
 Engine = Annotated[
     str | None,
-    typer.Option(help="exact, faiss, faiss:hnsw, faiss:ivf or milvus:URI; exact, or the index's own."),
+    typer.Option(
+        help="exact, faiss, faiss:hnsw, faiss:ivf, milvus:URI, milvus-hnsw:URI or milvus-ivf:URI; exact, or the index's own."
+    ),
 ]
 Wait = Annotated[
     float, typer.Option(min=0, help="Seconds to wait for another process that writes the index.")
@@ -38,7 +40,9 @@ Weights = Annotated[
 def index(
     run: Run,
     data: Data,
-    out_folder: Annotated[Path, typer.Option("--out", help="Folder of the index.")],
+    out_folder: Annotated[
+        Path | None, typer.Option("--out", help="Folder of the index; RUN/index by default.")
+    ] = None,
     engine: Engine = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing index.")] = False,
     batch_size: Annotated[int, typer.Option(min=1, help="Photos embedded at a time.")] = 64,
@@ -49,8 +53,9 @@ def index(
     """Make photos searchable; run again to add new ones and drop those that vanished."""
     from ssl_sbir.retrieval.retriever import Retriever
 
+    folder = out_folder or _index_of(run)
     found = Retriever.load(run, device=device).index(
-        data, out_folder, engine=engine, overwrite=overwrite, batch_size=batch_size, wait=wait
+        data, folder, engine=engine, overwrite=overwrite, batch_size=batch_size, wait=wait
     )
     done, gallery = found.indexed, found.gallery
     assert done is not None
@@ -59,10 +64,16 @@ def index(
     if len(done.broken) > 20:
         say(f"and {len(done.broken) - 20:,} more that can't be read")
     if as_json:
-        emit(_facts(done, out_folder, gallery))
+        emit(_facts(done, folder, gallery))
     else:
-        _print_indexed(done, out_folder, gallery)
+        _print_indexed(done, folder, gallery)
     gallery.close()
+
+
+def _index_of(run: str) -> Path:
+    if not Path(run).is_dir():
+        raise QueryError(f"{run} is no run folder that an index could lie in", "Say where: --out FOLDER")
+    return Path(run) / "index"
 
 
 def _facts(done: "Indexed", folder: Path, gallery: Any) -> dict[str, Any]:

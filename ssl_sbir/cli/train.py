@@ -1,6 +1,7 @@
 """`pretrain` and `finetune`."""
 
 import inspect
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,6 +12,7 @@ from ssl_sbir.cli._app import app, emit, out, say
 
 if TYPE_CHECKING:
     from ssl_sbir.recipe import Stage
+    from ssl_sbir.run import RunFolder
     from ssl_sbir.training import Order
 
 Recipe = Annotated[
@@ -136,12 +138,18 @@ def _run(order: "Order", stage: "Stage", dry_run: bool, as_json: bool) -> None:
     run = train(order, stage, say if first_process() else lambda _: None)
     if not first_process():
         return
-    data = f"--data {order.data}"
-    next_step = (
-        f"ssl-sbir evaluate {run.path} {data}"
-        if stage == "finetuning"
-        else (f"ssl-sbir finetune sake {data} --from {run.path}")
-    )
-    say(f"{run.path}/model   ·   next: {next_step}")
+    say(f"{run.path}/model   ·   next: {_next(order, run, stage)}")
     if as_json:
         emit({"run": str(run.path), **run.provenance})
+
+
+def _next(order: "Order", run: "RunFolder", stage: "Stage") -> str:
+    """The command that usually follows: fine-tuning and evaluating need classes, an index needs photos alone."""
+    read, path = ["--data", order.data], str(run.path)
+    if stage == "finetuning":
+        return shlex.join(["ssl-sbir", "evaluate", path, *read])
+    if len(run.provenance["trained_classes"]) < 2:
+        return shlex.join(["ssl-sbir", "index", path, order.photos or order.data])
+    photos = ["--photos", order.photos] if order.photos else []
+    split = ["--split", order.split] if order.split else []
+    return shlex.join(["ssl-sbir", "finetune", "sake", *read, *photos, *split, "--from", path])

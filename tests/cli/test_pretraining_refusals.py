@@ -10,6 +10,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from ssl_sbir.cli import app
+from ssl_sbir.run import RunFolder
 
 TINY = ("encoder.name=timm:test_efficientnet", "encoder.pretrained=false", "encoder.size=32", "optim.max_steps=2",
         "batch.sketches=8", "batch.photos=8")  # fmt: skip
@@ -129,12 +130,14 @@ def test_an_accelerator_that_is_not_there_is_refused(shapes, tmp_path, monkeypat
 
 
 def test_an_encoder_that_is_not_the_start_s_is_refused(shapes, tmp_path):
-    assert pretrain("simclr", shapes, tmp_path / "first").exit_code == 0
+    assert pretrain("simclr", shapes, tmp_path / "first", "encoder.fit=pad").exit_code == 0
     start = ("--from", str(tmp_path / "first"))
     result = pretrain("simclr", shapes, tmp_path / "second", "encoder.size=64", more=start)
     refused(result, "encoder.size = 64 (--set)", "has 32", "Leave it out")
     result = pretrain("simclr", shapes, tmp_path / "second", "encoder.name=efficientnet_lite0", more=start)
     refused(result, "encoder.name = efficientnet_lite0", "has timm:test_efficientnet")
+    result = pretrain("simclr", shapes, tmp_path / "second", "encoder.fit=ink", more=start)
+    refused(result, "encoder.fit = ink", "has pad")
     assert not (tmp_path / "second").exists()
     arguments = [
         "pretrain",
@@ -149,3 +152,5 @@ def test_an_encoder_that_is_not_the_start_s_is_refused(shapes, tmp_path):
     assert CliRunner().invoke(app, [*arguments, *few]).exit_code == 0
     told = yaml.safe_load((tmp_path / "second/config.yaml").read_text())["encoder"]
     assert (told["name"], told["size"], told["pretrained"]) == ("timm:test_efficientnet", 32, False)
+    assert told["fit"] == "pad"
+    assert RunFolder.open(tmp_path / "second").encoder().preprocess.fit == "pad"

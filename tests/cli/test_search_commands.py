@@ -32,9 +32,10 @@ def run(*arguments: object) -> tuple[int, str, str]:
 
 
 def test_from_a_folder_to_a_sheet_and_back(model: Path, photos: Path, shapes: Path, tmp_path: Path):
-    place, drawing = tmp_path / "index", shapes / "sketch" / "ring" / "00.png"
-    code, out, _ = run("index", model, photos, "--out", place, "--device", "cpu", "--json")
+    place, drawing = model / "index", shapes / "sketch" / "ring" / "00.png"
+    code, out, _ = run("index", model, photos, "--device", "cpu", "--json")
     first = json.loads(out)
+    assert first["index"] == str(place)
     assert (code, first["items"], first["added"], first["engine"]) == (0, 24, 24, "exact")
     (photos / "bar" / "00.png").unlink()
     code, out, _ = run("index", model, photos, "--out", place)
@@ -72,6 +73,7 @@ def test_errors_end_with_a_next_step(model: Path, photos: Path, tmp_path: Path):
         (("index", model, photos, "--out", place, "--engine", "fais"), "Did you mean 'faiss'"),
         (("index", model, photos, "--out", photos), "something that is not an index"),
         (("index", model, tmp_path / "gone", "--out", place), "does not exist"),
+        (("index", "efficientnet_lite0", photos), "--out FOLDER"),
     ):
         code, _, err = run(*arguments)
         assert code == 2, arguments

@@ -48,12 +48,24 @@ def test_pretraining_never_reads_a_label(shapes, tmp_path):
         (unlabelled / domain).mkdir(parents=True)
         for number, file in enumerate(files):
             shutil.copy(file, unlabelled / domain / f"{number:03}.png")
-    for name, data in (("with", shapes), ("without", unlabelled)):
+    for name, data, follows in (
+        ("with", shapes, f"ssl-sbir finetune sake --data folder:{shapes} --from {tmp_path / 'with'}"),
+        ("without", unlabelled, f"ssl-sbir index {tmp_path / 'without'} folder:{unlabelled}"),
+    ):
         result = pretrain(data, tmp_path / name)
         assert result.exit_code == 0, result.output
         assert "labels not used" in said(result)
+        assert re.search(r"timm:test_efficientnet, 0\.\d M parameters, random weights", said(result))
+        assert said(result).endswith(f"next: {follows} ")
     weights = [(tmp_path / name / "model/model.safetensors").read_bytes() for name in ("with", "without")]
     assert weights[0] == weights[1]
+
+
+def test_what_comes_next_keeps_to_the_split_and_the_photos(shapes, tmp_path):
+    more = ("--photos", f"folder:{shapes}", "--split", "hashed")
+    result = pretrain(shapes, tmp_path / "a run", *more)
+    follows = f"--photos folder:{shapes} --split hashed --from '{tmp_path / 'a run'}'"
+    assert said(result).endswith(f"next: ssl-sbir finetune sake --data folder:{shapes} {follows} ")
 
 
 def test_a_run_folder_tells_what_it_is(shapes, tmp_path):
@@ -97,7 +109,10 @@ def test_a_dry_run_prints_every_setting_with_its_origin_and_writes_nothing(shape
     [
         (["skae"], ["unknown recipe 'skae'. Did you mean 'sake'?", "ssl-sbir recipes list"]),
         (["simclr"], ["'simclr' is a pretraining recipe", "ssl-sbir pretrain simclr"]),
-        (["sake", "--set", "optim.lrr=1"], ["unknown key 'optim.lrr'. Did you mean 'optim.lr'?"]),
+        (
+            ["sake", "--set", "optim.lrr=1"],
+            ["unknown key 'optim.lrr'. Did you mean 'optim.lr'?", "recipes show sake"],
+        ),
         (["sake", "--set", "optim.lr=fast"], ["optim.lr = 'fast'"]),
         (["sake", "--set", "encoder.name=resnet5"], ["resnet5", "Did you mean"]),
         (["sake", "--set", "encoder.fit=inks"], ["encoder.fit", "ink"]),
