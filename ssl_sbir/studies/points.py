@@ -76,11 +76,13 @@ class Measured:
         curves: points by series, in the order of their labels; points that failed altogether among them.
         scored: the evaluation of one run, for what all of them share: classes, split, counts.
         query_labels: class of each sketch.
+        sizes: sides of the images in pixels that the runs of a start were evaluated at, by start.
     """
 
     curves: dict[Series, list[Point]]
     scored: Scored
     query_labels: Int[Tensor, " q"]
+    sizes: dict[str, set[int]]
 
 
 def measured(asked: LabelStudy, table: Table) -> Measured:
@@ -109,7 +111,10 @@ def measured(asked: LabelStudy, table: Table) -> Measured:
         series: _curve(asked, [row for row in table.rows if _belongs(row, series, asked)], values, table)
         for series in _series(asked, table)
     }
-    return Measured(curves, one, one.labels)
+    sizes: dict[str, set[int]] = {}
+    for row in done:
+        sizes.setdefault(row.cell.start, set()).add(found[row.run].facts["size"])
+    return Measured(curves, one, one.labels, sizes)
 
 
 def _series(asked: LabelStudy, table: Table) -> list[Series]:

@@ -79,7 +79,7 @@ def page_facts(findings: Findings, facts: dict[str, Any], table: Table, price: f
         "legend": [(mark(n), series.name(asked)) for n, series in enumerate(findings.series)],
         "split": about["split"],
         "counts": about["counts"],
-        "size": about["size"],
+        "size": " or ".join(map(str, sorted(set().union(*findings.found.sizes.values())))),
         "tests": compare_tables.rows(findings.tests) if findings.tests else [],
         "test_head": compare_tables.HEAD,
         "test_note": compare_tables.NOTE,
@@ -88,7 +88,7 @@ def page_facts(findings: Findings, facts: dict[str, Any], table: Table, price: f
         "gains": [_gains(findings, series) for series in findings.series],
         "runs": len(table.rows),
         "scratch": "scratch" in asked.starts,
-        "notes": [*_without_curve(findings), *_notes(asked, table)],
+        "notes": [*_without_curve(findings), *_unlike(findings), *_notes(asked, table)],
     }
 
 
@@ -96,6 +96,16 @@ def _without_curve(findings: Findings) -> Iterator[str]:
     for series in findings.found.curves:
         if series not in findings.series:
             yield f"{series.name(findings.asked)} has no curve: none of its runs had a result. The causes stand below."
+
+
+def _unlike(findings: Findings) -> Iterator[str]:
+    sizes = findings.found.sizes
+    if len(set().union(*sizes.values())) > 1:
+        told = "; ".join(f"{start} {', '.join(map(str, sorted(of)))} px" for start, of in sizes.items())
+        yield (
+            f"The starts see images of different sizes ({told}): what one gains over another may be the size's. "
+            "Compare them at one size: --set encoder.size=PIXELS."
+        )
 
 
 def _notes(asked: LabelStudy, table: Table) -> Iterator[str]:

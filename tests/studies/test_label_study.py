@@ -17,7 +17,7 @@ from ssl_sbir.studies.cell import Cell
 from ssl_sbir.studies.findings import Findings
 from ssl_sbir.studies.labels import LabelStudy
 from ssl_sbir.studies.points import Measured, Point, Series, measured
-from ssl_sbir.studies.report import _notes, _without_curve, answer
+from ssl_sbir.studies.report import _notes, _unlike, _without_curve, answer
 from ssl_sbir.studies.table import Table, row_of
 from ssl_sbir.studies.tables import area_rows, comma_separated, latex, point_rows, saving_rows
 from ssl_sbir.training import untrained
@@ -51,7 +51,7 @@ def findings():
         "scratch": [point(0, 0.05, 0.05), point(10, 0.1, 0.1), point(1000, 0.35, 0.35)],
     }  # fmt: skip
     found = {Series(start, "both", "stratified", "all"): points for start, points in curves.items()}
-    return Findings(ASKED, Measured(found, Scored("one", name, {}, labels), labels), draws=40)
+    return Findings(ASKED, Measured(found, Scored("one", name, {}, labels), labels, {}), draws=40)
 
 
 def test_every_combination_is_a_cell_and_a_fixed_start_is_evaluated_once():
@@ -213,6 +213,14 @@ def test_seeds_that_read_the_same_labels_are_told(studied):
     assert not list(_notes(LabelStudy("folder:x", seeds=5), Table([row])))
 
 
+def test_starts_of_different_size_are_told(findings):
+    assert not list(_unlike(findings))
+    findings.found.sizes.update({"imagenet": {96}, "run:labelfree": {128}})
+    (told,) = _unlike(findings)
+    assert "imagenet 96 px; run:labelfree 128 px" in told
+    assert "encoder.size" in told
+
+
 def test_the_page_is_whole_escaped_and_asks_for_nothing_outside(studied):
     out, _, _ = studied
     page = (out / "index.html").read_text()
@@ -220,6 +228,7 @@ def test_the_page_is_whole_escaped_and_asks_for_nothing_outside(studied):
     assert "&lt;b&gt;start" in page
     assert not re.findall(r"""(?:src|href)=["']?(?:https?:|//)""", page)
     assert "NaN" not in page
+    assert "different sizes" not in page
     assert {f.name for f in out.iterdir()} >= {
         f"{name}.{ending}"
         for name in ("points", "savings", "areas", "classes", "tests")
