@@ -42,7 +42,8 @@ def save_checkpoint(
 
 def checkpoints(folder: Path) -> list[Path]:
     """The checkpoints in a folder, oldest first."""
-    return sorted(folder.glob("step-*"), key=lambda place: int(place.name.removeprefix("step-")))
+    found = [place for place in folder.glob("step-*") if place.name.removeprefix("step-").isdecimal()]
+    return sorted(found, key=lambda place: int(place.name.removeprefix("step-")))
 
 
 def load_checkpoint(

@@ -215,6 +215,7 @@ def _train(state: _State, schedule: Schedule, data: TrainingSet, run: RunFolder)
             _report(state, terms, run, counter, schedule, seen / (time.monotonic() - started), started)
             if state.step % config.checkpoint_steps == 0 or state.step == state.total:
                 _refuse_nan(terms, state.step)
+                _refuse_broken_weights(state.model, state.step)
                 state.save(run)
 
 
@@ -300,10 +301,17 @@ def _report(
 def _refuse_nan(terms: dict[str, Tensor], step: int) -> None:
     for name, term in terms.items():
         if not torch.isfinite(term):
-            raise RunError(
-                f"the loss term '{name}' is {term.item()} at step {step}",
-                "Lower the learning rate (--set optim.lr=…); the last checkpoint is kept.",
-            )
+            raise RunError(f"the loss term '{name}' is {term.item()} at step {step}", _START_OVER)
+
+
+def _refuse_broken_weights(model: nn.Module, step: int) -> None:
+    """Before they are saved: a gradient can be infinite where the loss that it comes from is a number."""
+    for name, parameter in model.named_parameters():
+        if not torch.isfinite(parameter).all():
+            raise RunError(f"the weight '{name}' is no number any more at step {step}", _START_OVER)
+
+
+_START_OVER = "Start over with a lower learning rate: --overwrite --set optim.lr=…"
 
 
 def _fabric(recipe: Recipe, where: Devices, encoder: Encoder) -> Fabric:

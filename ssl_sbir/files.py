@@ -1,15 +1,20 @@
 """Files that are whole or absent: atomic writes, content hashes and the cache folder."""
 
 import hashlib
+import math
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
+from io import BytesIO
 from pathlib import Path
+from typing import BinaryIO
 
+import numpy as np
 import platformdirs
+from filelock import FileLock
 from safetensors import SafetensorError
 
 from ssl_sbir.errors import SslSbirError
@@ -59,19 +64,67 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Waits until no other process makes what is to lie at `path`, whose folder is made first.
+
+    Raises:
+        SslSbirError: the folder can't be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(path.with_suffix(".lock"))
+        lock.acquire()
+    except OSError as error:
+        raise cannot_write(path, error) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextmanager
 def growing_folder(path: Path) -> Iterator[Path]:
     """Yields a folder beside `path` that takes its place when the block ends well, and stays otherwise.
 
-    For what takes long: the block finds what an interrupted one left and goes on from there. Whoever calls holds a
-    lock, for the folder is always the same.
+    For what takes long: the block finds what an interrupted one left and goes on from there (`growing_array`). A full
+    disk leaves nothing. Whoever calls holds a lock, for the folder is always the same.
 
     Raises:
         SslSbirError: the disk is full or the folder can't be written.
     """
     unfinished = path.with_name(f".{path.name}.part")
     with _becoming(path, unfinished):
-        unfinished.mkdir(parents=True, exist_ok=True)
-        yield unfinished
+        try:
+            unfinished.mkdir(parents=True, exist_ok=True)
+            yield unfinished
+        except OSError:
+            shutil.rmtree(unfinished, ignore_errors=True)
+            raise
+
+
+@contextmanager
+def growing_array(file: Path, shape: tuple[int, ...], together: int) -> Iterator[tuple[BinaryIO, int]]:
+    """A `.npy` file of bytes, open for writing after what it holds already, and how many of its items those are.
+
+    Written, not mapped: a full disk is then an error to report and not a bus error.
+
+    Args:
+        file: its path.
+        shape: of the whole array, the first side counting items.
+        together: items are written by so many at a time; of an interrupted writing, whole lots are kept.
+    """
+    header = BytesIO()
+    np.lib.format.write_array_header_1_0(header, {"descr": "|u1", "fortran_order": False, "shape": shape})
+    begins, lot = header.tell(), together * math.prod(shape[1:])
+    file.touch()
+    with open(file, "r+b") as out:
+        if out.read(begins) != header.getvalue():
+            out.seek(0)
+            out.write(header.getvalue())
+            out.truncate()
+        whole = (out.seek(0, os.SEEK_END) - begins) // lot
+        out.truncate(out.seek(begins + whole * lot))
+        yield out, min(whole * together, shape[0])
 
 
 @contextmanager

@@ -107,9 +107,13 @@ class Monitor:
 
     def _retrieval(self, encoder: Encoder) -> dict[str, float]:
         assert self.data.restricted_to is not None
-        names, codes = np.array(self.data.manifest.classes), self.data.manifest.label
-        seen = np.flatnonzero(np.isin(names, self.data.restricted_to))
-        rows = {of: part[np.isin(codes[part], seen)] for of, part in self.rows.items()}
+        if self.data.classes:  # fine-tuning: the labels that the run may read, and no other
+            codes = self.data.labels.numpy()
+            rows = {of: part[codes[part] >= 0] for of, part in self.rows.items()}
+        else:
+            names, codes = np.array(self.data.manifest.classes), self.data.manifest.label
+            seen = np.flatnonzero(np.isin(names, self.data.restricted_to))
+            rows = {of: part[np.isin(codes[part], seen)] for of, part in self.rows.items()}
         if len(rows) < 2 or not all(len(part) for part in rows.values()):
             return {}
         features, labels = {}, {}

@@ -1,8 +1,6 @@
 """The run folder: everything a run left behind, readable without running anything."""
 
-import io
 import json
-import shutil
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,7 +12,7 @@ import yaml
 from numpy.typing import NDArray
 
 from ssl_sbir.errors import RunError
-from ssl_sbir.files import atomic_folder, write_atomic
+from ssl_sbir.files import atomic_folder, cannot_write, write_atomic
 
 if TYPE_CHECKING:
     from ssl_sbir.encoders import Encoder
@@ -52,25 +50,46 @@ class RunFolder:
 
     @classmethod
     def create(
-        cls, path: Path, config_yaml: str, provenance: Mapping[str, Any], *, overwrite: bool = False
+        cls,
+        path: Path,
+        config_yaml: str,
+        provenance: Mapping[str, Any],
+        *,
+        images: NDArray[np.int64] | None = None,
+        overwrite: bool = False,
     ) -> "RunFolder":
         """A new run folder with its configuration and provenance; whole or not there at all.
+
+        Args:
+            path: of the folder; with `overwrite`, a run that lies there is taken away once the new one is whole.
+            config_yaml: the settings.
+            provenance: where it comes from.
+            images: which images training sees, by the hashes of their pixels (`ssl_sbir.data.pixels`).
+            overwrite: whether to replace another run.
 
         Raises:
             RunError: the folder is taken by a run (and `overwrite` is off) or by other files.
         """
         refuse_taken(path, overwrite=overwrite)
-        if (path / PROVENANCE).is_file():
-            shutil.rmtree(path)
         with atomic_folder(path) as folder:
             (folder / "config.yaml").write_text(config_yaml, encoding="utf-8")
             (folder / PROVENANCE).write_text(_json(provenance), encoding="utf-8")
+            if images is not None:
+                np.save(folder / IMAGES, np.unique(images), allow_pickle=False)
         return cls(path)
 
     @property
     def config(self) -> dict[str, Any]:
-        """The settings the run was made with."""
-        return yaml.safe_load((self.path / "config.yaml").read_text(encoding="utf-8")) or {}
+        """The settings the run was made with.
+
+        Raises:
+            RunError: the file is missing or damaged.
+        """
+        path = self.path / "config.yaml"
+        try:
+            return yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        except (OSError, ValueError, yaml.YAMLError) as error:
+            raise RunError(f"cannot read {path}: {error}", "The run is damaged: make it anew.") from error
 
     @property
     def provenance(self) -> dict[str, Any]:
@@ -118,12 +137,6 @@ class RunFolder:
         """Writes further facts beside those of the start."""
         write_atomic(self.path / PROVENANCE, _json({**self.provenance, **facts}))
 
-    def remember_images(self, hashes: NDArray[np.int64]) -> None:
-        """Writes which images training saw, by the hashes of their pixels (`ssl_sbir.data.pixels`)."""
-        file = io.BytesIO()
-        np.save(file, np.unique(hashes), allow_pickle=False)
-        write_atomic(self.path / IMAGES, file.getvalue())
-
     def trained_images(self) -> NDArray[np.int64]:
         """The hashes of the images that training saw, sorted; none where the run doesn't say."""
         try:
@@ -132,20 +145,35 @@ class RunFolder:
             return np.zeros(0, np.int64)
 
     def log_metrics(self, facts: Mapping[str, Any]) -> None:
-        """Appends one line to `metrics.jsonl`."""
-        with (self.path / "metrics.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps(facts) + "\n")
+        """Appends one line to `metrics.jsonl`.
+
+        Raises:
+            SslSbirError: it can't be written.
+        """
+        path = self.path / "metrics.jsonl"
+        try:
+            with path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(facts) + "\n")
+        except OSError as error:
+            raise cannot_write(path, error) from error
 
     def metrics(self) -> list[dict[str, Any]]:
         """The whole lines of `metrics.jsonl`; a line cut off by a crash is left out."""
         path = self.path / "metrics.jsonl"
         lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-        return [json.loads(line) for line in lines if line.endswith("}")]
+        return [facts for line in lines if (facts := _whole_line(line)) is not None]
 
     def forget_metrics_after(self, step: int) -> None:
         """Drops what was logged past a step, so that a resumed run logs each step once."""
         kept = [json.dumps(facts) for facts in self.metrics() if facts["step"] <= step]
         write_atomic(self.path / "metrics.jsonl", "".join(line + "\n" for line in kept))
+
+
+def _whole_line(line: str) -> dict[str, Any] | None:
+    try:
+        return json.loads(line)
+    except ValueError:
+        return None
 
 
 def refuse_taken(path: Path, *, overwrite: bool) -> None:

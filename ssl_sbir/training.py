@@ -28,6 +28,7 @@ from ssl_sbir.devices import device_of, refuse_absent
 from ssl_sbir.encoders import Encoder, has_towers, load_encoder, save_encoder, separated
 from ssl_sbir.engine import Devices, fit, precision_of
 from ssl_sbir.errors import ConfigError, DataError, RunError
+from ssl_sbir.files import file_sha256, sha256_of
 from ssl_sbir.recipe import Recipe, RecipeConfig, Stage
 from ssl_sbir.run import RunFolder, refuse_taken
 from ssl_sbir.seeding import seed_everything
@@ -108,7 +109,9 @@ def train(order: Order, stage: Stage, say: Any = print) -> RunFolder:
         SslSbirError: data, settings, encoder or run folder are wrong. What is refused before the first step leaves
             no folder behind, and an older run that was to be replaced where it is.
     """
-    first = first_process()
+    if order.start is not None and order.start.resolve() == order.out.resolve():
+        raise RunError(f"{order.out} can't go on from itself", "Choose another folder with --out.")
+    first = first_process(order.where)
     if first and not order.resume:
         refuse_taken(order.out, overwrite=order.overwrite)
     ready = _prepared(order, stage, say)
@@ -118,9 +121,13 @@ def train(order: Order, stage: Stage, say: Any = print) -> RunFolder:
 
     def opened() -> RunFolder:
         if first and not order.resume:
-            settings = to_yaml(recipe.config)
-            RunFolder.create(order.out, settings, ready.facts, overwrite=order.overwrite)
-            run.remember_images(_images_seen(order, data))
+            RunFolder.create(
+                order.out,
+                to_yaml(recipe.config),
+                ready.facts,
+                images=_images_seen(order, data),
+                overwrite=order.overwrite,
+            )
         return run
 
     split = ready.facts["split"] or {"unseen": ()}
@@ -137,9 +144,12 @@ def _images_seen(order: Order, data: TrainingSet) -> NDArray[np.int64]:
     return np.concatenate([*before, *(pixel_hashes(data.pack, rows) for rows in data.rows.values())])
 
 
-def first_process() -> bool:
-    """Whether this is a run's only process, or the first of several, by what Fabric, torchrun or SLURM tell it."""
-    return all(
+def first_process(where: Devices) -> bool:
+    """Whether this is a run's only process, or the first of several, by what Fabric, torchrun or SLURM tell it.
+
+    A run on one device is its own first process, whatever number the scheduler gave it among others.
+    """
+    return where.devices * where.nodes == 1 or all(
         os.environ.get(name, "0") == "0" for name in ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID")
     )
 
@@ -316,13 +326,22 @@ def _provenance(
         "images": {d.name.lower(): len(rows) for d, rows in data.rows.items()},
         "left_out": [b.key for b in data.pack.broken],
         "lost": list(manifest.lost),
-        "files": named_files(recipe.config.model_dump(mode="json")),
+        "rows_sha256": sha256_of(*(rows.tobytes() for rows in data.rows.values())),
+        "files": {**named_files(recipe.config.model_dump(mode="json")), **_own_files(order)},
         "start": _beginning(order, recipe),
         "from": str(order.start) if order.start else None,
         "seed": recipe.config.seed,
         "versions": {"ssl-sbir": __version__, "python": platform.python_version(), **_versions()},
         "git": _git_commit(),
     }
+
+
+def _own_files(order: Order) -> dict[str, str]:
+    """Hashes of a recipe of the user's and of the weights that a run starts from."""
+    found = {"recipe": Path(order.recipe)} if order.recipe.endswith(".py") else {}
+    if order.start is not None:
+        found["--from"] = order.start / "model" / "model.safetensors"
+    return {what: file_sha256(file) for what, file in found.items()}
 
 
 def _beginning(order: Order, recipe: Recipe) -> dict[str, Any]:
@@ -376,5 +395,6 @@ def _identity(facts: Mapping[str, Any]) -> dict[str, Any]:
     """What must be the same for a run to be resumed rather than mixed with another."""
     split, labels = facts["split"] or {"sha256": None}, facts.get("labels") or {"sha256": None}
     shared = {key: facts[key] for key in ("recipe", "manifest_sha256", "start", "from")}
+    readable = {"set of readable images": facts.get("rows_sha256")}
     files = {f"file of {key}": digest for key, digest in facts.get("files", {}).items()}
-    return {**shared, "split": split["sha256"], "labels": labels["sha256"], **files}
+    return {**shared, "split": split["sha256"], "labels": labels["sha256"], **readable, **files}

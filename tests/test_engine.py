@@ -1,15 +1,18 @@
 """The loop on a tiny network: equal seeds, resumed runs, averages, and refusals."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from ssl_sbir import recipes
@@ -171,6 +174,68 @@ def test_a_loss_that_is_no_number_stops_the_run(shapes, tmp_path, monkeypatch):
     )
     with pytest.raises(RunError, match="'contrast' is nan at step"):
         train(order(shapes, tmp_path / "run", "optim.max_steps=10", "optim.epochs=10"), "pretraining", silent)
+
+
+def test_weights_that_are_no_numbers_are_not_saved(shapes, tmp_path, monkeypatch):
+    def loss(self, model, batch):
+        feature = model(batch.image, batch.domain)
+        return {"contrast": (feature - feature.detach()).abs().sum().sqrt()}  # 0, and its slope is infinite
+
+    monkeypatch.setattr("ssl_sbir.recipes.pretraining.simclr.Simclr.loss", loss)
+    with pytest.raises(RunError, match=r"no number any more at step 1") as caught:
+        few = ("optim.max_steps=9", "optim.clip=0", "checkpoint_steps=1")
+        train(order(shapes, tmp_path / "run", *few), "pretraining", silent)
+    assert "--overwrite" in caught.value.hint
+    assert not checkpoints(tmp_path / "run/checkpoints")
+
+
+def test_a_run_can_t_start_from_itself(shapes, tmp_path):
+    out = tmp_path / "run"
+    train(order(shapes, out, "optim.max_steps=2"), "pretraining", silent)
+    with pytest.raises(RunError, match="from itself"):
+        train(order(shapes, out, "optim.max_steps=2", start=out, overwrite=True), "pretraining", silent)
+    assert RunFolder.open(out).finished
+    assert len(RunFolder.open(out).trained_images())
+
+
+def test_resuming_after_images_recipe_or_start_changed_is_refused(shapes, tmp_path):
+    data, mine = tmp_path / "data", tmp_path / "mine.py"
+    shutil.copytree(shapes, data)
+    whole = (data / "photo/bar/00.png").read_bytes()
+    (data / "photo/bar/00.png").write_bytes(whole[:40])
+    shutil.copy(Path(recipes.__file__).parent / "pretraining/simclr.py", mine)
+    mine.write_text(mine.read_text().replace('"simclr"', '"mine"'))
+    train(order(shapes, tmp_path / "start", "optim.max_steps=2"), "pretraining", silent)
+    first = replace(
+        order(data, tmp_path / "run", "optim.max_steps=2"), recipe=str(mine), start=tmp_path / "start"
+    )
+    train(first, "pretraining", silent)
+    (tmp_path / "run/model/model.safetensors").unlink()
+    again = replace(first, resume=True)
+    for file, changed, told in (
+        (data / "photo/bar/00.png", whole, "set of readable images"),
+        (mine, mine.read_bytes() + b"# changed\n", "file of recipe"),
+        (tmp_path / "start/model/model.safetensors", None, "file of --from"),
+    ):
+        was = file.read_bytes()
+        if changed is None:
+            state = load_file(file)
+            save_file(
+                {key: value + 1 if value.is_floating_point() else value for key, value in state.items()},
+                file,
+                _metadata(file),
+            )
+        else:
+            file.write_bytes(changed)
+        with pytest.raises(RunError, match=f"another {told}"):
+            train(again, "pretraining", silent)
+        file.write_bytes(was)
+    assert train(again, "pretraining", silent).finished
+
+
+def _metadata(file):
+    with safe_open(file, "pt") as opened:
+        return opened.metadata()
 
 
 def test_resuming_with_other_settings_or_a_finished_run_is_refused(shapes, tmp_path):

@@ -1,12 +1,14 @@
 """Watching a run: what is logged, what a collapse says, and that no unseen class can enter."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
 from ssl_sbir import recipes
+from ssl_sbir.data.labels import LabelBudget
 from ssl_sbir.data.manifest import Domain
 from ssl_sbir.data.packs import prepare
 from ssl_sbir.data.readers import open_data
@@ -98,6 +100,23 @@ def test_retrieval_of_seen_classes_needs_a_split_and_reads_no_other_class(shapes
     assert "seen" not in plain.metrics()[-1]["monitor"]
     models = [(r.path / "model/model.safetensors").read_bytes() for r in (run, plain)]
     assert models[0] == models[1]
+
+
+def test_retrieval_in_fine_tuning_reads_the_labels_of_the_budget_alone(shapes):
+    manifest = open_data(f"folder:{shapes}")
+    data = TrainingSet.of(manifest, prepare(manifest, 32), SEEN, labelled=True)
+    kind = recipes.load("doodle2search")
+    encoder = load_encoder("timm:test_efficientnet", size=32, pretrained=False)
+
+    def found(data):
+        config = kind.Config(monitor={"seen": True, "images": 1000})
+        return Monitor.of(kind(config), data).look(encoder, 1)["seen"]["map"]
+
+    few = LabelBudget("50%").of(data)
+    wrong = manifest.label.copy()
+    wrong[~few.labelled] = manifest.classes.index("cross")
+    assert found(few) == found(replace(few, manifest=replace(manifest, label=wrong)))
+    assert found(few) != found(data)
 
 
 def test_a_monitor_looks_at_seen_classes_alone(shapes):

@@ -1,7 +1,9 @@
 import json
 
+import numpy as np
 import pytest
 
+from ssl_sbir.checkpoint import checkpoints
 from ssl_sbir.errors import RunError
 from ssl_sbir.run import RunFolder, refuse_taken
 
@@ -55,7 +57,7 @@ def test_metrics_past_a_step_are_forgotten_and_a_cut_off_line_is_left_out(tmp_pa
     for step in (10, 20, 30):
         run.log_metrics({"step": step, "loss": 1 / step})
     with (run.path / "metrics.jsonl").open("a") as file:
-        file.write(json.dumps({"step": 40})[:-1])
+        file.write(json.dumps({"step": 40, "monitor": {"photo": {"rank": 3}}})[:-2])
     assert [m["step"] for m in run.metrics()] == [10, 20, 30]
     run.forget_metrics_after(20)
     assert [m["step"] for m in run.metrics()] == [10, 20]
@@ -64,3 +66,25 @@ def test_metrics_past_a_step_are_forgotten_and_a_cut_off_line_is_left_out(tmp_pa
 def test_an_unfinished_run_has_no_encoder(tmp_path):
     with pytest.raises(RunError, match="unfinished"):
         RunFolder.create(tmp_path / "run", "", FACTS).encoder()
+
+
+def test_a_new_run_knows_its_images_at_once_and_takes_the_old_one_s_place(tmp_path):
+    run = RunFolder.create(tmp_path / "run", "a: 1", FACTS, images=np.array([7, 3, 7]))
+    assert run.trained_images().tolist() == [3, 7]
+    (run.path / "evaluate").mkdir()
+    assert RunFolder.create(tmp_path / "run", "a: 2", FACTS, overwrite=True).trained_images().tolist() == []
+    assert sorted(p.name for p in run.path.iterdir()) == ["config.yaml", "provenance.json"]
+
+
+def test_damaged_settings_are_named(tmp_path):
+    run = RunFolder.create(tmp_path / "run", "a: 1", FACTS)
+    for spoil in (lambda file: file.write_text("a: [1"), lambda file: file.unlink()):
+        spoil(run.path / "config.yaml")
+        with pytest.raises(RunError, match=r"config\.yaml"):
+            _ = run.config
+
+
+def test_what_is_named_like_a_checkpoint_is_left_alone(tmp_path):
+    for name in ("step-000100", "step-000020", "step-000100.bak"):
+        (tmp_path / name).mkdir()
+    assert [place.name for place in checkpoints(tmp_path)] == ["step-000020", "step-000100"]

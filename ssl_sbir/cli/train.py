@@ -135,8 +135,8 @@ def _run(order: "Order", stage: "Stage", dry_run: bool, as_json: bool) -> None:
         recipe, origins = configured(order, stage)
         out.print(to_yaml(recipe.config, origins), markup=False, end="")
         return
-    run = train(order, stage, say if first_process() else lambda _: None)
-    if not first_process():
+    run = train(order, stage, say if first_process(order.where) else lambda _: None)
+    if not first_process(order.where):
         return
     say(f"{run.path}/model   ·   next: {_next(order, run, stage)}")
     if as_json:

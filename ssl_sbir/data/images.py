@@ -18,6 +18,7 @@ WHITE = (255, 255, 255)
 WHITENESS = 230  # of 255: paper is at least that bright, ink is darker
 PAPER_SHARE = 0.8  # of an image's outermost pixels are paper where "ink" applies
 INK_SIDE = 0.8  # how much of the square's side a drawing's longer side then takes
+INK_CANVAS = 4096  # pixels at most that this square is wide
 
 
 @dataclass(frozen=True)
@@ -125,8 +126,18 @@ def _inked(image: Image.Image) -> Image.Image:
     side = max(bottom - top, right - left, max(image.size) * INK_SIDE / 10) / INK_SIDE
     x, y = (left + right - side) / 2, (top + bottom - side) / 2
     whole = round(side)
+    if whole > INK_CANVAS:  # a long thin picture: its square would be many times as large as itself
+        return _shrunk(image.crop((left, top, right, bottom)), INK_CANVAS / side, (left - x, top - y))
     shift = (1, 0, round(x), 0, 1, round(y))
     return image.transform((whole, whole), Image.Transform.AFFINE, shift, fillcolor=WHITE)
+
+
+def _shrunk(ink: Image.Image, factor: float, corner: tuple[float, float]) -> Image.Image:
+    small = [max(1, round(side * factor)) for side in ink.size]
+    ground = Image.new("RGB", (INK_CANVAS, INK_CANVAS), WHITE)
+    left, top = (round(at * factor) for at in corner)
+    ground.paste(ink.resize(small, Image.Resampling.BICUBIC), (left, top))
+    return ground
 
 
 def _reason(source: ImageSource, key: str, error: Exception) -> str:

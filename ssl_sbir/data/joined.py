@@ -60,7 +60,10 @@ def with_photos(manifest: Manifest, more: Manifest) -> Manifest:
         raise DataError(
             f"{more.name} holds no photo", "Name photos with --photos, such as shards:x-{00..09}.tar"
         )
-    classes = tuple(sorted({*manifest.classes, *photos.classes}))
+    met = {
+        photos.classes[code] for code in np.unique(photos.label) if code >= 0
+    }  # not those of its sketches alone
+    classes = tuple(sorted({*manifest.classes, *met}))
     sides = (manifest, photos)
     return Manifest(
         name=f"{manifest.name} + {photos.name}",
@@ -86,7 +89,7 @@ def _split(key: str) -> tuple[int, str]:
 
 def _renumbered(manifest: Manifest, classes: tuple[str, ...]) -> npt.NDArray[np.int32]:
     place = {name: number for number, name in enumerate(classes)}
-    numbers = np.array([*(place[name] for name in manifest.classes), -1], dtype=np.int32)
+    numbers = np.array([*(place.get(name, -1) for name in manifest.classes), -1], dtype=np.int32)
     return numbers[manifest.label]  # −1 takes the last one, which is −1
 
 

@@ -1,4 +1,4 @@
-"""Images decoded once into one memory-mapped file, made whole or not at all."""
+"""Images decoded once into one memory-mapped file; what is interrupted is gone on with."""
 
 import json
 import os
@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from filelock import FileLock
 from jaxtyping import UInt8
 from PIL import Image
 from torch import Tensor
@@ -22,7 +21,7 @@ from ssl_sbir.data.images import DECODER_VERSION, FITS, Broken, decode_many
 from ssl_sbir.data.manifest import Manifest, Streamed
 from ssl_sbir.data.names import printable
 from ssl_sbir.errors import DataError
-from ssl_sbir.files import atomic_folder, cache_dir, sha256_of
+from ssl_sbir.files import cache_dir, growing_array, growing_folder, locked, sha256_of, write_atomic
 from ssl_sbir.progress import progress
 
 CHUNK = 32  # images a task
@@ -92,8 +91,7 @@ def prepare(manifest: Manifest, size: int, *, fit: str = "squash", strict: bool 
     folder = cache_dir() / "packs" / key[:32]
     pack = _opened(folder, key)
     if pack is None:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder.with_suffix(".lock")):
+        with locked(folder):
             pack = _opened(folder, key) or _made(manifest, size, fit, folder, key)
     _refuse_broken(manifest, pack, strict)
     return pack
@@ -122,28 +120,52 @@ def _opened(folder: Path, key: str) -> Pack | None:
 
 
 def _made(manifest: Manifest, size: int, fit: str, folder: Path, key: str) -> Pack:
-    _check_space(folder, len(manifest), size)
-    with atomic_folder(folder) as draft:
-        broken = _write_images(draft / "images.npy", manifest, size, fit)
-        facts: dict[str, Any] = {"key": key, "size": size, "fit": fit, "count": len(manifest)}
-        facts["broken"] = [(row, printable(it.key), it.reason) for row, it in broken.items()]
+    with growing_folder(folder) as draft:
+        broken = _write_images(draft, manifest, size, fit)
+        facts: dict[str, Any] = {
+            "key": key,
+            "size": size,
+            "fit": fit,
+            "count": len(manifest),
+            "broken": broken,
+        }
         (draft / "pack.json").write_text(json.dumps(facts), "utf-8")
+        (draft / "broken.jsonl").unlink()
     return Pack(folder)
 
 
-def _write_images(file: Path, manifest: Manifest, size: int, fit: str) -> dict[int, Broken]:
-    header = {"descr": "|u1", "fortran_order": False, "shape": (len(manifest), size, size, 3)}
-    broken: dict[int, Broken] = {}
-    done = 0
-    # Written, not mapped: a full disk is then an error to report and not a bus error.
-    with open(file, "wb") as out, progress(len(manifest), f"decoding {manifest.name}") as bar:
-        np.lib.format.write_array_header_1_0(out, header)
-        for images, bad in decoded(manifest, size, fit):
-            out.write(images.data)
-            broken.update({done + place: item for place, item in bad.items()})
-            done += len(images)
-            bar.advance(len(images))
+def _write_images(draft: Path, manifest: Manifest, size: int, fit: str) -> list[tuple[int, str, str]]:
+    """Writes the images that an interrupted process left out; returns rows, keys and reasons of the broken ones."""
+    notes = draft / "broken.jsonl"
+    with growing_array(draft / "images.npy", (len(manifest), size, size, 3), CHUNK) as (out, done):
+        left = manifest.select(np.arange(done, len(manifest)))
+        _check_space(draft, len(left), size)
+        broken = [item for item in _noted(notes) if item[0] < done]
+        write_atomic(notes, "".join(map(_line, broken)))
+        with (
+            open(notes, "a", encoding="utf-8") as noting,
+            progress(len(left), f"decoding {manifest.name}") as bar,
+        ):
+            for images, bad in decoded(left, size, fit):
+                found = [(done + place, printable(it.key), it.reason) for place, it in bad.items()]
+                noting.writelines(map(_line, found))
+                noting.flush()  # before the images: of a whole lot all broken ones are known
+                out.write(images.data)
+                broken += found
+                done += len(images)
+                bar.advance(len(images))
     return broken
+
+
+def _line(item: tuple[int, str, str]) -> str:
+    return json.dumps(item) + "\n"
+
+
+def _noted(file: Path) -> Iterator[tuple[int, str, str]]:
+    whole = file.read_text("utf-8").split("\n")[:-1] if file.is_file() else ()  # the last line may be cut off
+    for line in whole:
+        row, key, reason = json.loads(line)
+        yield row, key, reason
 
 
 def decoded(manifest: Manifest, size: int, fit: str) -> Iterator[Decoded]:

@@ -1,18 +1,13 @@
 """Edge maps of all photos of a pack, computed once into a memory-mapped file beside it."""
 
 import json
-import os
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from io import BytesIO
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 import torch
 import torch.nn.functional as F
-from filelock import FileLock
 from jaxtyping import Float, UInt8
 from kornia.filters import gaussian_blur2d, spatial_gradient
 from torch import Tensor
@@ -21,7 +16,7 @@ from ssl_sbir.data.loading import Pack
 from ssl_sbir.data.manifest import Domain, Manifest
 from ssl_sbir.data.packs import decoded, pack_key
 from ssl_sbir.edges.hed import load_hed
-from ssl_sbir.files import cache_dir, growing_folder, sha256_of
+from ssl_sbir.files import cache_dir, growing_array, growing_folder, locked, sha256_of
 from ssl_sbir.precision import has_bf16
 from ssl_sbir.progress import progress
 
@@ -92,8 +87,7 @@ def prepare_edges(
         maps = _opened(folder, key)
         if maps is not None:
             return maps
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder.with_suffix(".lock")):
+    with locked(folder):
         return _opened(folder, key) or _made(manifest, pack, wanted, folder, key, lines, device)
 
 
@@ -119,7 +113,7 @@ def _made(
     side = LINES_SIDE if lines else pack.size
     with growing_folder(folder) as draft:
         np.save(draft / "place.npy", place)
-        with _continued(draft / "maps.npy", (len(rows), side, side)) as (file, done):
+        with growing_array(draft / "maps.npy", (len(rows), side, side), TOGETHER) as (file, done):
             left = rows[done:]
             photos = _fine(manifest, left, pack.fit) if lines else _packed(pack, left)
             with progress(len(left), f"edges of {manifest.name}") as bar:
@@ -130,23 +124,6 @@ def _made(
             json.dumps({"key": key, "detector": "hed", "lines": lines}), "utf-8"
         )
     return EdgeMaps(folder)
-
-
-@contextmanager
-def _continued(file: Path, shape: tuple[int, int, int]) -> Iterator[tuple[BinaryIO, int]]:
-    """A file of maps, open for writing after the whole batches that it holds already, and how many maps those are."""
-    header = BytesIO()
-    np.lib.format.write_array_header_1_0(header, {"descr": "|u1", "fortran_order": False, "shape": shape})
-    begins, batch = header.tell(), TOGETHER * shape[1] * shape[2]
-    file.touch()
-    with open(file, "r+b") as out:
-        if out.read(begins) != header.getvalue():
-            out.seek(0)
-            out.write(header.getvalue())
-            out.truncate()
-        whole = (out.seek(0, os.SEEK_END) - begins) // batch
-        out.truncate(out.seek(begins + whole * batch))
-        yield out, whole * TOGETHER
 
 
 def _packed(pack: Pack, rows: Rows) -> Iterator[Tensor]:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -19,6 +20,7 @@ from ssl_sbir.retrieval.scores import distinct
 Audit = dict[str, Any]
 Embed = Callable[[Manifest, npt.NDArray[np.int64]], Float[Tensor, "n d"]]
 PER_CLASS = 20  # queries of a class whose answers are compared
+COLUMNS = 32  # features looked at at once
 SAME = 1e-3  # share of a feature's variance inside classes below which it names the class
 
 
@@ -36,12 +38,11 @@ def diversity(
     chosen = _spread_out(labels, PER_CLASS)
     k = min(k, len(gallery))
     ids = rank(query[chosen], gallery, k).ids
-    lists = torch.zeros(len(chosen), len(gallery), device=gallery.device).scatter_(1, ids, 1)
-    common = lists @ lists.T
-    pair = (labels[chosen][:, None] == labels[chosen]).triu(1)
-    shared = float((common[pair] / k).mean()) if pair.any() else None
-    jaccard = float((common[pair] / (2 * k - common[pair])).mean()) if pair.any() else None
-    sums = lists @ torch.nn.functional.normalize(gallery.float(), dim=1)
+    common = torch.cat([_in_common(ids[labels[chosen] == label]) for label in labels[chosen].unique()])
+    shared = float((common / k).mean()) if len(common) else None
+    jaccard = float((common / (2 * k - common)).mean()) if len(common) else None
+    found, place = ids.unique(return_inverse=True)
+    sums = F.embedding_bag(place, F.normalize(gallery[found].float(), dim=1), mode="sum")
     inside = (sums.square().sum(1) - k) / max(1, k * (k - 1))
     told = (
         "no class has two queries"
@@ -55,19 +56,28 @@ def diversity(
         "queries": len(chosen),
         "shared": shared,
         "jaccard": jaccard,
-        "covered": float((lists.sum(0) > 0).float().mean()),
+        "covered": len(found) / len(gallery),
         "spread": float((1 - inside).mean()),
     }
 
 
+def _in_common(ids: Int[Tensor, "s k"]) -> Float[Tensor, " pairs"]:
+    """How many items each two of some lists have in common."""
+    found, place = ids.unique(return_inverse=True)
+    lists = torch.zeros(len(ids), len(found), device=ids.device).scatter_(1, place, 1)
+    one, other = torch.triu_indices(len(ids), len(ids), 1, device=ids.device)
+    return (lists @ lists.T)[one, other]
+
+
 def label_in_features(gallery: Float[Tensor, "n d"], labels: Int[Tensor, " n"]) -> Audit:
     """Whether some feature of the gallery is (nearly) the same throughout each class, as an appended label is."""
-    values, counts = gallery.double(), torch.bincount(labels)
+    counts = torch.bincount(labels)
     if (counts > 0).sum() < 2 or len(labels) < 3 * (counts > 0).sum():
         return {"ok": None, "summary": "too few photos a class to look for labels in the features"}
-    within = (values - means_by(values, labels, len(counts))[labels]).square().sum(0)
-    total = (values - values.mean(0)).square().sum(0)
-    suspect = ((within < SAME * total) & (total > 1e-9 * values.square().sum())).nonzero().squeeze(1).tolist()
+    within, total, whole = torch.cat(
+        [_spread(some.double(), labels, len(counts)) for some in gallery.split(COLUMNS, 1)], 1
+    )
+    suspect = ((within < SAME * total) & (total > 1e-9 * whole.sum())).nonzero().squeeze(1).tolist()
     if not suspect:
         return {"ok": True, "summary": "no leak", "features": []}
     return {
@@ -75,6 +85,12 @@ def label_in_features(gallery: Float[Tensor, "n d"], labels: Int[Tensor, " n"]) 
         "summary": f"LEAK: {len(suspect)} gallery feature(s) name the class (first: number {suspect[0]})",
         "features": suspect,
     }
+
+
+def _spread(values: Float[Tensor, "n c"], labels: Int[Tensor, " n"], classes: int) -> Float[Tensor, "3 c"]:
+    """Of each feature: its sum of squares about the mean of its class, about the mean of all, and about 0."""
+    within = (values - means_by(values, labels, classes)[labels]).square().sum(0)
+    return torch.stack([within, (values - values.mean(0)).square().sum(0), values.square().sum(0)])
 
 
 def label_leak(embed: Embed, manifest: Manifest, rows: npt.NDArray[np.int64], seed: int = 0) -> Audit:

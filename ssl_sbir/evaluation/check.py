@@ -52,7 +52,7 @@ def checked(
     Raises:
         EvaluationError: names the side and row, and what was found.
     """
-    q, g = _matrix(query, "query"), _matrix(gallery, "gallery")
+    q, g = matrix(query, "query"), matrix(gallery, "gallery")
     if q.shape[1] != g.shape[1]:
         raise EvaluationError(
             f"query has {q.shape[1]} features a row, gallery has {g.shape[1]}",
@@ -69,7 +69,12 @@ def checked(
     return Features(q, compact[: len(q)], g.to(q.device), compact[len(q) :], names)
 
 
-def _matrix(values: Any, side: str) -> Tensor:
+def matrix(values: Any, side: str) -> Float[Tensor, "rows width"]:
+    """Features of one side as a table of finite numbers; floats, on the device they were on.
+
+    Raises:
+        EvaluationError: they are none, or a row is NaN, infinite or 0; says which row.
+    """
     try:
         matrix = torch.as_tensor(values).detach()
     except (TypeError, ValueError, RuntimeError) as error:

@@ -3,13 +3,9 @@
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
-import torch
-from jaxtyping import Float
-from torch import Tensor
-
 from ssl_sbir.errors import EvaluationError
 from ssl_sbir.evaluation.audits import Audit, copies, diversity, label_in_features, verdict
-from ssl_sbir.evaluation.check import Features, checked
+from ssl_sbir.evaluation.check import Features, checked, matrix
 from ssl_sbir.evaluation.instances import instance_accuracy
 from ssl_sbir.evaluation.measured import (
     DENOMINATORS,
@@ -83,6 +79,12 @@ def evaluate_embeddings(
         EvaluationError: the features or labels can't be evaluated; says which row and why.
     """
     features = checked(query, query_labels, gallery, gallery_labels, classes)
+    if (query_instances is None) != (gallery_instances is None):
+        raise EvaluationError(
+            "instances are given of one side alone", "Give query_instances and gallery_instances, or neither."
+        )
+    if min(strides) < 1:
+        raise EvaluationError(f"strides are {strides}", "Give two numbers of 1 or more, such as (20, 10).")
     refuse_lacking(features, missing)
     settings = Settings(named(protocols, ties), strides, seed, draws, block)
     audits = vector_audits(features) if audit else {}
@@ -187,7 +189,12 @@ def _codes(
             "binary codes need training features: fitting them on the test set would be transductive",
             "Give features of images of seen classes (training=…, or an array `training` in the file).",
         )
-    fitted: Float[Tensor, "m d"] = torch.as_tensor(training, device=features.query.device)
+    fitted = matrix(training, "training").to(features.query.device)
+    if fitted.shape[1] != features.query.shape[1]:
+        raise EvaluationError(
+            f"training features are {fitted.shape[1]} wide, the others {features.query.shape[1]}",
+            "Take them from the same encoder.",
+        )
     found = {}
     for length in bits:
         fit = quantiser(fitted, length, seed=settings.seed)

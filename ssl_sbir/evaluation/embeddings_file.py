@@ -1,7 +1,9 @@
 """Features made elsewhere, from `.npz` or `.safetensors`, with class names from a CSV beside the file."""
 
 import csv
+import tokenize
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,10 +61,15 @@ def read_embeddings(path: Path) -> EmbeddingsFile:
 
 def _npz(path: Path) -> dict[str, Any]:
     try:
+        with zipfile.ZipFile(path):  # a .npy by that name isn't one
+            pass
         with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             return {name: _plain(file[name]) for name in file.files}
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+    except (ValueError, OSError, EOFError, SyntaxError, *_DAMAGED) as error:
         raise EvaluationError(f"{path} can't be read: {error}", HINT) from error
+
+
+_DAMAGED = (zipfile.BadZipFile, zlib.error, tokenize.TokenError)
 
 
 def _plain(array: np.ndarray) -> Any:

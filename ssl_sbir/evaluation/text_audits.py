@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ssl_sbir.evaluation.audits import Audit
 from ssl_sbir.evaluation.uncertainty import DRAWS, intervals, resampled_means
-from ssl_sbir.fusion.calibration import TOP, conflicting, kept_share, mean_precision
+from ssl_sbir.fusion.calibration import TOP, conflicting, first, kept_share, mean_precision
 
 SWEEP = tuple(step / 10 for step in range(11))
 TOLERATED = (
@@ -91,10 +91,10 @@ def _followed(
     query: Tensor, gallery: Tensor, gallery_labels: Tensor, labels: Tensor, wrong: Tensor
 ) -> dict[str, float]:
     """How much of the first ten is of the drawing's class, and how much of the text's."""
-    first = gallery_labels[(query @ gallery.T).topk(min(TOP, len(gallery)), dim=1).indices]
+    found = gallery_labels[first(query, gallery, TOP)]
     return {
-        "drawing": float((first == labels[:, None]).float().mean()),
-        "text": float((first == wrong[:, None]).float().mean()),
+        "drawing": float((found == labels[:, None]).float().mean()),
+        "text": float((found == wrong[:, None]).float().mean()),
     }
 
 
@@ -121,7 +121,8 @@ def shapley(
     The Shapley value of a game of two players whose empty coalition scores chance (the share of relevant photos): the
     mean of what a side adds when it comes first and when it comes second.
     """
-    chance = float((gallery_labels[None] == labels[:, None]).double().mean())
+    relevant = gallery_labels.bincount(minlength=int(labels.max()) + 1)[labels]
+    chance = float(relevant.double().mean()) / len(gallery_labels)
     sketch, text, both = (float(columns[name].mean()) for name in ("sketch", "text", "both"))
     drawn = ((sketch - chance) + (both - text)) / 2
     told = ((text - chance) + (both - sketch)) / 2
@@ -135,7 +136,7 @@ def shapley(
 
 
 def _first_right(query: Tensor, labels: Tensor, gallery: Tensor, gallery_labels: Tensor) -> Tensor:
-    return gallery_labels[(query @ gallery.T).argmax(1)] == labels
+    return gallery_labels[first(query, gallery, 1)[:, 0]] == labels
 
 
 def gap(sketch: Tensor, text: Tensor, both: Tensor) -> dict[str, float]:

@@ -3,12 +3,13 @@
 from collections.abc import Callable, Sequence
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from ssl_sbir.fusion.kinds import STEPS
 from ssl_sbir.grouped import class_means
 
+SCORES = 1 << 23  # of queries with photos, at once
 FINE = 41  # weights that are tried
 TOP = 10
 ONE_SIDED = 1.645  # standard errors below which a mean lies with a chance of 5 %
@@ -34,17 +35,24 @@ def kept_share(
         gallery: unit vectors of photos.
         k: how many first results.
     """
-    lists = [_first(part, gallery, k) for part in (query, sketch, text)]
-    by_sketch, by_text = ((lists[0] & lists[place]).sum(1).double() for place in (1, 2))
-    both = (lists[0] & lists[1] & lists[2]).sum(1).double() / 2
+    fused, drawn, told = (first(part, gallery, k) for part in (query, sketch, text))
+    from_sketch, from_text = ((fused[:, :, None] == ids[:, None]).any(2) for ids in (drawn, told))
+    by_sketch, by_text, both = (
+        some.sum(1).double() for some in (from_sketch, from_text, from_sketch & from_text)
+    )
+    both = both / 2
     total = by_sketch + by_text - 2 * both
     return torch.where(total > 0, (by_sketch - both) / total.clamp(min=1), 0.5)
 
 
-def _first(query: Float[Tensor, "q d"], gallery: Float[Tensor, "n d"], k: int) -> Bool[Tensor, "q n"]:
-    score = query @ gallery.T
-    chosen = torch.zeros_like(score, dtype=torch.bool)
-    return chosen.scatter_(1, score.topk(min(k, len(gallery)), dim=1).indices, True)
+def first(query: Float[Tensor, "q d"], gallery: Float[Tensor, "n d"], k: int) -> Int[Tensor, "q k"]:
+    """The places of each query's first k photos; at no time the scores of all queries with all photos."""
+    k = min(k, len(gallery))
+    return torch.cat([(some @ gallery.T).topk(k, dim=1).indices for some in query.split(_block(gallery))])
+
+
+def _block(gallery: Tensor) -> int:
+    return max(1, SCORES // max(1, len(gallery)))
 
 
 def conflicting(labels: Int[Tensor, " q"], seed: int = 0) -> Int[Tensor, " q"]:
@@ -67,7 +75,15 @@ def mean_precision(
     gallery_labels: Int[Tensor, " n"],
 ) -> Float[Tensor, " q"]:
     """Average precision of each query over the whole gallery (plain; ties by gallery order)."""
-    order = (query @ gallery.T).sort(dim=1, descending=True, stable=True).indices
+    block = _block(gallery)
+    blocks = zip(query.split(block), labels.split(block), strict=True)
+    return torch.cat([_precision(some @ gallery.T, own, gallery_labels) for some, own in blocks])
+
+
+def _precision(
+    score: Float[Tensor, "b n"], labels: Int[Tensor, " b"], gallery_labels: Int[Tensor, " n"]
+) -> Float[Tensor, " b"]:
+    order = score.sort(dim=1, descending=True, stable=True).indices
     relevant = (gallery_labels[order] == labels[:, None]).double()
     precision = relevant.cumsum(1) / torch.arange(1, relevant.shape[1] + 1, device=relevant.device)
     return (precision * relevant).sum(1) / relevant.sum(1).clamp(min=1)

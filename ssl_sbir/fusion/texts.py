@@ -151,4 +151,7 @@ def _captions(data: TrainingSet) -> dict[int, list[tuple[str, int]]]:
         label, text = int(data.labels[row]), data.manifest.text_of(int(row))
         if label >= 0 and text and text.strip():
             found[label].append((text, int(row)))
-    return found
+    kept = {label: [it for it in told if not tells_of_unseen(it[0])] for label, told in found.items()}
+    if left := sum(map(len, found.values())) - sum(map(len, kept.values())):
+        print(f"captions: {left} left out, which name unseen classes", file=sys.stderr)
+    return {label: told for label, told in kept.items() if told}

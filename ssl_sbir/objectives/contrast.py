@@ -24,7 +24,7 @@ def both_ways(
         second: features of the other.
         temperature: divides the cosines.
         hardness: beta of J. Robinson et al., Contrastive Learning with Hard Negative Samples, ICLR 2021: a
-            negative weighs in proportion to exp(beta · cosine), the mean weight being 1.
+            negative weighs in proportion to exp(beta · cosine / temperature), the mean weight being 1.
     """
     cosine = F.normalize(first, dim=1) @ F.normalize(second, dim=1).T
     return (_one_way(cosine, temperature, hardness) + _one_way(cosine.T, temperature, hardness)) / 2
@@ -34,7 +34,7 @@ def _one_way(cosine: Float[Tensor, "b b"], temperature: float, hardness: float) 
     logits, own = cosine / temperature, torch.arange(len(cosine), device=cosine.device)
     if hardness and len(cosine) > 1:
         negative = ~torch.eye(len(cosine), dtype=torch.bool, device=cosine.device)
-        tilt = (hardness * cosine.detach()).masked_fill(~negative, -math.inf)
+        tilt = (hardness * logits.detach()).masked_fill(~negative, -math.inf)
         weight = tilt.log_softmax(1) + math.log(len(cosine) - 1)
         logits = logits + weight.masked_fill(~negative, 0.0)
     return F.cross_entropy(logits, own)

@@ -59,3 +59,27 @@ def test_a_wide_page_isn_t_squeezed():
     ImageDraw.Draw(image).ellipse((50, 20, 110, 80), outline=(0, 0, 0), width=4)
     top, bottom, left, right = extent(fitted(image))
     assert abs((bottom - top) - (right - left)) <= 2
+
+
+def test_a_long_thin_picture_takes_no_more_than_others(monkeypatch):
+    image = Image.new("RGB", (900, 60), "white")
+    ImageDraw.Draw(image).line((60, 10, 820, 50), fill="black", width=24)
+    whole = fitted(image, 128).astype(float)
+    sides = []
+
+    def watched(made, size_at):
+        def call(*given, **more):
+            sides.append(max(given[size_at]))
+            return made(*given, **more)
+
+        return call
+
+    monkeypatch.setattr(Image.Image, "transform", watched(Image.Image.transform, 1))
+    monkeypatch.setattr(Image, "new", watched(Image.new, 1))
+    monkeypatch.setattr("ssl_sbir.data.images.INK_CANVAS", 400)
+    small = fitted(image, 128).astype(float)
+    assert sides
+    assert max(sides) <= 400
+    assert abs(small - whole).mean() < 4
+    for one, other in zip(extent(small), extent(whole), strict=True):
+        assert abs(int(one) - int(other)) <= 1

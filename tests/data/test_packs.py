@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 from trees_for_tests import noise, write_image, write_tree
 
+from ssl_sbir.data import packs
 from ssl_sbir.data.loading import Pack, decode, load_batch, prepare
 from ssl_sbir.data.readers import open_data
 from ssl_sbir.data.trees import FileSource
@@ -190,6 +191,49 @@ def test_a_disk_that_fills_up_leaves_nothing(tmp_path, monkeypatch):
     with pytest.raises(SslSbirError, match="No space left"):
         prepare(manifest, 8)
     assert [file.suffix for file in (cache_dir() / "packs").iterdir()] == [".lock"]
+
+
+def test_a_cache_that_cannot_be_made_is_named(tmp_path, monkeypatch):
+    manifest = open_data(str(write_tree(tmp_path / "t", {"photo/cat": 1})))
+    (tmp_path / "file").write_text("x")
+    monkeypatch.setenv("SSL_SBIR_CACHE", str(tmp_path / "file"))
+    with pytest.raises(SslSbirError, match="cannot write") as caught:
+        prepare(manifest, 8)
+    assert "SSL_SBIR_CACHE" in caught.value.hint
+
+
+def test_an_interrupted_pack_is_gone_on_with(tmp_path, monkeypatch):
+    root = write_tree(tmp_path / "t", {"photo/cat": 150})
+    for number in (3, 120):
+        (root / f"photo/cat/{number}.png").write_bytes(b"broken")
+    manifest = open_data(str(root))
+    asked, whole = [], packs.decode_many
+
+    def dying(source, keys, size, fit):
+        asked.append(len(keys))
+        if len(asked) == 4:
+            raise KeyboardInterrupt
+        return whole(source, keys, size, fit)
+
+    monkeypatch.setattr(packs, "decode_many", dying)
+    with pytest.raises(KeyboardInterrupt):
+        prepare(manifest, 8)
+    (draft,) = (cache_dir() / "packs").glob(".*.part")
+    kept = (draft / "images.npy").stat().st_size
+    for file, torn in (("images.npy", b"half an image"), ("broken.jsonl", b'[99, "half a line')):
+        with open(draft / file, "ab") as cut:
+            cut.write(torn)
+    asked.clear()
+    asked.extend([0] * 9)
+    pack = prepare(manifest, 8)
+    assert sum(asked[9:]) == 150 - kept // (8 * 8 * 3)
+    assert not draft.exists()
+    assert (~pack.ok).nonzero()[0].tolist() == sorted(
+        i for i, key in enumerate(manifest.keys) if key.endswith(("/3.png", "/120.png"))
+    )
+    found = pack.images.copy()
+    shutil.rmtree(pack.folder)
+    assert (prepare(manifest, 8).images == found).all()
 
 
 def test_two_processes_prepare_the_same_pack(tmp_path):

@@ -10,6 +10,7 @@ import threading
 import numpy as np
 import pytest
 from PIL import Image
+from trees_for_tests import write_tree
 
 from ssl_sbir.data.joined import with_photos
 from ssl_sbir.data.loading import decode, prepare
@@ -302,3 +303,10 @@ def test_photos_in_shards_join_a_folder_of_sketches(tmp_path, shapes):
     assert pack.images[72:, 4, 4, 0].tolist() == [9, 4]
     with pytest.raises(DataError, match="holds no photo"):
         with_photos(folder, sketches)
+
+
+def test_classes_of_sketches_that_do_not_join_stay_behind(tmp_path, shapes):
+    folder = write_tree(tmp_path / "more", {"photo/ring": 1, "sketch/zebra": 1})
+    both = with_photos(open_data(f"folder:{shapes}"), open_data(f"folder:{folder}"))
+    assert "zebra" not in both.classes
+    assert both.counts()["ring"] == (12, 13)

@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
 from ssl_sbir.evaluation import evaluate_embeddings
-from ssl_sbir.evaluation.audits import diversity
+from ssl_sbir.evaluation.audits import diversity, label_in_features
 from ssl_sbir.evaluation.evaluate import evaluate
 from ssl_sbir.retrieval.embeddings import embed
 
@@ -100,3 +101,29 @@ def test_diversity_tells_one_answer_from_many():
     assert varied["shared"] == 0
     assert varied["covered"] == 1
     assert diversity(query[::20], labels[::20], gallery, 5)["shared"] is None
+
+
+def test_diversity_equals_a_loop_over_pairs():
+    draw = torch.Generator().manual_seed(0)
+    query, gallery = torch.randn(30, 6, generator=draw), torch.randn(50, 6, generator=draw)
+    labels = torch.arange(3).repeat_interleave(10)
+    found = diversity(query, labels, gallery, 7)
+    unit = F.normalize(gallery, dim=1)
+    lists = [set(ids.tolist()) for ids in (F.normalize(query, dim=1) @ unit.T).topk(7).indices]
+    pairs = [
+        (a, b) for i, a in enumerate(lists) for j, b in enumerate(lists) if i < j and labels[i] == labels[j]
+    ]
+    assert found["shared"] == pytest.approx(np.mean([len(a & b) / 7 for a, b in pairs]))
+    assert found["jaccard"] == pytest.approx(np.mean([len(a & b) / len(a | b) for a, b in pairs]))
+    assert found["covered"] == len(set().union(*lists)) / 50
+    inside = [float(1 - unit[i] @ unit[j]) for ids in lists for i in ids for j in ids if i != j]
+    assert found["spread"] == pytest.approx(np.mean(inside), abs=1e-5)
+
+
+def test_a_label_is_found_in_whichever_feature_it_hides():
+    draw = torch.Generator().manual_seed(0)
+    labels = torch.arange(10).repeat_interleave(8)
+    gallery = torch.randn(80, 70, generator=draw)
+    assert label_in_features(gallery, labels)["ok"]
+    gallery[:, 67] = labels.float()
+    assert label_in_features(gallery, labels)["features"] == [67]

@@ -229,6 +229,33 @@ def test_bad_files_are_refused_with_a_cause(features, tmp_path, spoil, told):
     assert result.stdout == ""
 
 
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"query_instances": np.arange(90)}, "one side alone"),
+        ({"gallery_instances": np.arange(90)}, "one side alone"),
+        ({"strides": (0, 1)}, "strides are (0, 1)"),
+        ({"bits": (16,), "training": np.ones((40, 3))}, "training features are 3 wide"),
+        ({"bits": (16,), "training": np.ones(40)}, "training has shape [40]"),
+        ({"bits": (16,), "training": np.full((40, 12), np.nan)}, "training row 0"),
+    ],
+)
+def test_what_goes_beside_the_features_is_checked(features, options, told):
+    assert told in refused(*features, **options)
+
+
+def test_a_file_that_is_no_archive_or_a_damaged_one_is_refused(features, tmp_path):
+    np.save(tmp_path / "one.npy", features[0])
+    (tmp_path / "one.npy").rename(tmp_path / "one.npz")
+    np.savez_compressed(tmp_path / "two.npz", query=features[0])
+    broken = bytearray((tmp_path / "two.npz").read_bytes())
+    broken[200:260] = bytes(60)
+    (tmp_path / "two.npz").write_bytes(broken)
+    for name in ("one.npz", "two.npz"):
+        with pytest.raises(EvaluationError, match="can't be read"):
+            read_embeddings(tmp_path / name)
+
+
 def test_lacking_classes_can_be_left_out_on_purpose(features, tmp_path):
     query, ql, gallery, gl = features
     np.savez(

@@ -249,3 +249,15 @@ def test_descriptions_come_with_the_name_and_without_it(tmp_path):
         "a dog is a animal, can bark, has dog tag",
         "something that is a animal, can bark",
     ]
+
+
+def test_blocks_of_queries_change_no_figure(monkeypatch):
+    draw = torch.Generator().manual_seed(0)
+    query, sketch, text, gallery = (
+        F.normalize(torch.randn(n, 6, generator=draw), dim=1) for n in (9, 9, 9, 40)
+    )
+    labels, of = torch.arange(9) % 3, torch.arange(40) % 3
+    whole = mean_precision(query, labels, gallery, of), kept_share(query, sketch, text, gallery, 5)
+    monkeypatch.setattr("ssl_sbir.fusion.calibration.SCORES", 80)
+    parts = mean_precision(query, labels, gallery, of), kept_share(query, sketch, text, gallery, 5)
+    assert all(torch.equal(a, b) for a, b in zip(whole, parts, strict=True))

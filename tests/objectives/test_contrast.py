@@ -17,7 +17,7 @@ def slow(first, second, temperature, hardness):
     for left, right in ((a, b), (b, a)):
         for i in range(n):
             cosine = [float(left[i] @ right[j]) for j in range(n)]
-            tilt = [math.exp(hardness * cosine[j]) for j in range(n) if j != i]
+            tilt = [math.exp(hardness * cosine[j] / temperature) for j in range(n) if j != i]
             weight = [t / (sum(tilt) / len(tilt)) for t in tilt]
             negatives = [math.exp(cosine[j] / temperature) for j in range(n) if j != i]
             own = math.exp(cosine[i] / temperature)

@@ -14,7 +14,7 @@ from ssl_sbir.data.packs import prepare
 from ssl_sbir.data.readers import open_data
 from ssl_sbir.data.training import Schedule, TrainingSet
 from ssl_sbir.encoders import load_encoder
-from ssl_sbir.engine import _refuse_uneven, _Step, _warn_of_shares
+from ssl_sbir.engine import Devices, _refuse_uneven, _Step, _warn_of_shares
 from ssl_sbir.errors import ConfigError
 from ssl_sbir.recipe import EXACT
 from ssl_sbir.run import RunFolder
@@ -169,7 +169,8 @@ def test_only_the_first_process_makes_the_run_folder(told, first, monkeypatch):
         monkeypatch.delenv(name, raising=False)
     for name, value in told.items():
         monkeypatch.setenv(name, value)
-    assert first_process() is first
+    assert first_process(Devices(devices=2)) is first
+    assert first_process(Devices())  # four runs of one device each under one scheduler are four first ones
 
 
 def test_two_processes_of_the_command_leave_one_run_also_where_a_tower_sees_nothing(shapes, tmp_path):

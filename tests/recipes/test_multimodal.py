@@ -18,6 +18,7 @@ from ssl_sbir.errors import ConfigError
 from ssl_sbir.fusion.calibration import mean_precision
 from ssl_sbir.fusion.texts import Texts
 from ssl_sbir.objectives.multimodal import quadruplet, to_photos
+from ssl_sbir.semantics import without
 from ssl_sbir.training import Order, train
 
 SEEN = ("bar", "circle", "cross", "ring", "square")
@@ -78,6 +79,19 @@ def test_photos_with_captions_teach_their_own_place(shapes):
     assert texts.weight[place].item() == pytest.approx(0.5)
     assert set(texts.label[texts.drawn(torch.arange(5))].tolist()) == set(range(5))
     assert "a thin bar" not in Texts.of(data, None, captions=False).texts
+
+
+def test_captions_that_name_unseen_classes_are_left_out_and_counted(shapes, capsys):
+    manifest = open_data(f"folder:{shapes}")
+    rows, text = manifest.rows(Domain.PHOTO, ["bar"])[:2], manifest.text.copy()
+    text[rows] = (0, 1)
+    manifest = replace(manifest, texts=Strings.of(["a bar beside two cats", "a thin bar"]), text=text)
+    data = TrainingSet.of(manifest, prepare(manifest, 32), SEEN, labelled=True)
+    with without(["cat"]):
+        texts = Texts.of(data, None, captions=True)
+    assert "a thin bar" in texts.texts
+    assert not any("cats" in one for one in texts.texts)
+    assert "captions: 1 left out" in capsys.readouterr().err
 
 
 def test_too_few_classes_are_refused(shapes):
