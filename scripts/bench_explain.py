@@ -3,7 +3,7 @@
 The reference embeds both pictures of a pair anew for every similarity, as an explanation of `score(drawing, photo)`
 does that knows nothing of the two sides; masks and random maps are the same.
 
-    python scripts/bench_explain.py efficientnet_lite0 --data folder:sketchy-mini/ --split sketchy-sake-25 --size 128
+    python scripts/bench_explain.py efficientnet_lite0 --data folder:sketchy-sample/ --split sketchy-sake-25 --size 128
 
 Prints seconds by the clock, processor seconds and images sent through the encoder: for a whole report (ranking,
 maps, tests, page) with the gallery embedded, and for maps and their tests alone, together and pair by pair.

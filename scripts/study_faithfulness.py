@@ -1,6 +1,6 @@
 """Tests every heat map method of `explain` against random maps and edge maps, on a trained run.
 
-    python scripts/study_faithfulness.py RUN --data folder:sketchy-mini/ --write docs/faithfulness.md
+    python scripts/study_faithfulness.py RUN --data folder:sketchy-sample/ --write docs/faithfulness.md
 
 Drawings of unseen classes (evenly over the classes), each with its first results. For each map: the area between
 insertion and deletion curve, less that of random maps and of an edge map, both of the same coarseness, and less

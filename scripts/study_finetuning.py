@@ -1,6 +1,6 @@
 """Measures every fine-tuning recipe under one budget, and writes docs/finetuning.md.
 
-    python scripts/study_finetuning.py --data folder:sketchy-mini --conceptnet conceptnet100k.tsv --jobs 2
+    python scripts/study_finetuning.py --data folder:sketchy-sample --conceptnet conceptnet100k.tsv --jobs 2
       --label-free runs/labelfree-{seed}
 
 Every cell is an ordinary run (`ssl-sbir finetune`, then `ssl-sbir evaluate`) under `--out`; finished ones are skipped,
@@ -84,7 +84,7 @@ def main() -> int:
     ask.add_argument("--conceptnet", required=True, help="triples, or a graph of `ssl-sbir data conceptnet`")
     ask.add_argument("--label-free", help="PATH of a run folder, with {seed} in it")
     ask.add_argument("--out", type=Path, default=Path("runs/finetuning-study"))
-    ask.add_argument("--page", type=Path, default=Path("docs/finetuning.md"))
+    ask.add_argument("--page", type=Path, help="OUT/page.md by default")
     ask.add_argument("--seeds", type=int, default=3)
     ask.add_argument("--jobs", type=int, default=1)
     ask.add_argument("--only", nargs="*", default=[], help="names of lines; frozen ones always run")
@@ -92,7 +92,8 @@ def main() -> int:
     tables = parts(asked.conceptnet, asked.label_free)
     cells = [cell for part in tables for cell in part.cells(asked.data, asked.seeds, asked.only)]
     rows = run_grid(cells, asked.out, asked.jobs).rows
-    asked.page.write_text(page(tables, rows, asked.data) + kept_notes(asked.page, NOTES), "utf-8")
+    file = asked.page or asked.out / "page.md"
+    file.write_text(page(tables, rows, asked.data) + kept_notes(file, NOTES), "utf-8")
     return 0
 
 

@@ -1,7 +1,7 @@
-"""Measures what each label-free method and each of its terms gives, and writes docs/pretraining.md.
+"""Measures what each label-free method and each of its terms gives, and writes a page: docs/pretraining.md is one.
 
-    python scripts/study_pretraining.py --data folder:sketchy-mini --jobs 2
-    python scripts/study_pretraining.py --data folder:sketchy-mini --parts whole --only labelfree --seeds 1
+    python scripts/study_pretraining.py --data folder:sketchy-sample --jobs 2
+    python scripts/study_pretraining.py --data folder:sketchy-sample --parts whole --only labelfree --seeds 1
 
 Every cell is an ordinary run (`ssl-sbir pretrain`, then `ssl-sbir evaluate`) under `--out`; finished ones are
 skipped, a failure is recorded and doesn't stop the rest.
@@ -94,7 +94,7 @@ def main() -> int:
     ask = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     ask.add_argument("--data", required=True)
     ask.add_argument("--out", type=Path, default=Path("runs/pretraining-study"))
-    ask.add_argument("--page", type=Path, default=Path("docs/pretraining.md"))
+    ask.add_argument("--page", type=Path, help="OUT/page.md by default")
     ask.add_argument("--seeds", type=int, default=3)
     ask.add_argument("--jobs", type=int, default=1)
     ask.add_argument("--parts", nargs="*", default=list(PARTS), choices=list(PARTS))
@@ -102,7 +102,8 @@ def main() -> int:
     asked = ask.parse_args()
     cells = [cell for name in asked.parts for cell in PARTS[name].cells(asked.data, asked.seeds, asked.only)]
     rows = run_grid(cells, asked.out, asked.jobs).rows
-    asked.page.write_text(page(rows, asked.data) + kept_notes(asked.page, NOTES), "utf-8")
+    file = asked.page or asked.out / "page.md"
+    file.write_text(page(rows, asked.data) + kept_notes(file, NOTES), "utf-8")
     return 0
 
 

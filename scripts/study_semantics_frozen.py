@@ -4,7 +4,7 @@ The encoder stays as ImageNet made it; the linear code (from the SVD of the teac
 the head of seen classes are trained by SAKE's two published terms. Sources, strengths, seeds, tests and verdict are
 those of `ssl-sbir study semantics`, which trains the encoder, too: what is found here holds for the frozen one.
 
-Run    python scripts/study_semantics_frozen.py --data folder:sketchy-mini --split sketchy-sake-25 --size 64
+Run    python scripts/study_semantics_frozen.py --data folder:sketchy-sample --split sketchy-sake-25 --size 64
          --sources wordnet,conceptnet:FILE,glove --strengths published:.3,published:3,calibrated:.5
 Cost   5,000 images at 64 px: features once, then a second of one core a run with a code of 64.
 """

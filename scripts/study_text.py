@@ -1,6 +1,6 @@
 """Measures what a text beside a drawing is worth on classes that training never saw, and writes docs/text-queries.md.
 
-    python scripts/study_text.py --data folder:sketchy-mini --conceptnet conceptnet100k.tsv --start runs/sake
+    python scripts/study_text.py --data folder:sketchy-sample --conceptnet conceptnet100k.tsv --start runs/sake
 
 Trains `multimodal` and `prototype2` on the split's seen classes and `multimodal` on OpenMoji (whose drawings have
 names and keywords), unless the runs are there. Texts of the unseen classes: their names, and the sentences of
@@ -270,7 +270,7 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, default=Path("runs/text"))
     parser.add_argument("--size", type=int, default=96)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--page", type=Path, default=Path("docs/text-queries.md"))
+    parser.add_argument("--page", type=Path, help="RUNS/page.md by default")
     asked = parser.parse_args()
     study = Study(asked.data, asked.conceptnet, asked.runs, asked.size, asked.seeds)
     late, labelled = study.trained("late"), study.trained("p2", "prototype2")
@@ -298,7 +298,7 @@ def main() -> None:
     short = f"{-100 * over:.0f} points of a hundred less than its weight"
     page += KINDS.format(kept="its weight or more" if over >= 0 else short)
     page += "\n".join(kinds) + "\n" + SWEEP + "\n".join(sweeps) + "\n" + _moji(asked.runs / "moji")
-    asked.page.write_text(page, encoding="utf-8")
+    (asked.page or asked.runs / "page.md").write_text(page, encoding="utf-8")
 
 
 def _from(study: Study, start: Path) -> list[Unseen]:

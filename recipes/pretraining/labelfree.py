@@ -1,4 +1,4 @@
-"""Labelfree: the combination of label-free terms that works best, and what `ssl-sbir pretrain` does by itself.
+"""Labelfree: the combination of label-free terms that was found to work best, and what `ssl-sbir pretrain` does by itself.
 
 It is self-labelling (`ssl-sbir recipes show selflabel` tells its terms) to which contrast among real sketches can be
 added; by default its weight is 0. All weights are settings of this one recipe, 0 leaving a term out:

@@ -18,7 +18,7 @@ def quickstart(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,
 ) -> None:
-    """Run everything once on OpenMoji: pretrain, fine-tune, evaluate, explain (some ten minutes, no network)."""
+    """Run everything once on OpenMoji: pretrain, fine-tune, evaluate, explain (two to five minutes, no network)."""
     from ssl_sbir.quickstart import quickstart as run
 
     facts = run(out_folder, say, overwrite=overwrite, tiny=tiny)
