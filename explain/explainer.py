@@ -48,6 +48,7 @@ class Explainer:
         semantics: a source of paths between ideas; None for none.
         fuse: makes one vector of drawing and text; None for an encoder of drawings alone.
         notes: what of a text was not understood, in sentences; None where nobody knows.
+        share: how much the drawing counts beside a text, 0 to 1; None where nobody knows.
         device: where to compute.
     """
 
@@ -63,6 +64,7 @@ class Explainer:
     semantics: Any = None
     fuse: Fuse | None = field(default=None, repr=False)
     notes: Callable[[str], Sequence[str]] | None = field(default=None, repr=False)
+    share: Callable[[str], float | None] | None = field(default=None, repr=False)
     device: str = "cpu"
 
     @cached_property

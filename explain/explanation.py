@@ -106,6 +106,7 @@ class ExplainedQuery:
         contrasts: why the first result beat photos that just missed the list, or the expected one.
         changes: changes of the text that would change the order.
         trust: how far the maps can be trusted; None where that wasn't tested.
+        share: how much the drawing counted beside the text, 0 to 1; None where there is no text, or none was read.
     """
 
     query: str
@@ -119,3 +120,4 @@ class ExplainedQuery:
     contrasts: tuple[Contrast, ...] = ()
     changes: tuple[Counterfactual, ...] = ()
     trust: Trust | None = None
+    share: float | None = None

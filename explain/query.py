@@ -121,6 +121,7 @@ def _facts(explainer: Explainer, answer: Answer, settings: dict[str, str]) -> Ex
         answer.contrasts,
         answer.changes,
         answer.trust,
+        explainer.share(answer.text) if explainer.share and answer.text else None,
     )
 
 

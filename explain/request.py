@@ -99,6 +99,7 @@ def _explainer(request: Request, seen_by: Subject, manifest: Manifest, asks: Seq
         semantics=load_semantics(request.semantics) if request.semantics else None,
         fuse=texts,
         notes=texts.notes if texts else None,
+        share=texts.share if texts else None,
         device=request.device,
     )
     asked = rows_asked([ask.query for ask in asks], manifest)

@@ -45,6 +45,13 @@ class TextSide:
             tuple(f"The text: {note}." for note in self.tower.encoder.reading(text).notes()) if text else ()
         )
 
+    def share(self, text: str) -> float | None:
+        """How much of a query the drawing counts, 0 to 1; None where nothing of the text is read."""
+        if not self._read(text):
+            return None
+        drawing, words = self.weights or self.tower.weights
+        return drawing / (drawing + words)
+
     def _read(self, text: str) -> bool:
         return bool(text.strip()) and self.tower.encoder.reading(text).read > 0
 

@@ -3,6 +3,7 @@
 The reference embeds both pictures of a pair anew for every similarity, as an explanation of `score(drawing, photo)`
 does that knows nothing of the two sides; masks and random maps are the same.
 
+    python scripts/bench_explain.py
     python scripts/bench_explain.py efficientnet_lite0 --data folder:sketchy-sample/ --split sketchy-sake-25 --size 128
 
 Prints seconds by the clock, processor seconds and images sent through the encoder: for a whole report (ranking,
@@ -15,12 +16,13 @@ maps 7.3 ×.
 import argparse
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from _timing import drawn_data
 from torch import Tensor
 
 from ssl_sbir.data.manifest import Domain
@@ -30,9 +32,11 @@ from ssl_sbir.encoders import Encoder, load_encoder
 from ssl_sbir.explain import explain_pairs
 from ssl_sbir.explain.explainer import Explainer
 from ssl_sbir.explain.faithfulness import Baselines, checks
-from ssl_sbir.explain.maps import DEFAULT, MAPS
+from ssl_sbir.explain.maps import DEFAULT, MAPS, SideMaps
 from ssl_sbir.explain.query import report_of
 from ssl_sbir.explain.towers import Tower, tags, tower
+
+Made = Callable[[Tower, Tower], SideMaps]
 
 
 class Meter:
@@ -74,11 +78,11 @@ class Forgetful(Tower):
         return super().embed(image)
 
 
-def one_by_one(encoder: Encoder, image: Tensor, photos: Tensor, method: str, draws: int) -> None:
+def one_by_one(encoder: Encoder, image: Tensor, photos: Tensor, method: str, made: Made, draws: int) -> None:
     """The photos' maps and their tests, every pair on its own and every similarity from both pictures."""
     for photo in photos.split(1):
         ours, theirs = _forgetful(encoder, image[None], photo)
-        maps = MAPS[method](ours, theirs)
+        maps = made(ours, theirs)
         values, sides = maps.photo, (theirs, ours)
         if values is None:
             values, sides = maps.sketch, (ours, theirs)
@@ -98,8 +102,8 @@ def _forgetful(encoder: Encoder, image: Tensor, photo: Tensor) -> tuple[Forgetfu
 def main() -> None:
     """Prints the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("encoder")
-    parser.add_argument("--data", required=True)
+    parser.add_argument("encoder", nargs="?", default="efficientnet_lite0")
+    parser.add_argument("--data", help="drawn pictures by default")
     parser.add_argument("--split")
     parser.add_argument("--size", type=int, default=128)
     parser.add_argument("--top", type=int, default=10)
@@ -107,7 +111,12 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    manifest = open_data(options.data)
+    with tempfile.TemporaryDirectory() as folder:
+        _measure(options, options.data or drawn_data(Path(folder)))
+
+
+def _measure(options: argparse.Namespace, data: str) -> None:
+    manifest = open_data(data)
     classes = Split.load(options.split).restrict(manifest.classes).unseen if options.split else None
     encoder = load_encoder(options.encoder, size=options.size)
     explainer = Explainer(encoder, manifest, classes, top=options.top, draws=options.draws)
@@ -123,8 +132,11 @@ def main() -> None:
         print(f"{'page':<44} {page.stat().st_size / 1e6:7.2f} MB")
     image = explainer.gallery.pack.batch(manifest.rows(Domain.SKETCH, classes)[:1])[0].float() / 255
     photos = explainer.gallery.images(torch.arange(options.top).numpy())
-    for name, method in (("default methods", DEFAULT[0]), ("strokes", "strokes")):
-        methods = None if method in DEFAULT else [method]
+    ways: tuple[tuple[str, Sequence[str] | None, str, Made], ...] = (
+        *(("default methods", None, *default) for default in DEFAULT.items()),
+        ("strokes", ["strokes"], "strokes", MAPS["strokes"]),
+    )
+    for name, methods, method, made in ways:
         together = meter.of(
             f"{name}, all pairs at once",
             lambda chosen=methods: explain_pairs(  # type: ignore[misc]
@@ -133,7 +145,9 @@ def main() -> None:
         )
         alone = meter.of(
             f"{name}, pair by pair, nothing kept",
-            lambda chosen=method: one_by_one(encoder, image, photos, chosen, options.draws),  # type: ignore[misc]
+            lambda method=method, made=made: one_by_one(  # type: ignore[misc]
+                encoder, image, photos, method, made, options.draws
+            ),
         )
         print(f"{'':<44} {alone / together:7.1f} × the processor time")
 

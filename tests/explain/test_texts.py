@@ -67,6 +67,19 @@ def test_a_run_with_a_text_side_is_explained_with_its_words(shapes, tmp_path):
     assert report.facts.changes
     assert any("zzqq" in warning for warning in report.facts.warnings)
     assert "Which words" in page.read_text()
+    share = report.facts.share
+    assert 0 < share < 1
+    assert (
+        f"the drawing counts for {100 * share:.0f} %, the sentence for {100 - 100 * share:.0f} %"
+        in page.read_text()
+    )
+
+
+def test_the_drawing_s_share_is_told_where_a_text_is_read():
+    tower = Tower(Mean().eval())
+    assert TextSide(tower).share("red") == 0.5
+    assert TextSide(tower, (1.0, 3.0)).share("red") == 0.25
+    assert TextSide(tower).share("zzz") is None
 
 
 def test_a_run_without_a_text_side_refuses_a_text(shapes, tmp_path):

@@ -43,6 +43,7 @@ class Tower:
     """Half the drawing, half the mean of the words it knows; refuses a text without any, as real ones do."""
 
     needs_images = False
+    weights = (0.5, 0.5)
 
     def __init__(self, encoder):
         self.image_encoder, self.encoder = encoder, Reader()
