@@ -12,6 +12,7 @@ import torch
 from ssl_sbir import __version__
 from ssl_sbir.engine import fast_precision
 from ssl_sbir.files import cache_dir
+from ssl_sbir.semantics.wordnet import FOLDERS, nouns_in
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,7 @@ def examine() -> list[Finding]:
             _package(name, f"only for {what}: {install}", good=True)
             for name, (what, install) in OPTIONAL_PACKAGES.items()
         ),
+        _wordnet(),
         _cache(),
     ]
 
@@ -97,6 +99,14 @@ def _package(name: str, advice: str, *, good: bool) -> Finding:
         return Finding(name, version(name))
     except PackageNotFoundError:
         return Finding(name, "not installed", good, advice)
+
+
+def _wordnet() -> Finding:
+    there = nouns_in(*FOLDERS)
+    advice = (
+        "only for class similarity from WordNet: apt install wordnet-base, or name its folder: wordnet:FOLDER"
+    )
+    return Finding("WordNet 3.0", str(there or "not installed"), True, "" if there else advice)
 
 
 def _cache() -> Finding:

@@ -134,14 +134,19 @@ class Nouns:
         return graph
 
 
+def nouns_in(*places: str) -> Path | None:
+    """The first of some folders that holds WordNet's nouns."""
+    return next((Path(place) for place in places if (Path(place) / "data.noun").is_file()), None)
+
+
 def load_nouns(folder: str | None) -> Nouns:
     """The nouns of a WordNet folder, by default of the one that is installed; read once a process.
 
     Raises:
         DataError: there is none, it is broken, or of another release than 3.0.
     """
-    places = [folder] if folder else FOLDERS
-    found = next((Path(place) for place in places if (Path(place) / "data.noun").is_file()), None)
+    places = (folder,) if folder else FOLDERS
+    found = nouns_in(*places)
     if found is None:
         hint = "Debian and Ubuntu: apt install wordnet-base. Elsewhere: wordnet:FOLDER of WordNet 3.0's dict."
         raise DataError(f"no WordNet: there is no data.noun in {', '.join(map(str, places))}", hint)
