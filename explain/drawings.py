@@ -53,7 +53,7 @@ def drawing(query: str, manifest: Manifest) -> Drawing:
         ExplainError: there is neither such a file nor such a sketch, or several sketches fit.
     """
     path = Path(query)
-    if path.is_file():
+    if _is_file(path):
         return Drawing(FileSource(path.absolute().parent), path.name, printable(path.name), None)
     row = _row(query, manifest)
     label = int(manifest.label[row])
@@ -61,11 +61,18 @@ def drawing(query: str, manifest: Manifest) -> Drawing:
     return Drawing(manifest.source, key, printable(key), manifest.classes[label] if label >= 0 else None)
 
 
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # no file has such a name
+        return False
+
+
 def rows_asked(queries: Sequence[str], manifest: Manifest) -> list[int]:
     """The rows of the manifest's sketches that these queries name, by key, by row or by their files."""
     found = []
     for query in queries:
-        if Path(query).is_file():
+        if _is_file(Path(query)):
             found += _rows_of_file(Path(query), manifest)
         else:
             with suppress(ExplainError):  # said when it is the query's turn

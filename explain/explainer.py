@@ -20,7 +20,7 @@ from ssl_sbir.explain.contrast import Contrast, contrasts
 from ssl_sbir.explain.drawings import Drawing, drawing, one_key
 from ssl_sbir.explain.examination import examined
 from ssl_sbir.explain.explanation import Explanation
-from ssl_sbir.explain.gallery import PhotoGallery, best, photo_gallery
+from ssl_sbir.explain.gallery import PhotoGallery, best, cosines, photo_gallery
 from ssl_sbir.explain.pairs import explain_pairs
 from ssl_sbir.explain.query_words import Counterfactual, counterfactuals, word_weights
 from ssl_sbir.explain.strokes import vector_pieces
@@ -187,7 +187,7 @@ class Explainer:
         chosen = np.array(places, dtype=np.int64)
         photos = tower(self.encoder, self._photos(chosen), Domain.PHOTO, self.centres)
         method = "occlusion" if sketch.lacks or photos.lacks else "regions"
-        own = torch.cosine_similarity(sketch.embedding, self.gallery.embeddings.to(sketch.embedding))
+        own = cosines(sketch.embedding[0], self.gallery.embeddings.to(sketch.embedding))
         names = [(self._id(n), self.label(int(self.gallery.rows[n]))) for n in chosen.tolist()]
         found = contrasts(method, sketch, photos, own, names)
         return [replace(one, why=contrast_words(one)) for one in found]

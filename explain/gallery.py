@@ -36,11 +36,17 @@ class PhotoGallery:
 
     def scores(self, query: Float[Tensor, " d"]) -> Float[Tensor, " n"]:
         """The cosine of the query with each photo; 0 where either vector is zero."""
-        return torch.cosine_similarity(query.to(self.embeddings)[None], self.embeddings)
+        return cosines(query.to(self.embeddings), self.embeddings)
 
     def images(self, places: npt.NDArray[np.int64]) -> Float[Tensor, "k 3 s s"]:
         """Photos as the encoder sees them, in 0..1."""
         return self.pack.batch(self.rows[places]).float() / 255
+
+
+def cosines(query: Float[Tensor, " d"], photos: Float[Tensor, "n d"]) -> Float[Tensor, " n"]:
+    """The cosine of a vector with each of many, of which no copy is made; 0 where either is zero."""
+    length = torch.linalg.vector_norm(photos, dim=1) * torch.linalg.vector_norm(query)
+    return photos @ query / length.clamp(min=1e-8)
 
 
 def photo_gallery(

@@ -63,6 +63,18 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+def make_folder(path: Path) -> None:
+    """Makes a folder where there is none.
+
+    Raises:
+        SslSbirError: it can't be written, or something else lies there.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise cannot_write(path, error) from error
+
+
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
     """Waits until no other process makes what is to lie at `path`, whose folder is made first.

@@ -25,7 +25,8 @@ from ssl_sbir.training import Order, train
 
 DATA = "openmoji"
 ENCODER, SIZE = "efficientnet_lite0", 64
-MARKER = "split.json"
+SPLIT, MARKER = "split.json", "quickstart.json"
+MADE = (SPLIT, MARKER, "pretrained", "finetuned", "frozen", "index.html")
 TINY = ("optim.max_steps=2",)
 Say = Callable[[str], None]
 
@@ -76,9 +77,10 @@ def quickstart(out: Path, say: Say, *, overwrite: bool = False, tiny: bool = Fal
         RunError: `out` holds something else.
         SslSbirError: a package of the extra `quickstart` is missing, or the disk is full.
     """
-    _make_room(out, overwrite)
+    _make_room(out, overwrite, tiny)
     manifest = open_data(DATA)
-    split = out / MARKER
+    write_atomic(out / MARKER, json.dumps({"tiny": tiny}))
+    split = out / SPLIT
     _write_split(Split.hashed(manifest.classes), split)
     settings = TINY if tiny else ()
     say("1/4 pretraining without labels")
@@ -101,13 +103,23 @@ def quickstart(out: Path, say: Say, *, overwrite: bool = False, tiny: bool = Fal
     return _overview(out, stages, explained)
 
 
-def _make_room(out: Path, overwrite: bool) -> None:
-    if out.exists() and any(out.iterdir()) and not (out / MARKER).is_file():
+def _make_room(out: Path, overwrite: bool, tiny: bool) -> None:
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        return
+    try:
+        made = json.loads((out / MARKER).read_text("utf-8"))["tiny"]
+    except (OSError, ValueError, KeyError, TypeError):
         raise RunError(
             f"{out} already holds something that is not a quickstart", "Choose another folder with --out."
+        ) from None
+    if overwrite:
+        for name in MADE:
+            shutil.rmtree(out / name) if (out / name).is_dir() else (out / name).unlink(missing_ok=True)
+    elif made != tiny:
+        raise RunError(
+            f"{out} holds a quickstart {'with' if made else 'without'} --tiny",
+            "Start over with --overwrite, or choose another folder with --out.",
         )
-    if overwrite and out.exists():
-        shutil.rmtree(out)
 
 
 def _write_split(split: Split, path: Path) -> None:

@@ -29,7 +29,8 @@ class Commands(TyperGroup):
             print_error(error)
             raise typer.Exit(2) from None
         except KeyboardInterrupt:
-            err.print("stopped; what the last checkpoint holds is kept", style="yellow")
+            kept = "a run up to its last checkpoint, an index or another file as it was"
+            err.print(f"stopped; what was whole is kept: {kept}", style="yellow")
             raise typer.Exit(130) from None
 
 

@@ -1,5 +1,6 @@
 """`data preview`."""
 
+from io import BytesIO
 from pathlib import Path
 from typing import Annotated, cast, get_args
 
@@ -29,6 +30,7 @@ def preview(
     from ssl_sbir.data.readers import open_data
     from ssl_sbir.edges.drawings import Detector
     from ssl_sbir.errors import ConfigError
+    from ssl_sbir.files import write_atomic
     from ssl_sbir.preview import contact_sheet
 
     config, _ = resolve(
@@ -45,6 +47,7 @@ def preview(
     sheet = contact_sheet(
         manifest, pack, config.augment, detectors=cast("list[Detector]", detectors), seed=seed
     )
-    out.parent.mkdir(parents=True, exist_ok=True)
-    sheet.save(out, format="PNG")
+    picture = BytesIO()
+    sheet.save(picture, format="PNG")
+    write_atomic(out, picture.getvalue())
     say(f"{out}   {sheet.width} × {sheet.height}")

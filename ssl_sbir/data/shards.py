@@ -73,10 +73,10 @@ class ShardSource:
             self._let_go()
         return found
 
-    def fingerprint(self, keys: Iterable[str]) -> str:  # noqa: ARG002 - the shards say it all
-        """A hash of the shards' marks: sizes and times, or what servers say of them."""
-        facts = ((name, it.mark, str(it.failures)) for name, it in self.listings.items())
-        return sha256_of(*(part for parts in facts for part in parts))
+    def fingerprint(self, keys: Iterable[str]) -> str:
+        """A hash of the marks of the shards that hold some images: sizes and times, or what servers say of them."""
+        facts = ((name, self.listings[name]) for name in dict.fromkeys(_place(key)[0] for key in keys))
+        return sha256_of(*(part for name, it in facts for part in (name, it.mark, str(it.failures))))
 
     def path(self, key: str) -> Path | None:  # noqa: ARG002
         """None: an image in a shard is no file of its own."""

@@ -1,5 +1,6 @@
 """The weight of a drawing against a sentence, set on held-out seen classes so that it means what it says."""
 
+import sys
 from collections.abc import Callable, Sequence
 
 import torch
@@ -129,6 +130,9 @@ def mixing_table(
         [_kept(mixed, sketch, wrong, float(weight), gallery, labels) for weight in tried]
     ).cpu()
     shares = shares.cummax(0).values
+    if shares[-1] <= shares[0]:
+        print("the drawing's weight isn't calibrated: too few photos to tell", file=sys.stderr)
+        return torch.linspace(0, 1, STEPS)
     shares = (shares - shares[0]) / (shares[-1] - shares[0]).clamp(min=1e-9)
     wanted = torch.linspace(0, 1, STEPS, dtype=torch.float64)
     upper = torch.searchsorted(shares, wanted).clamp(1, FINE - 1)
@@ -143,7 +147,10 @@ def _kept(
     mixed: Mixed, sketch: Tensor, text: Tensor, weight: float, gallery: Tensor, labels: Tensor
 ) -> Tensor:
     """The lower confidence limit of the share that is kept."""
-    share = kept_share(mixed(sketch, text, weight), sketch, text, gallery)
+    few = min(
+        TOP, max(1, len(gallery) // 3)
+    )  # of a small gallery all are among the first ten, whoever decides
+    share = kept_share(mixed(sketch, text, weight), sketch, text, gallery, few)
     _, means = class_means(share[:, None], labels.to(share.device))
     if len(means) < 2:
         return means.mean()

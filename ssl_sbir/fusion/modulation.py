@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ssl_sbir.encoders import Encoder
+from ssl_sbir.encoders import Encoder, Towers
 from ssl_sbir.encoders.stages import Stage, stages
 from ssl_sbir.fusion.kinds import Fusion, Vectors, fusions
 
@@ -74,7 +74,8 @@ def _changing(told: Float[Tensor, "b channels"]) -> Any:
 
 
 def modulated_stages(encoder: Encoder) -> list[Stage]:
-    """The stages whose output is a map or a row of tokens: all but linear heads."""
+    """The stages of a drawing's way whose output is a map or a row of tokens: all but linear heads."""
+    encoder = encoder.sketch if isinstance(encoder, Towers) else encoder
     return [stage for stage in stages(encoder) if stage.parts and not isinstance(stage.parts[-1], nn.Linear)]
 
 

@@ -76,8 +76,11 @@ class Texts:
 
     def drawn(self, label: Int[Tensor, " b"]) -> Int[Tensor, " b"]:
         """The place of a random text of each of these classes, as often as it counts."""
-        share = self.weight * (self.label[None] == label.cpu()[:, None])
-        return torch.multinomial(share, 1)[:, 0]
+        ends, wanted = self.weight.double().cumsum(0), label.cpu()
+        first, last = (torch.searchsorted(self.label, wanted, right=right) for right in (False, True))
+        starts = torch.cat([ends.new_zeros(1), ends])
+        aim = torch.lerp(starts[first], starts[last], torch.rand(len(wanted), dtype=torch.float64))
+        return torch.searchsorted(ends, aim, right=True).clamp(first, last - 1)
 
 
 def spoken(name: str) -> str:

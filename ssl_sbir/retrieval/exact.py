@@ -73,7 +73,21 @@ def _nothing(queries: int, k: int, device: torch.device) -> list[Best]:
 
 def _better(best: Best, scores: Tensor, gone: Tensor, start: int, k: int) -> Best:
     scores.masked_fill_(gone, -torch.inf)
-    found, rows = scores.topk(min(k, scores.shape[1]), dim=1, sorted=False)
+    found, rows = _first(scores, min(k, scores.shape[1]))
+    # Of earlier blocks the rows are lower: they come first, so that of equal scores the lower rows are kept.
     scores, rows = torch.cat([best[0], found], 1), torch.cat([best[1], rows + start], 1)
-    kept, places = scores.topk(k, dim=1, sorted=False)
-    return kept, rows.gather(1, places)
+    kept, places = scores.sort(dim=1, descending=True, stable=True)
+    return kept[:, :k], rows.gather(1, places[:, :k])
+
+
+def _first(scores: Float[Tensor, "q n"], k: int) -> Best:
+    """The k best scores of each query and their places, in the order of the places; of equal scores the first."""
+    found, places = scores.topk(k, dim=1)
+    least = found[:, -1:]
+    beyond = (scores >= least).sum(1) > k
+    tied = (beyond & (least[:, 0] > -torch.inf)).nonzero()[:, 0]
+    if len(tied):  # topk takes any of those that share the last place
+        whole, order = scores[tied].sort(dim=1, descending=True, stable=True)
+        found[tied], places[tied] = whole[:, :k], order[:, :k]
+    places, order = places.sort(dim=1)
+    return found.gather(1, order), places

@@ -1,6 +1,7 @@
 """Search by faiss: all rows (flat), or by a graph (HNSW) or by cells (IVF), which miss some."""
 
 import math
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -50,7 +51,12 @@ class FaissSearch:
                 part = segment.vectors[start : start + step]
                 index.add(part)
                 counter.advance(len(part))
-        self._faiss.write_index(index, str(folder / INDEX))
+        try:
+            self._faiss.write_index(index, str(folder / INDEX))
+        except RuntimeError as error:  # a full disk, too
+            raise OSError(f"faiss can't write it: {error}") from error
+        with open(folder / INDEX, "rb+") as written:
+            os.fsync(written.fileno())
 
     def nearest(
         self, segment: Segment, queries: Float[Tensor, "q d"], k: int

@@ -100,8 +100,8 @@ def _facts(hits: "Hits", side: int) -> dict[str, Any]:
             for hit in hits
         ],
         "settings": {
-            "model": f"{model.name} (sha {model.sha256[:8]})",
-            "index": str(hits.retriever.folder),
+            "model": f"{printable(model.name)} (sha {model.sha256[:8]})",
+            "index": printable(str(hits.retriever.folder)),
             "engine": gallery.engine,
             "photos searched": f"{hits.searched:,}",
             "ssl-sbir": __version__,

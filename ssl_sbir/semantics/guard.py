@@ -1,13 +1,18 @@
 """No source of meaning tells a training run anything about its unseen classes."""
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import lru_cache
 
 from ssl_sbir.data.names import normalise
 from ssl_sbir.errors import ConfigError
 from ssl_sbir.semantics.spelling import bare, head_noun, singulars, synset_id
 
+LONGEST = 4  # words of a class name: "hot dog" and "hot-dog" are a hotdog
+_WORD = re.compile(r"[^\W_]+")
+_POSSESSIVE = re.compile(r"['’]s\b")
 _unseen: ContextVar[frozenset[str]] = ContextVar("unseen", default=frozenset())
 
 
@@ -51,10 +56,19 @@ def head_is_unseen(name: str) -> bool:
 
 def tells_of_unseen(text: str) -> bool:
     """Whether a run is training and a text has the name of one of its unseen classes among its words."""
-    words = [word.strip(".,;:!?'\"()") for word in normalise(text).split("_")]
-    singular = [(singulars(word) or [word])[0] for word in words]
-    said = [f"_{'_'.join(each)}_" for each in (words, singular)]
-    return any(f"_{bare(name)}_" in each for name in _unseen.get() for each in said)
+    unseen = _spelt(_unseen.get())
+    if not unseen:
+        return False
+    words = _WORD.findall(_POSSESSIVE.sub("", normalise(text)))
+    runs = (
+        words[start:end] for end in range(1, len(words) + 1) for start in range(max(0, end - LONGEST), end)
+    )
+    return any(_forms("_".join(run)) & unseen for run in runs)
+
+
+@lru_cache(maxsize=4)
+def _spelt(names: frozenset[str]) -> frozenset[str]:
+    return frozenset().union(*(_forms(name) | _forms(bare(name)) for name in names))
 
 
 def _same_as(name: str) -> str | None:
@@ -71,4 +85,5 @@ def _same_as(name: str) -> str | None:
 
 
 def _forms(name: str) -> set[str]:
-    return {form.replace("_", "") for form in (name, *singulars(name))}
+    """A name and what it may be the plural of, without anything between their letters."""
+    return {"".join(_WORD.findall(form)) for form in (name, *singulars(name))} - {""}

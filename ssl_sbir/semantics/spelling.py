@@ -7,8 +7,11 @@ from ssl_sbir.data.names import normalise
 _BRACKET = re.compile(r"_*\([^)]*\)")
 _SYNSET = re.compile(r"\[(n\d{8})\]$")
 _PREPOSITIONS = frozenset(("with", "of", "in", "on", "for", "from", "at", "without", "to"))
-_PLURALS = (("ches", "ch"), ("shes", "sh"), ("sses", "ss"), ("xes", "x"), ("zes", "z"), ("ies", "y"),
-            ("ves", "f"), ("men", "man"), ("s", ""))  # fmt: skip
+_PLURALS = (("ches", "ch"), ("shes", "sh"), ("ses", "s"), ("xes", "x"), ("zes", "z"), ("ies", "y"),
+            ("ves", "f"), ("ves", "fe"), ("men", "man"), ("s", ""))  # fmt: skip
+_IRREGULAR = {"mice": "mouse", "lice": "louse", "geese": "goose", "teeth": "tooth", "feet": "foot", "children": "child",
+              "oxen": "ox", "dice": "die", "cacti": "cactus", "octopi": "octopus", "hippopotami": "hippopotamus",
+              "people": "person"}  # fmt: skip
 _NEVER_PLURAL = ("ss", "us", "is")
 
 
@@ -46,11 +49,14 @@ def head_noun(name: str) -> str:
 
 
 def singulars(word: str) -> list[str]:
-    """What a word may be the plural of, by the rules of WordNet's lemmatiser for nouns.
+    """What a word may be the plural of, by the rules of WordNet's lemmatiser for nouns, and the commonest exceptions.
 
     >>> singulars("cherries"), singulars("glass")
     (['cherry', 'cherrie'], [])
     """
     if word.endswith(_NEVER_PLURAL):
         return []
+    start, _, last = word.rpartition("_")
+    if last in _IRREGULAR:
+        return [f"{start}_{_IRREGULAR[last]}" if start else _IRREGULAR[last]]
     return [word.removesuffix(end) + one for end, one in _PLURALS if word.endswith(end) and len(word) > 3]

@@ -136,11 +136,10 @@ class Findings:
 
     def classes(self, series: Series) -> list[ClassGain]:
         """The unseen classes, by what labels add to them."""
-        names, points = self.found.scored.facts["classes"], self.points(series)
+        points = self.points(series)
         first, last = (self._by_class(point) for point in (points[0], points[-1]))
         labels = self.found.query_labels.unique().tolist()
-        told = {place: one["name"] for place, one in zip(labels, names, strict=True)}
-        gains = [ClassGain(told[c], a, b) for c, a, b in zip(labels, first, last, strict=True)]
+        gains = [ClassGain(self.found.names[c], a, b) for c, a, b in zip(labels, first, last, strict=True)]
         return sorted(gains, key=lambda one: -one.gain)
 
     def dips(self, series: Series) -> int:

@@ -18,7 +18,7 @@ from filelock import FileLock, Timeout
 
 from ssl_sbir.data.readers import open_data
 from ssl_sbir.errors import ConfigError, RunError
-from ssl_sbir.files import write_atomic
+from ssl_sbir.files import make_folder, write_atomic
 from ssl_sbir.progress import progress
 from ssl_sbir.run import read_json
 from ssl_sbir.studies.cell import Cell
@@ -45,7 +45,7 @@ def run_grid(cells: Sequence[Cell], out: Path, jobs: int = 1, *, retry: bool = F
         raise ConfigError(f"--jobs {jobs}", "Give 1 or more.")
     data = {name: open_data(name).sha256 for name in {cell.data for cell in cells}}
     places = [_Place.of(cell, out, data[cell.data]) for cell in cells]
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     try:
         with FileLock(out / ".lock", timeout=0):
             _run([place for place in _distinct(places) if not place.ended(retry)], jobs)

@@ -76,12 +76,14 @@ class Measured:
         curves: points by series, in the order of their labels; points that failed altogether among them.
         scored: the evaluation of one run, for what all of them share: classes, split, counts.
         query_labels: class of each sketch.
+        names: of the unseen classes, by label.
         sizes: sides of the images in pixels that the runs of a start were evaluated at, by start.
     """
 
     curves: dict[Series, list[Point]]
     scored: Scored
     query_labels: Int[Tensor, " q"]
+    names: dict[int, str]
     sizes: dict[str, set[int]]
 
 
@@ -104,7 +106,9 @@ def measured(asked: LabelStudy, table: Table) -> Measured:
     for run, each in found.items():
         if not torch.equal(each.labels, one.labels):
             raise EvaluationError(f"{run} was evaluated on other sketches than {done[0].run}", _OTHERS)
-    found = taking_part(found, asked.column)
+    told = zip(one.labels.unique().tolist(), one.facts["classes"], strict=True)
+    names = {label: facts["name"] for label, facts in told}
+    found = taking_part(found, asked.column)  # of a class every sketch may be left out
     one = found[done[0].run]
     values = {run: each.values[asked.column] for run, each in found.items()}
     curves = {
@@ -114,7 +118,7 @@ def measured(asked: LabelStudy, table: Table) -> Measured:
     sizes: dict[str, set[int]] = {}
     for row in done:
         sizes.setdefault(row.cell.start, set()).add(found[row.run].facts["size"])
-    return Measured(curves, one, one.labels, sizes)
+    return Measured(curves, one, one.labels, names, sizes)
 
 
 def _series(asked: LabelStudy, table: Table) -> list[Series]:
@@ -127,7 +131,8 @@ def _of(row: Row, asked: LabelStudy) -> Series:
     labels = row.cell.labels
     classes = labels.classes or "all"
     over_classes = len(asked.amounts_of_labels) == 1
-    choice = row.cell.choice or asked.choices[0]
+    # All labels are chosen in no way: they belong to each curve, and say the first one's.
+    choice = asked.choices[0] if labels.amount == "all" else row.cell.choice or STRATIFIED
     return Series(row.cell.start, labels.domains, choice, "all" if over_classes else classes)
 
 

@@ -305,6 +305,18 @@ def test_photos_in_shards_join_a_folder_of_sketches(tmp_path, shapes):
         with_photos(folder, sketches)
 
 
+def test_a_photo_s_mark_is_that_of_its_own_shard(tmp_path):
+    write_shard(tmp_path / "a.tar", {"1.png": picture(9)})
+    alone = open_data(f"shards:{tmp_path}/a.tar")
+    mark = alone.source.fingerprint([alone.keys[0]])
+    write_shard(tmp_path / "b.tar", {"2.png": picture(4)})
+    both = open_data(f"shards:{tmp_path}/{{a,b}}.tar")
+    marks = {key.split(".tar")[0]: both.source.fingerprint([key]) for key in both.keys}
+    assert mark in marks.values()
+    assert len(set(marks.values())) == 2
+    assert both.source.fingerprint(list(both.keys)) not in marks.values()
+
+
 def test_classes_of_sketches_that_do_not_join_stay_behind(tmp_path, shapes):
     folder = write_tree(tmp_path / "more", {"photo/ring": 1, "sketch/zebra": 1})
     both = with_photos(open_data(f"folder:{shapes}"), open_data(f"folder:{folder}"))

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ssl_sbir.encoders import DomainHeads, load_encoder, load_text_encoder, save_encoder
+from ssl_sbir.encoders import DomainHeads, load_encoder, load_text_encoder, save_encoder, separated
 from ssl_sbir.errors import ConfigError, EncoderError, RunError
 from ssl_sbir.fusion import LabelTower, TextTower, fusions, load_tower, save_tower
 from ssl_sbir.fusion.calibration import (
@@ -221,6 +221,28 @@ def test_the_table_makes_a_drawing_keep_the_share_it_is_given():
     noise = F.normalize(torch.randn(200, 64), dim=1)
     chosen = best_share(lambda s: mixed(noise, text, s), labels, gallery, torch.arange(300) % 10)
     assert chosen <= 0.3
+
+
+def test_few_photos_leave_the_weight_as_it_is_asked_for(capsys):
+    torch.manual_seed(0)
+    labels = torch.arange(8) % 2
+    vectors = F.normalize(torch.randn(2, 8, 6), dim=2)
+    gallery = F.normalize(torch.randn(2, 6), dim=1)
+
+    def mixed(s, t, weight):
+        return F.normalize(weight * s + (1 - weight) * t, dim=1)
+
+    table = mixing_table(mixed, vectors[0], vectors[1], labels, gallery[:1].expand(2, 6))
+    assert torch.equal(table, torch.linspace(0, 1, len(table)))
+    assert "too few photos" in capsys.readouterr().err
+    gallery = F.normalize(torch.randn(9, 6), dim=1)
+    assert (mixing_table(mixed, vectors[0], vectors[1], labels, gallery)[1:-1] < 1).all()
+
+
+@torch.no_grad()
+def test_modulation_goes_with_the_sketches_tower(words):
+    towers = separated(load_encoder("timm:test_efficientnet", size=32, pretrained=False))
+    assert channels_of(towers) == channels_of(towers.sketch) != []
 
 
 def test_descriptions_tell_nothing_of_unseen_classes(tmp_path, capsys):

@@ -79,6 +79,11 @@ def test_photos_with_captions_teach_their_own_place(shapes):
     assert texts.weight[place].item() == pytest.approx(0.5)
     assert set(texts.label[texts.drawn(torch.arange(5))].tolist()) == set(range(5))
     assert "a thin bar" not in Texts.of(data, None, captions=False).texts
+    torch.manual_seed(0)
+    drawn = texts.drawn(torch.zeros(4000, dtype=torch.int64))
+    assert (drawn == place).float().mean().item() == pytest.approx(0.5, abs=0.03)
+    counted = drawn.bincount(minlength=len(texts.texts)) / 4000
+    torch.testing.assert_close(counted, texts.weight * (texts.label == 0), atol=0.03, rtol=0)
 
 
 def test_captions_that_name_unseen_classes_are_left_out_and_counted(shapes, capsys):

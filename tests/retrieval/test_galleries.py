@@ -169,3 +169,15 @@ def test_taken_folders_and_unknown_engines(tmp_path: Path):
     with pytest.raises(GalleryError, match=r"ends in \.db"):
         create_gallery(tmp_path / "index", 4, engine="milvus:gallery")
     assert not (tmp_path / "index").exists()
+
+
+def test_of_equal_photos_the_first_are_found(make, monkeypatch):
+    monkeypatch.setattr("ssl_sbir.retrieval.exact.BLOCK", 64)
+    vectors = torch.nn.functional.normalize(
+        torch.randn(300, 16, generator=torch.Generator().manual_seed(0)), dim=1
+    )
+    vectors[50:] = vectors[50]
+    gallery = make(16)
+    gallery.add([f"{place:03}" for place in range(300)], vectors)
+    ids = [it.id for it in gallery.search(vectors[50:51], 5)[0]]
+    assert ids == ["050", "051", "052", "053", "054"]

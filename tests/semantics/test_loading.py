@@ -6,6 +6,7 @@ import torch
 
 from ssl_sbir.errors import ConfigError, DataError, SslSbirError
 from ssl_sbir.semantics import imagenet_names, load_semantics, without
+from ssl_sbir.semantics.guard import tells_of_unseen
 from ssl_sbir.semantics.names import spellings
 from ssl_sbir.semantics.spelling import head_noun, singulars
 
@@ -138,3 +139,18 @@ def test_unseen_names_are_refused_while_training(tmp_path):
     with without(["zebra", "crane (machine)"]):
         assert words.resolved(["qwx zebra"])["qwx zebra"] is None
         assert source.resolved(["crane (bird)"])["crane (bird)"] is not None
+
+
+@pytest.mark.parametrize(
+    ("unseen", "text"),
+    [
+        ("axe", "two axes"), ("axe", "the axe's handle"), ("axe", "a dog/axe"), ("knife", "a set of knives"),
+        ("bus", "red buses"), ("mouse", "mice in a barn"), ("hotdog", "hot dogs"), ("teapot", "a tea-pot"),
+        ("hot-air_balloon", "a hot air balloon"), ("crane_(bird)", "a “crane”"), ("cat", "CAT!"), ("dish", "dishes"),
+    ],
+)  # fmt: skip
+def test_a_text_that_names_an_unseen_class_is_known_for_it(unseen, text):
+    assert not tells_of_unseen(text)
+    with without([unseen, "zebra"]):
+        assert tells_of_unseen(text)
+        assert not tells_of_unseen("a category of catalogues, busy with taxes")

@@ -16,7 +16,7 @@ from ssl_sbir.evaluation.compare import Scored, scored
 from ssl_sbir.studies.cell import Cell
 from ssl_sbir.studies.findings import Findings
 from ssl_sbir.studies.labels import LabelStudy
-from ssl_sbir.studies.points import Measured, Point, Series, measured
+from ssl_sbir.studies.points import Measured, Point, Series, _series, measured
 from ssl_sbir.studies.report import _notes, _unlike, _without_curve, answer
 from ssl_sbir.studies.table import Table, row_of
 from ssl_sbir.studies.tables import area_rows, comma_separated, latex, point_rows, saving_rows
@@ -51,7 +51,9 @@ def findings():
         "scratch": [point(0, 0.05, 0.05), point(10, 0.1, 0.1), point(1000, 0.35, 0.35)],
     }  # fmt: skip
     found = {Series(start, "both", "stratified", "all"): points for start, points in curves.items()}
-    return Findings(ASKED, Measured(found, Scored("one", name, {}, labels), labels, {}), draws=40)
+    return Findings(
+        ASKED, Measured(found, Scored("one", name, {}, labels), labels, {0: "cat", 1: "dog"}, {}), draws=40
+    )
 
 
 def test_every_combination_is_a_cell_and_a_fixed_start_is_evaluated_once():
@@ -234,3 +236,18 @@ def test_the_page_is_whole_escaped_and_asks_for_nothing_outside(studied):
         for name in ("points", "savings", "areas", "classes", "tests")
         for ending in ("csv", "tex")
     }
+
+
+def test_each_way_of_choosing_has_its_own_curve_in_whatever_order_it_was_asked_for(tmp_path):
+    for choices in (("random", "stratified"), ("stratified", "random")):
+        asked = LabelStudy(
+            "folder:x", amounts=("10%", "100%"), starts=("imagenet",), choices=choices, seeds=1
+        )
+        rows = [row_of(cell, tmp_path, "not run", 0.0) for cell in asked.cells()]
+        assert {series.choice for series in _series(asked, Table(rows))} == set(choices)
+
+
+def test_a_class_whose_sketches_take_no_part_is_left_out_of_the_gains(findings):
+    told = replace(findings.found, names={0: "cat", 1: "dog", 2: "owl"})
+    findings = Findings(ASKED, told, draws=40)
+    assert {gain.name for gain in findings.classes(findings.series[0])} == {"cat", "dog"}
