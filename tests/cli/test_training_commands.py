@@ -224,6 +224,16 @@ def test_a_contact_sheet_is_written(shapes, tmp_path):
     result = run("data", "preview", f"folder:{shapes}", "--out", tmp_path / "sheet.png", "--size", 32)
     assert result.exit_code == 0, result.output
     assert np.asarray(Image.open(tmp_path / "sheet.png")).std() > 10
+    below = tmp_path / "sheet.png" / "another.png"
+    refused(run("data", "preview", f"folder:{shapes}", "--out", below, "--size", 32), "cannot write")
+
+
+def test_a_file_in_the_place_of_a_study_s_folder_is_named(shapes, tmp_path):
+    (tmp_path / "file").write_text("x")
+    study = run(
+        "study", "labels", "--data", f"folder:{shapes}", "--out", tmp_path / "file", "--starts", "scratch"
+    )
+    refused(study, "cannot write", "--out")
 
 
 def test_doctor_finds_what_the_extras_bring():

@@ -2,6 +2,7 @@
 
 from html import unescape
 
+import pytest
 import torch
 from encoders_for_tests import Spots
 from PIL import Image
@@ -9,6 +10,7 @@ from test_query import command
 
 from ssl_sbir.data.readers import open_data
 from ssl_sbir.encoders import load_encoder, save_encoder
+from ssl_sbir.errors import ExplainError
 from ssl_sbir.explain.explainer import Explainer
 from ssl_sbir.explain.query import report_of
 from ssl_sbir.explain.vocabulary import Vocabulary
@@ -48,6 +50,12 @@ def test_an_encoder_without_feature_maps_names_the_methods_that_remain(shapes, t
     assert "taken apart into pairs of regions" in html
     assert "The colours were found by covering places" in html
     assert all(section in html for section in SECTIONS)
+
+
+def test_a_query_that_no_file_can_be_called_is_unknown(shapes):
+    explainer = Explainer(Spots().eval(), open_data(f"folder:{shapes}"), ("ring",), 2, draws=0)
+    with pytest.raises(ExplainError, match="no"):
+        explainer.answer("x" * 300)
 
 
 def test_a_similarity_of_zero(shapes, tmp_path):
