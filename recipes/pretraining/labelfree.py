@@ -1,4 +1,4 @@
-"""Labelfree: the combination of label-free terms that was found to work best, and what `ssl-sbir pretrain` does by itself.
+"""Labelfree: label-free terms combined by weights; what `ssl-sbir pretrain` does by itself.
 
 It is self-labelling (`ssl-sbir recipes show selflabel` tells its terms) to which contrast among real sketches can be
 added; by default its weight is 0. All weights are settings of this one recipe, 0 leaving a term out:
@@ -40,7 +40,7 @@ class Labelfree(Selflabel):
 
     Config = LabelfreeConfig
     config: LabelfreeConfig
-    summary = "the best label-free combination: self-labelling, preservation, contrast"
+    summary = "the default: self-labelling, preservation, contrast"
 
     def loss(self, model: Any, batch: Batch) -> Mapping[str, Tensor]:
         terms, sketch = dict(super().loss(model, batch)), batch.domain == Domain.SKETCH
