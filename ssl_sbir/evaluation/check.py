@@ -69,8 +69,13 @@ def checked(
     return Features(q, compact[: len(q)], g.to(q.device), compact[len(q) :], names)
 
 
-def matrix(values: Any, side: str) -> Float[Tensor, "rows width"]:
+def matrix(values: Any, side: str, *, zeros: bool = False) -> Float[Tensor, "rows width"]:
     """Features of one side as a table of finite numbers; floats, on the device they were on.
+
+    Args:
+        values: one row a picture.
+        side: what they are, for the error.
+        zeros: whether a row may be 0: it has no direction, but a code.
 
     Raises:
         EvaluationError: they are none, or a row is NaN, infinite or 0; says which row.
@@ -85,16 +90,16 @@ def matrix(values: Any, side: str) -> Float[Tensor, "rows width"]:
         )
     matrix = matrix if matrix.is_floating_point() else matrix.float()
     for start in range(0, len(matrix), 1 << 16):
-        _refuse_broken(matrix[start : start + (1 << 16)], start, side)
+        _refuse_broken(matrix[start : start + (1 << 16)], start, side, zeros)
     return matrix
 
 
-def _refuse_broken(part: Tensor, start: int, side: str) -> None:
+def _refuse_broken(part: Tensor, start: int, side: str, zeros: bool) -> None:
     for bad, what in (
         (~part.isfinite().all(1), "NaN or infinite features"),
         ((part == 0).all(1), "only zeros"),
     ):
-        if bad.any():
+        if bad.any() and not (zeros and what == "only zeros"):
             rows = (bad.nonzero().squeeze(1) + start).tolist()
             more = f" and {len(rows) - 1} rows after it" if len(rows) > 1 else ""
             raise EvaluationError(

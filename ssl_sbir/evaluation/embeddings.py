@@ -189,7 +189,7 @@ def _codes(
             "binary codes need training features: fitting them on the test set would be transductive",
             "Give features of images of seen classes (training=…, or an array `training` in the file).",
         )
-    fitted = matrix(training, "training").to(features.query.device)
+    fitted = matrix(training, "training", zeros=True).to(features.query.device)
     if fitted.shape[1] != features.query.shape[1]:
         raise EvaluationError(
             f"training features are {fitted.shape[1]} wide, the others {features.query.shape[1]}",
