@@ -52,6 +52,7 @@ def reasons(hits: "Hits", top: int, **more: Any) -> "QueryReport":
         top=top,
         fuse=texts,
         notes=texts.notes if texts else None,
+        share=texts.share if texts else None,
         device=model.device,
         **{"vocabulary": _vocabulary(model), **more},
     )

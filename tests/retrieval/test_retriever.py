@@ -39,6 +39,7 @@ class Words:
     """A text side whose words have fixed random vectors; a drawing's share is .7 unless it is told otherwise."""
 
     needs_images = True
+    weights = (0.7, 0.3)
     encoder = SimpleNamespace(
         notes=lambda texts: [f"{len(texts)} read"],
         reading=lambda text: Reading(
@@ -261,6 +262,7 @@ def test_an_explanation_weighs_and_words_as_the_search_did(
                 assert result.explanation.score == pytest.approx(scores[result.id], abs=1e-3)
         assert [result.id for result in report.facts.results] == [hit.id for hit in hits]
         assert any("zzz" in line for line in report.facts.warnings) == ("zzz" in text)
+        assert report.facts.share == pytest.approx(weights["sketch"] if weights else 0.7)
     assert "“red”" in report.save(tmp_path / "why.html").read_text("utf-8")
 
 
