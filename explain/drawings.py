@@ -15,6 +15,7 @@ from ssl_sbir.data.manifest import Domain, ImageSource, Manifest
 from ssl_sbir.data.names import printable
 from ssl_sbir.data.trees import FileSource
 from ssl_sbir.errors import ExplainError
+from ssl_sbir.files import is_file
 
 # Pixels that differ from the paper by less than this (of 255) are no ink.
 INK = 24
@@ -53,7 +54,7 @@ def drawing(query: str, manifest: Manifest) -> Drawing:
         ExplainError: there is neither such a file nor such a sketch, or several sketches fit.
     """
     path = Path(query)
-    if _is_file(path):
+    if is_file(path):
         return Drawing(FileSource(path.absolute().parent), path.name, printable(path.name), None)
     row = _row(query, manifest)
     label = int(manifest.label[row])
@@ -61,18 +62,11 @@ def drawing(query: str, manifest: Manifest) -> Drawing:
     return Drawing(manifest.source, key, printable(key), manifest.classes[label] if label >= 0 else None)
 
 
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except (OSError, ValueError):  # no file has such a name
-        return False
-
-
 def rows_asked(queries: Sequence[str], manifest: Manifest) -> list[int]:
     """The rows of the manifest's sketches that these queries name, by key, by row or by their files."""
     found = []
     for query in queries:
-        if _is_file(Path(query)):
+        if is_file(Path(query)):
             found += _rows_of_file(Path(query), manifest)
         else:
             with suppress(ExplainError):  # said when it is the query's turn

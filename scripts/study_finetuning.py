@@ -1,4 +1,4 @@
-"""Measures every fine-tuning recipe under one budget, and writes docs/finetuning.md.
+"""Measures every fine-tuning recipe under one budget, and writes a page: docs/finetuning.md is one.
 
     python scripts/study_finetuning.py --data folder:sketchy-sample --conceptnet conceptnet100k.tsv --jobs 2
       --label-free runs/labelfree-{seed}

@@ -1,4 +1,4 @@
-"""Measures what a text beside a drawing is worth on classes that training never saw, and writes docs/text-queries.md.
+"""Measures what a text beside a drawing is worth on classes that training never saw; docs/text-queries.md is its page.
 
     python scripts/study_text.py --data folder:sketchy-sample --conceptnet conceptnet100k.tsv --start runs/sake
 

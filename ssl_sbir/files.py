@@ -63,16 +63,35 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+@contextmanager
+def saying_what_fails(path: Path) -> Iterator[None]:
+    """Turns what a full disk or a forbidden place raise into one named cause.
+
+    Raises:
+        SslSbirError: names the path.
+    """
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        raise cannot_write(path, error) from error
+
+
+def is_file(path: Path) -> bool:
+    """Whether there is such a file; not so where no file can have that name."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
 def make_folder(path: Path) -> None:
     """Makes a folder where there is none.
 
     Raises:
         SslSbirError: it can't be written, or something else lies there.
     """
-    try:
+    with saying_what_fails(path):
         path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise cannot_write(path, error) from error
 
 
 @contextmanager
@@ -82,12 +101,10 @@ def locked(path: Path) -> Iterator[None]:
     Raises:
         SslSbirError: the folder can't be written.
     """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(path.with_suffix(".lock"))
+    make_folder(path.parent)
+    lock = FileLock(path.with_suffix(".lock"))
+    with saying_what_fails(path):
         lock.acquire()
-    except OSError as error:
-        raise cannot_write(path, error) from error
     try:
         yield
     finally:
@@ -141,12 +158,10 @@ def growing_array(file: Path, shape: tuple[int, ...], together: int) -> Iterator
 
 @contextmanager
 def _becoming(path: Path, folder: Path) -> Iterator[None]:
-    try:
+    with saying_what_fails(path):
         yield
         os.chmod(folder, 0o755)
         _replace_folder(folder, path)
-    except (OSError, SafetensorError) as error:
-        raise cannot_write(path, error) from error
 
 
 def _replace_folder(new: Path, place: Path) -> None:

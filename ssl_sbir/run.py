@@ -12,7 +12,7 @@ import yaml
 from numpy.typing import NDArray
 
 from ssl_sbir.errors import RunError
-from ssl_sbir.files import atomic_folder, cannot_write, write_atomic
+from ssl_sbir.files import atomic_folder, saying_what_fails, write_atomic
 
 if TYPE_CHECKING:
     from ssl_sbir.encoders import Encoder
@@ -151,11 +151,8 @@ class RunFolder:
             SslSbirError: it can't be written.
         """
         path = self.path / "metrics.jsonl"
-        try:
-            with path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(facts) + "\n")
-        except OSError as error:
-            raise cannot_write(path, error) from error
+        with saying_what_fails(path), path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(facts) + "\n")
 
     def metrics(self) -> list[dict[str, Any]]:
         """The whole lines of `metrics.jsonl`; a line cut off by a crash is left out."""

@@ -10,6 +10,7 @@ from typing import Any
 
 from ssl_sbir.devices import AUTO, device_of
 from ssl_sbir.errors import GalleryError
+from ssl_sbir.files import saying_what_fails
 from ssl_sbir.registry import did_you_mean
 from ssl_sbir.retrieval.folder_gallery import FolderGallery, search_of
 from ssl_sbir.retrieval.gallery import WAIT, Gallery
@@ -20,7 +21,6 @@ from ssl_sbir.retrieval.store import (
     STAGING,
     locked,
     read_index,
-    saying_what_fails,
     tidy,
     write_index,
     write_stated,

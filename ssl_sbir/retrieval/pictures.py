@@ -15,6 +15,7 @@ from ssl_sbir.data.images import decode
 from ssl_sbir.data.names import printable
 from ssl_sbir.data.strokes import drawn
 from ssl_sbir.errors import DataError, QueryError
+from ssl_sbir.files import is_file
 
 CANVAS, LARGEST = 256, 5_000_000  # side of drawn strokes; bytes of an SVG file
 OVERSHOOT = 2.0  # floats up to here are of 0..1: resampling goes beyond 1
@@ -155,11 +156,7 @@ def _from_text(given: str | Path, what: str) -> Picture:
     if isinstance(given, str) and given.lstrip().startswith(("<svg", "<?xml")):
         return Picture("drawing.svg", _from_svg(given))
     path = Path(given)
-    try:
-        there = path.is_file()
-    except (OSError, ValueError):  # no file has such a name
-        there = False
-    if not there:
+    if not is_file(path):
         raise QueryError(f"{what} {printable(str(given))[:200]!r}: no such file", HINT)
     name = printable(path.name)
     if path.suffix.lower() == ".svg":

@@ -19,7 +19,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ssl_sbir.errors import GalleryError
-from ssl_sbir.files import cannot_write, write_atomic
+from ssl_sbir.files import cannot_write, saying_what_fails, write_atomic
 from ssl_sbir.progress import progress
 from ssl_sbir.retrieval.gallery import WAIT, Metadata
 from ssl_sbir.retrieval.segments import DAMAGED, Draft, Segment, keys_of, save_gone
@@ -212,15 +212,6 @@ def refuse_another(folder: Path, opened: str) -> None:
     """
     if str(read_index(folder).get("identity")) != opened:
         raise GalleryError(f"{folder} was made anew since it was opened", "Open it again.")
-
-
-@contextmanager
-def saying_what_fails(folder: Path) -> Iterator[None]:
-    """Turns what a full disk or a forbidden place raise into one named cause."""
-    try:
-        yield
-    except OSError as error:
-        raise cannot_write(folder, error) from error
 
 
 def _to_merge(segments: Sequence[Segment]) -> int:
