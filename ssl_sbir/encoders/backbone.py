@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from ssl_sbir.encoders.depthwise import with_quick_depthwise
 from ssl_sbir.encoders.encoder import Encoder, Preprocess
 
 
@@ -29,6 +30,7 @@ class BackboneEncoder(Encoder):
         head: nn.Linear | None = None,
     ) -> None:
         super().__init__(spec, preprocess, width)
+        with_quick_depthwise(backbone)
         self.backbone: Any = backbone
         # A tuple, not a module: the head is no part of the encoder, so neither trained nor exported with it.
         self._head = None if head is None else (_copy_of(head),)

@@ -1,0 +1,106 @@
+"""Depthwise convolutions that train quickly on a processor where the map is smaller than the kernel."""
+
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn.grad import conv2d_input
+
+
+class DepthwiseConv2d(nn.Conv2d):
+    """A depthwise convolution of stride 1 whose weight gradient on a processor is a product for each kernel position.
+
+    Where the map is smaller than the kernel, as in a mobile network's last stages on small images, oneDNN takes
+    the weight gradient channel by channel, which is half of a training step at 64 px; the products are the same
+    sums. Anywhere else it is `nn.Conv2d`.
+    """
+
+    @classmethod
+    def like(cls, conv: nn.Conv2d) -> "DepthwiseConv2d":
+        """One that shares the given convolution's weights."""
+        made = cls(
+            conv.in_channels,
+            conv.out_channels,
+            cast(tuple[int, int], conv.kernel_size),
+            padding=cast(tuple[int, int], conv.padding),
+            groups=conv.groups,
+            bias=conv.bias is not None,
+            device="meta",
+        )
+        made.weight, made.bias = conv.weight, conv.bias
+        return made.train(conv.training)
+
+    def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        if not self._worth(input, weight):
+            return super()._conv_forward(input, weight, bias)
+        found = cast(Tensor, _Depthwise.apply(input, weight, self.padding))  # type: ignore[no-untyped-call]
+        return found if bias is None else found + bias[:, None, None]
+
+    def _worth(self, input: Tensor, weight: Tensor) -> bool:
+        return (
+            self.training
+            and weight.requires_grad
+            and torch.is_grad_enabled()
+            and input.device.type == "cpu"
+            and input.dtype == weight.dtype == torch.float32
+            and not torch.is_autocast_enabled("cpu")
+            and not torch.compiler.is_compiling()
+            and all(side < kernel for side, kernel in zip(input.shape[2:], weight.shape[2:], strict=True))
+        )
+
+
+def with_quick_depthwise(network: nn.Module) -> None:
+    """Puts a `DepthwiseConv2d` with the same weights in place of each depthwise convolution it stands for."""
+    for parent in list(network.modules()):
+        for name, part in list(parent.named_children()):
+            if type(part) is nn.Conv2d and _stands_for(part):
+                setattr(parent, name, DepthwiseConv2d.like(part))
+
+
+def _stands_for(conv: nn.Conv2d) -> bool:
+    return (
+        1 < conv.groups == conv.in_channels == conv.out_channels
+        and conv.stride == conv.dilation == (1, 1)
+        and conv.padding_mode == "zeros"
+        and not isinstance(conv.padding, str)
+        and all(kernel == 2 * pad + 1 for kernel, pad in zip(conv.kernel_size, conv.padding, strict=True))
+    )
+
+
+class _Depthwise(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, image: Tensor, weight: Tensor, padding: tuple[int, int]) -> Tensor:
+        ctx.save_for_backward(image, weight)
+        ctx.padding = padding
+        return functional.conv2d(image, weight, padding=padding, groups=len(weight))
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor, None]:
+        (grad,), (image, weight) = grads, ctx.saved_tensors
+        below = (
+            conv2d_input(image.shape, weight, grad, padding=ctx.padding, groups=len(weight))
+            if ctx.needs_input_grad[0]
+            else None
+        )
+        return below, _weight_gradient(image, grad, weight.shape, ctx.padding), None
+
+
+def _weight_gradient(image: Tensor, grad: Tensor, shape: torch.Size, padding: tuple[int, int]) -> Tensor:
+    """[channels, 1, rows, columns]: at each kernel position the sum over where image and gradient overlap."""
+    out = grad.new_zeros(shape)
+    image, grad = image.permute(0, 2, 3, 1), grad.permute(0, 2, 3, 1)
+    for row in range(shape[2]):
+        above, top = _overlap(row - padding[0], image.shape[1])
+        for column in range(shape[3]):
+            left, start = _overlap(column - padding[1], image.shape[2])
+            out[:, 0, row, column] = (image[:, above, left] * grad[:, top, start]).sum((0, 1, 2))
+    return out
+
+
+def _overlap(shift: int, side: int) -> tuple[slice, slice]:
+    """Where the input lies and where the output, if the kernel reads `shift` further on; empty if nothing overlaps."""
+    return (
+        slice(min(max(shift, 0), side), max(min(side, side + shift), 0)),
+        slice(min(max(-shift, 0), side), max(min(side, side - shift), 0)),
+    )
