@@ -14,6 +14,7 @@ from rich.console import Console
 from typer.core import TyperGroup
 
 from ssl_sbir.errors import SslSbirError
+from ssl_sbir.memory import keep_freed_memory
 
 out = Console(soft_wrap=True, highlight=False)
 err = Console(stderr=True, soft_wrap=True, highlight=False)
@@ -76,6 +77,7 @@ def say(text: str) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the command line; the entry point `ssl-sbir`."""
+    keep_freed_memory()
     app(args=list(arguments) if arguments is not None else None, prog_name="ssl-sbir")
 
 

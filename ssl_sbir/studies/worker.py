@@ -16,6 +16,7 @@ import torch
 
 from ssl_sbir.errors import SslSbirError
 from ssl_sbir.evaluation.subject import How, evaluated
+from ssl_sbir.memory import keep_freed_memory
 from ssl_sbir.run import PROVENANCE, RunFolder
 from ssl_sbir.studies.cell import Cell
 from ssl_sbir.studies.ordering import write_order
@@ -56,6 +57,7 @@ def failure(cell: Cell, folder: Path) -> str:
 
 def main() -> None:
     """Serves until the other end closes; should the study be killed, nothing goes on behind its back."""
+    keep_freed_memory()
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what libraries print must not be taken for an answer
     asked: queue.Queue[dict[str, Any]] = queue.Queue()
