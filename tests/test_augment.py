@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 import torch
+from kornia.filters import canny, gaussian_blur2d
 
-from ssl_sbir.augment import Augment, AugmentConfig, pseudo_sketch, random_crop
+from ssl_sbir.augment import Augment, AugmentConfig, _tracked, pseudo_sketch, random_crop
 from ssl_sbir.data.loading import prepare
 from ssl_sbir.data.readers import open_data
 from ssl_sbir.errors import DataError
@@ -114,6 +115,18 @@ def test_a_pseudo_sketch_draws_the_edge_dark_on_white(detector):
     assert drawn[:, :, 8:40, 22:26].amin(3).max() < 0.6
     assert drawn[:, :, 8:40, 4:16].min() > 0.95
     assert drawn[:, :, 8:40, 32:44].min() > 0.95
+
+
+def test_lines_are_followed_as_kornia_follows_them():
+    grey = gaussian_blur2d(
+        torch.rand(8, 1, 48, 48, generator=torch.Generator().manual_seed(0)), (5, 5), (1, 1)
+    )
+    grey = 2 * grey.cumsum(3).frac()  # edges within an image, also along its sides
+    _, plain = canny(grey, 0.3, 0.8, hysteresis=False)
+    _, expected = canny(grey, 0.3, 0.8)
+    assert 0 < expected.sum() < (plain > 0).sum()
+    assert torch.equal(_tracked(plain), expected)
+    assert not _tracked(torch.where(plain == 1, 0, plain)).any()
 
 
 def test_contrast_does_not_decide_how_much_canny_draws_of_a_texture():
