@@ -40,6 +40,7 @@ from ssl_sbir.data.manifest import Domain, Manifest
 from ssl_sbir.data.readers import open_data
 from ssl_sbir.data.training import TrainingSet
 from ssl_sbir.encoders import Projected, load_encoder
+from ssl_sbir.memory import keep_freed_memory
 from ssl_sbir.objectives.preservation import classifier_of, factorised
 
 
@@ -131,6 +132,7 @@ def measured(data: TrainingSet, options: argparse.Namespace) -> dict[str, Any]:
 
 def main() -> None:
     """Prints the rates and the profile, and with `--json` one object."""
+    keep_freed_memory()
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     shared_options(parser, steps=20)
     parser.add_argument("--sketches", type=int, default=32)

@@ -44,6 +44,7 @@ from ssl_sbir.data.manifest import Domain
 from ssl_sbir.data.readers import open_data
 from ssl_sbir.data.training import TrainingSet
 from ssl_sbir.encoders import load_encoder
+from ssl_sbir.memory import keep_freed_memory
 
 AS_LIGHTLY = ("crop=0.08", "colour=1", "grey=0.2", "blur=0.5", "flip=0.5", "rotation=0", "shift=0", "zoom=0")
 
@@ -121,6 +122,7 @@ def measured(data: TrainingSet, options: argparse.Namespace) -> dict[str, Any]:
 
 def main() -> None:
     """Prints the rates and the profile, and with `--json` one object."""
+    keep_freed_memory()
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     shared_options(parser, steps=8)
     parser.add_argument("--batch", type=int, default=64, help="photos in a step, two views of each")

@@ -30,6 +30,7 @@ from ssl_sbir.evaluation.with_text import label_reader, texts_of
 from ssl_sbir.fusion import LabelTower, TextTower
 from ssl_sbir.fusion.calibration import mean_precision
 from ssl_sbir.fusion.texts import spoken
+from ssl_sbir.memory import keep_freed_memory
 from ssl_sbir.retrieval.embeddings import embed
 from ssl_sbir.run import RunFolder
 from ssl_sbir.training import Order, train
@@ -260,6 +261,7 @@ picture of the gallery was told any. Share of drawings whose own picture is amon
 
 def main() -> None:
     """Runs the study and writes its page."""
+    keep_freed_memory()
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
