@@ -29,7 +29,8 @@ UNTRAINED = (
     ),
 )
 WHOLE = Method("labelfree", "self-labelling, all terms: what `ssl-sbir pretrain` does", LABELFREE)
-MIXED = Method("mixed-edges", "… edges by sobel and canny, not by HED", LABELFREE, ("edges=mixed",))
+HED_LINES = Method("hed-lines", "… edges by HED, as a pen's lines", LABELFREE, ("edges=hed_lines",))
+MIXED = Method("mixed-edges", "… edges by Sobel and Canny, not by HED", LABELFREE, ("edges=mixed",))
 TERMS = (
     Method(
         "no-evidence", "… sketches shared out by the encoder in training alone", LABELFREE, ("evidence=0",)
@@ -57,9 +58,9 @@ METHODS = tuple(
     for method in (*(Method(name, "two views of an image agree", name) for name in WITHIN), *ACROSS)
 )
 TRANSDUCTIVE = (
-    MIXED,
+    WHOLE,
     replace(
-        MIXED,
+        WHOLE,
         name="transductive",
         shows="… and the gallery's and the queries' own images among them",
         transductive=True,
@@ -68,9 +69,13 @@ TRANSDUCTIVE = (
 SMALL = ("encoder.size=64", "optim.epochs=3")
 
 PARTS = {
-    "whole": Part("At full size: 128 px, 8 epochs", (*UNTRAINED, WHOLE), SPLITS),
+    "whole": Part("At full size: 128 px, 8 epochs", (*UNTRAINED, WHOLE, HED_LINES), SPLITS),
     "terms": Part(
-        "Term by term, at 64 px for 3 epochs", (*UNTRAINED, WHOLE, *TERMS), SPLITS[:1], SMALL, WHOLE.name
+        "Term by term, at 64 px for 3 epochs, edges by HED",
+        (*UNTRAINED, WHOLE, *TERMS),
+        SPLITS[:1],
+        (*SMALL, *HED_LINES.settings),
+        WHOLE.name,
     ),
     "methods": Part(
         "Method by method, at 64 px for 3 epochs, each domain's training mean off",
@@ -84,7 +89,7 @@ PARTS = {
         TRANSDUCTIVE,
         SPLITS[:1],
         SMALL,
-        MIXED.name,
+        WHOLE.name,
     ),
 }
 
@@ -128,7 +133,7 @@ Written by `scripts/study_pretraining.py`. Protocol `standard`, mAP@all: unseen 
 no label was read in training. Sketchy subset of 125 classes with 25 sketches and 25 photos each. Mean over seeds ±
 the half width of Student's 95 % interval over them; a single run has none. Differences are taken seed by seed.
 Supervised upstream: the ImageNet labels behind the encoder (most unseen classes of sketchy-sake-25 are among
-ImageNet's 1,000; of those of sketchy-eccv-21 five) and the drawn boundaries of BSDS500 behind HED's edges."""
+ImageNet's 1,000; of those of sketchy-eccv-21 five) and, where HED draws the edges, the drawn boundaries of BSDS500."""
 
 
 def _columns(part: Part) -> str:

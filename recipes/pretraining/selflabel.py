@@ -22,7 +22,7 @@ boundaries of BSDS500. No label of the data is read. Every domain's mean is take
 
 Run    ssl-sbir pretrain selflabel --data folder:archive/ --out runs/archive
 Cost   each photo passes the encoder twice, each sketch once, and the teacher thrice before; 2,500 + 2,500 images at
-       128 px: some 3 minutes an epoch on one core, and 10 before the first.
+       128 px on two cores of a processor without AVX-512: 4 minutes an epoch, and 4 before the first.
 """
 
 from collections.abc import Mapping
@@ -57,10 +57,7 @@ class SelflabelConfig(RecipeConfig):
     clusters: PositiveInt = Field(
         200, description="classes that the photos are divided into; at most one for every four photos"
     )
-    edges: Detector = Field(
-        "auto",
-        description="what draws a photo's pseudo-sketch; auto: hed_lines if its package is there, else mixed",
-    )
+    edges: Detector = Field("mixed", description="what draws a photo's pseudo-sketch; hed needs its package")
     teacher: str = Field("efficientnet_lite0", description="frozen classifier whose knowledge is kept")
     teacher_size: int = Field(
         224, ge=32, le=1024, description="side of the photos that the teacher is asked about, in pixels"

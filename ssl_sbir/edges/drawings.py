@@ -1,6 +1,5 @@
 """The pseudo-sketch of every photo of a batch, by whichever edge detector was asked for."""
 
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -16,12 +15,11 @@ from ssl_sbir.data.manifest import Domain
 from ssl_sbir.data.training import TrainingSet
 from ssl_sbir.edges.attention import Attention
 from ssl_sbir.edges.framing import framed
-from ssl_sbir.edges.hed import hed_installed
 from ssl_sbir.edges.maps import EdgeMaps, bands, pen_lines, prepare_edges
 from ssl_sbir.errors import DataError
 from ssl_sbir.files import sha256_of
 
-Detector = Literal["auto", "mixed", "sobel", "canny", "hed", "hed_lines", "all"]
+Detector = Literal["mixed", "sobel", "canny", "hed", "hed_lines", "all"]
 
 
 @dataclass(frozen=True)
@@ -30,8 +28,7 @@ class Drawings:
 
     Attributes:
         detector: sobel, canny, a random blend of both (mixed), HED's edges as bands (hed) or as a pen's lines
-            (hed_lines), or a coin's toss between mixed and hed_lines (all). Asked for `auto` it is hed_lines where
-            the package with HED's weights is installed, else mixed.
+            (hed_lines), or a coin's toss between mixed and hed_lines (all).
         maps: HED's maps, computed beforehand, where they are wanted.
         attention: where a classifier looks in each photo.
         focus: share of the drawings that keep only what it looks at, as a hand leaves the background out.
@@ -46,7 +43,7 @@ class Drawings:
 
     @classmethod
     def of(cls, detector: Detector, data: TrainingSet, device: str) -> "Drawings":
-        """What draws the photos of a run, whole; says on stderr what `auto` came to.
+        """What draws the photos of a run, whole.
 
         Raises:
             DataError: the run has no photo.
@@ -57,9 +54,6 @@ class Drawings:
                 f"{data.manifest.name} has no photos to draw",
                 "Sketches alone are enough for simclr and ucdir.",
             )
-        if detector == "auto":
-            detector = "hed_lines" if hed_installed() else "mixed"
-            print(f"edges by {detector} (auto)", file=sys.stderr)
         if detector not in ("hed", "hed_lines", "all"):
             return cls(detector, None)
         photos, lines = data.rows[Domain.PHOTO], detector != "hed"

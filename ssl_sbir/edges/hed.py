@@ -5,7 +5,6 @@ people drew in the photos of BSDS500: supervision, though none of classes.
 """
 
 import importlib.metadata
-import importlib.util
 import itertools
 from pathlib import Path
 
@@ -65,15 +64,6 @@ def load_hed() -> Hed:
         write_atomic(path, save(_converted(model)))
     model.load_state_dict(load_file(path))
     return model.eval()
-
-
-def hed_installed() -> bool:
-    """Whether the package with HED's weights is there, and what reads them."""
-    try:
-        _version()
-    except EncoderError:
-        return False
-    return importlib.util.find_spec("h5py") is not None
 
 
 def _version() -> str:

@@ -220,15 +220,6 @@ def test_every_photo_of_a_batch_gets_its_drawing(shapes, tiny_hed):
     assert pages["hed_lines"].mean() > pages["hed"].mean()
 
 
-def test_auto_takes_what_is_installed_and_says_so(shapes, tiny_hed, monkeypatch, capsys):
-    manifest = open_data(f"folder:{shapes}")
-    data = TrainingSet.of(manifest, prepare(manifest, 24), None, labelled=False)
-    for installed, detector in ((True, "hed_lines"), (False, "mixed")):
-        monkeypatch.setattr("ssl_sbir.edges.drawings.hed_installed", lambda there=installed: there)
-        assert Drawings.of("auto", data, "cpu").detector == detector
-        assert f"edges by {detector}" in capsys.readouterr().err
-
-
 def test_without_photos_nothing_can_be_drawn(shapes, tmp_path):
     (tmp_path / "sketch").symlink_to(shapes / "sketch")
     manifest = open_data(f"folder:{tmp_path}")

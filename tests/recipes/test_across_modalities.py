@@ -15,7 +15,7 @@ OWN = {
     "coclr": ("queue=16", "projection=16", "alone=0.3", "neighbours=2"),
     "ucdir": ("groups=6",),
     "crossmodal": (),
-    "labelfree": ("clusters=6", "edges=mixed", "sketch_contrast=0.5", "optim.epochs=3"),
+    "labelfree": ("clusters=6", "sketch_contrast=0.5", "optim.epochs=3"),
 }
 
 

@@ -91,7 +91,7 @@ def steps_of(fabric, name, settings, data):
 def remembered(fabric, data):
     """What selflabel keeps of every image after a step, by which sketches are shared out."""
     kind = recipes.load("selflabel")
-    recipe = kind(kind.Config(edges="mixed", teacher_size=32, clusters=6, code=32))
+    recipe = kind(kind.Config(teacher_size=32, clusters=6, code=32))
     recipe.augment = Turns()
     seed_everything(0)
     model = recipe.build(load_encoder("timm:test_vit", size=32, pretrained=False), ())

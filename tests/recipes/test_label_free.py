@@ -19,7 +19,7 @@ TINY = ("encoder.name=timm:test_efficientnet", "encoder.pretrained=false", "enco
         "batch.photos=8", "optim.max_steps=2", "optim.epochs=2")  # fmt: skip
 
 NARROW = {"projection": 16, "hidden": 16, "bottleneck": 16, "prototypes": 16, "code": 16, "local": 0}
-QUICK = {"edges": "mixed", "teacher_size": 64}
+QUICK = {"teacher_size": 64}
 
 
 def tiny(name):

@@ -26,7 +26,6 @@ SMALL = (
     "batch.photos=16",
     "clusters=6",
     "code=32",
-    "edges=mixed",
 )
 
 
@@ -35,7 +34,7 @@ def made(shapes):
     manifest = open_data(f"folder:{shapes}")
     data = TrainingSet.of(manifest, prepare(manifest, 32), None, labelled=False)
     kind = recipes.load("selflabel")
-    recipe = kind(kind.Config(edges="mixed", teacher_size=32, clusters=6, code=32, trust=0.5, trust_end=0.5))
+    recipe = kind(kind.Config(teacher_size=32, clusters=6, code=32, trust=0.5, trust_end=0.5))
     model = recipe.build(load_encoder("efficientnet_lite0", size=32), ())
     recipe.prepare(model, data)
     return recipe, model, data
@@ -166,7 +165,7 @@ def test_sketches_find_photos_better_than_before(sketchy_mini, tmp_path):
     (tmp_path / "few.json").write_text(json.dumps({"name": "few", "seen": few.seen, "unseen": few.unseen}))
     data = f"folder:{tmp_path / 'data'}"
     settings = ("encoder.size=48", "teacher_size=96", "batch.sketches=24", "batch.photos=12", "clusters=12",
-                "edges=mixed", "optim.epochs=5")  # fmt: skip
+                "optim.epochs=5")  # fmt: skip
     run = train(
         Order("selflabel", data, tmp_path / "run", str(tmp_path / "few.json"), settings=settings),
         "pretraining",
