@@ -28,7 +28,7 @@ UNTRAINED = (
         "frozen-centred", "… and each domain's training mean off", LABELFREE, centre="train", trained=False
     ),
 )
-WHOLE = Method("labelfree", "self-labelling, all terms: what `ssl-sbir pretrain` does", LABELFREE)
+WHOLE = Method("labelfree", "self-labelling, all terms: the recipe of `ssl-sbir pretrain`", LABELFREE)
 HED_LINES = Method("hed-lines", "… edges by HED, as a pen's lines", LABELFREE, ("edges=hed_lines",))
 MIXED = Method("mixed-edges", "… edges by Sobel and Canny, not by HED", LABELFREE, ("edges=mixed",))
 TERMS = (
