@@ -1,5 +1,6 @@
 """The only training loop: any recipe, on any device, with checkpoints that a crash can't spoil."""
 
+import logging
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -27,9 +28,10 @@ from ssl_sbir.precision import has_bf16
 from ssl_sbir.progress import Counter, progress
 from ssl_sbir.recipe import EXACT, Recipe
 from ssl_sbir.run import RunFolder
-from ssl_sbir.seeding import seed_everything
+from ssl_sbir.seeding import repeatable_kernels, seed_everything
 
 LOG_STEPS = 10
+logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # a run says its device and precision itself
 
 
 @dataclass(frozen=True)
@@ -72,14 +74,15 @@ def fit(
     fabric.launch()
     seed_everything(recipe.config.seed)
     _refuse_uneven(schedule, fabric.world_size)
-    state = _State.of(recipe, encoder, data, fabric, schedule)
-    run = opened()
-    fabric.barrier()  # no process looks for a checkpoint before the first one has made the folder
-    state.resume(run)
-    if fabric.is_global_zero:
-        _warn_of_shares(recipe, fabric.world_size)
-        run.forget_metrics_after(state.step)
-    _train(state, schedule, data, run)
+    with repeatable_kernels(fabric.device):
+        state = _State.of(recipe, encoder, data, fabric, schedule)
+        run = opened()
+        fabric.barrier()  # no process looks for a checkpoint before the first one has made the folder
+        state.resume(run)
+        if fabric.is_global_zero:
+            _warn_of_shares(recipe, fabric.world_size)
+            run.forget_metrics_after(state.step)
+        _train(state, schedule, data, run)
     trained = state.exportable()
     if fabric.is_global_zero:
         save_encoder(trained, run.path / "model", beside=state.save_text_side)

@@ -1,6 +1,9 @@
-"""The one place where a seed is set."""
+"""What makes runs repeatable: the one place where a seed is set, and kernels that add up in one order."""
 
+import os
 import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -16,3 +19,28 @@ def seed_everything(*parts: int) -> None:
     torch.manual_seed(value)
     random.seed(value)
     np.random.seed(value & 0xFFFFFFFF)
+
+
+@contextmanager
+def repeatable_kernels(device: str | torch.device) -> Iterator[None]:
+    """Inside, a GPU computes the same bits from the same input each time; the processor does by itself.
+
+    Some of cuDNN's and torch's kernels add in the order in which their threads come. Where torch has no other
+    kernel it warns and takes that one.
+    """
+    if torch.device(device).type != "cuda":
+        yield
+        return
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when cuBLAS is first used
+    before = (
+        torch.are_deterministic_algorithms_enabled(),
+        torch.is_deterministic_algorithms_warn_only_enabled(),
+        torch.backends.cudnn.deterministic,
+    )
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.backends.cudnn.deterministic = True
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before[0], warn_only=before[1])
+        torch.backends.cudnn.deterministic = before[2]

@@ -21,6 +21,7 @@ from ssl_sbir.errors import RunError
 from ssl_sbir.optim import learning_rate
 from ssl_sbir.recipe import OptimConfig
 from ssl_sbir.run import RunFolder
+from ssl_sbir.seeding import repeatable_kernels
 from ssl_sbir.training import Order, train
 from ssl_sbir.workers import Workers
 
@@ -51,7 +52,19 @@ def test_the_same_seed_gives_the_same_weights_and_another_one_does_not(shapes, t
     assert not equal(weights(tmp_path / "a"), weights(tmp_path / "c"))
 
 
-def test_pixels_keep_32_bit_up_to_the_network(shapes, tmp_path, monkeypatch):
+def test_a_gpu_computes_in_one_order_while_a_run_trains_and_is_then_left_as_it_was():
+    def flags():
+        return torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.deterministic
+
+    before = flags()
+    with repeatable_kernels("cuda"):  # sets flags, which needs no GPU
+        assert flags() == (True, True)
+    assert flags() == before
+    with repeatable_kernels("cpu"):
+        assert flags() == before
+
+
+def test_pixels_keep_32_bit_up_to_the_network(shapes, tmp_path, monkeypatch, caplog):
     recipe, seen = recipes.load("simclr"), []
     loss = recipe.loss
     monkeypatch.setattr(
@@ -59,6 +72,7 @@ def test_pixels_keep_32_bit_up_to_the_network(shapes, tmp_path, monkeypatch):
     )
     train(order(shapes, tmp_path / "a", "optim.max_steps=2", "precision=bf16-mixed"), "pretraining", silent)
     assert seen == [torch.float32] * 2
+    assert not caplog.records  # Fabric would speak of its precision, which the run has told
 
 
 @pytest.mark.parametrize(

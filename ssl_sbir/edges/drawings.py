@@ -112,11 +112,11 @@ class Drawings:
             f"{self.focus} {self.framing}",
         )
 
-    def pages(self, data: TrainingSet, side: int, seed: int) -> "Iterator[Tensor]":
-        """One drawing of each photo of a run, uint8 [b, 3, side, side], the same for the same seed."""
-        rows = data.rows[Domain.PHOTO]
-        with torch.random.fork_rng(devices=[]):
+    def pages(self, data: TrainingSet, side: int, seed: int, device: str = "cpu") -> "Iterator[Tensor]":
+        """One drawing of each photo of a run, uint8 [b, 3, side, side], the same for the same seed and device."""
+        rows, where = data.rows[Domain.PHOTO], torch.device(device)
+        with torch.random.fork_rng(devices=[where] if where.type == "cuda" else []):
             torch.manual_seed(seed)
             for start in range(0, len(rows), 64):
-                batch = data.batch(rows[start : start + 64]).to("cpu")
+                batch = data.batch(rows[start : start + 64]).to(where)
                 yield (self(batch, side) * 255).round().to(torch.uint8)

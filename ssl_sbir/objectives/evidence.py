@@ -66,7 +66,8 @@ def _embedded(
     teacher: Encoder, drawings: Drawings, data: TrainingSet, device: str
 ) -> Float[Tensor, "photos width"]:
     rows, side = data.rows[Domain.PHOTO], teacher.preprocess.size
-    key = sha256_of("drawings", weights_sha256(teacher), drawings.key(data), str(side), rows.tobytes())
+    kind = torch.device(device).type  # each draws lots of its own
+    key = sha256_of("drawings", weights_sha256(teacher), drawings.key(data), f"{side} {kind}", rows.tobytes())
     domain = torch.full((len(rows),), int(Domain.SKETCH)).numpy()
     what = "drawings of the photos"
-    return kept(key, teacher, drawings.pages(data, side, seed=0), domain, device=device, what=what)
+    return kept(key, teacher, drawings.pages(data, side, 0, device), domain, device=device, what=what)
