@@ -29,7 +29,6 @@ UNTRAINED = (
     ),
 )
 WHOLE = Method("labelfree", "self-labelling, all terms: the recipe of `ssl-sbir pretrain`", LABELFREE)
-HED_LINES = Method("hed-lines", "… edges by HED, as a pen's lines", LABELFREE, ("edges=hed_lines",))
 MIXED = Method("mixed-edges", "… edges by Sobel and Canny, not by HED", LABELFREE, ("edges=mixed",))
 TERMS = (
     Method(
@@ -67,14 +66,15 @@ TRANSDUCTIVE = (
     ),
 )
 SMALL = ("encoder.size=64", "optim.epochs=3")
+BY_HED = ("edges=hed_lines",)
 
 PARTS = {
-    "whole": Part("At full size: 128 px, 8 epochs", (*UNTRAINED, WHOLE, HED_LINES), SPLITS),
+    "whole": Part("At full size: as `ssl-sbir pretrain` does it", (*UNTRAINED, WHOLE), SPLITS),
     "terms": Part(
         "Term by term, at 64 px for 3 epochs, edges by HED",
         (*UNTRAINED, WHOLE, *TERMS),
         SPLITS[:1],
-        (*SMALL, *HED_LINES.settings),
+        (*SMALL, *BY_HED),
         WHOLE.name,
     ),
     "methods": Part(

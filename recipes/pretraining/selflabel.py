@@ -95,10 +95,10 @@ class SelflabelConfig(RecipeConfig):
     contrast: NonNegativeFloat = Field(0.5, description="weight of photo against its pseudo-sketch")
     preserve: NonNegativeFloat = Field(1.0, description="weight of what the teacher knows of photos")
     kinship: NonNegativeFloat = Field(1.0, description="weight of what the teacher knows of a sketch's class")
-    encoder: EncoderConfig = Field(EncoderConfig(size=128), description="")
+    encoder: EncoderConfig = Field(EncoderConfig(size=160), description="")
     augment: AugmentConfig = Field(AugmentConfig(perspective=0.2), description="")
     batch: BatchConfig = Field(BatchConfig(photos=24, sketches=40), description="")
-    optim: OptimConfig = Field(OptimConfig(epochs=8, lr=5e-4), description="")
+    optim: OptimConfig = Field(OptimConfig(epochs=2.5, lr=5e-4), description="")
 
 
 class _Selflabelled(nn.Module):
