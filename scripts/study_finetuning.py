@@ -22,7 +22,8 @@ from ssl_sbir.studies.table import Row
 SPLIT = "sketchy-sake-25"
 
 FROM_IMAGENET = "From ImageNet weights, 96 px, some 25,000 images (5 epochs where it doesn't say otherwise)"
-FROM_LABEL_FREE = "From a label-free run, 3 epochs"
+FROM_LABEL_FREE = "At 160 px, 5 epochs: from ImageNet's weights and from a label-free run"
+AT_160 = ("encoder.size=160",)
 AS_PUBLISHED = ("kinship=0",)
 
 
@@ -67,12 +68,12 @@ def parts(conceptnet: str, label_free: str | None) -> list[Part]:
     second = Part(
         FROM_LABEL_FREE,
         (
+            Method("frozen-160", "the encoder as it comes", "sake", AT_160, trained=False),
+            Method("sake-160", "as it comes, from ImageNet's weights", "sake", AT_160),
             Method("label-free", "the label-free run itself", "sake", trained=False, start=start),
-            Method("sake", "as it comes", "sake", start=start),
-            Method("sake-conceptnet", "… tilted by ConceptNet (λ .3)", "sake", graph, start=start),
+            Method("sake-label-free", "`sake` from it", "sake", start=start),
         ),
         (SPLIT,),
-        ("optim.epochs=3",),
     )
     return [first, second]
 

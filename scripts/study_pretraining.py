@@ -65,7 +65,9 @@ TRANSDUCTIVE = (
         transductive=True,
     ),
 )
+UNCENTRED = replace(WHOLE, shows=f"{WHOLE.shows}; no mean taken off")
 SMALL = ("encoder.size=64", "optim.epochs=3")
+FULL = ("encoder.size=160", "optim.epochs=2.5")
 BY_HED = ("edges=hed_lines",)
 
 PARTS = {
@@ -78,18 +80,14 @@ PARTS = {
         WHOLE.name,
     ),
     "methods": Part(
-        "Method by method, at 64 px for 3 epochs, each domain's training mean off",
-        (*UNTRAINED, *METHODS),
+        "Method by method, at full size, each domain's training mean off",
+        (*UNTRAINED, *METHODS, UNCENTRED),
         SPLITS[:1],
-        SMALL,
+        FULL,
         UNTRAINED[-1].name,
     ),
     "archive": Part(
-        "An archive's own images, at 64 px for 3 epochs: transductive",
-        TRANSDUCTIVE,
-        SPLITS[:1],
-        SMALL,
-        WHOLE.name,
+        "An archive's own images, at full size: transductive", TRANSDUCTIVE, SPLITS[:1], FULL, WHOLE.name
     ),
 }
 
