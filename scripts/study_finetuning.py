@@ -129,12 +129,12 @@ COLUMNS = (
 )
 HEAD = """# What the fine-tuning recipes give
 
-Written by `scripts/study_finetuning.py`. Protocol `standard`, mAP@all: unseen sketches ask, unseen photos answer.
-Sketchy subset of 125 classes with 25 sketches and 25 photos each, all labels of the 100 seen classes, EfficientNet-Lite0,
-drawings brought to one size (`encoder.fit=ink`). Mean over seeds ± the half width of Student's 95 % interval over them.
-Minutes are of one processor core, evaluation included, two runs side by side. Triplets take three images a sketch (with
-edges five): their epochs are fewer, so that every recipe sees as many images. *With the class's name*: drawing and name
-of each drawing's class together, for recipes that read text. *Kept*: the share of the first ten that the drawing keeps
+Written by `scripts/study_finetuning.py`. Protocol `standard`, mAP@all: unseen sketches ask, unseen photos answer. Sketchy
+subset of 125 classes with 25 sketches and 25 photos each, all labels of the 100 seen classes, EfficientNet-Lite0, drawings
+brought to one size (`encoder.fit=ink`). Mean over seeds ± the half width of Student's 95 % interval over them. Minutes of
+the first table are of one processor core, evaluation included, two runs side by side. Triplets take three images a sketch
+(with edges five): their epochs are fewer, so that every recipe sees as many images. *With the class's name*: drawing and
+name of each drawing's class together, for recipes that read text. *Kept*: the share of the first ten that the drawing keeps
 when the name is another class's; prototypes 2 to 4 read the photos' labels too, so that their mAP@all is with the right
 name on both sides."""
 
