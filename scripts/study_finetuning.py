@@ -4,8 +4,8 @@
       --label-free runs/labelfree-{seed}
 
 Every cell is an ordinary run (`ssl-sbir finetune`, then `ssl-sbir evaluate`) under `--out`; finished ones are skipped,
-a failure is recorded and doesn't stop the rest. `--label-free` names the runs of `ssl-sbir pretrain`, one a seed, that
-the second table starts from; without it there is none.
+a failure is recorded and doesn't stop the rest. `--label-free` names the runs of `ssl-sbir pretrain`, one a seed and
+of its default size, that the second table starts from; without it there is none.
 """
 
 import argparse

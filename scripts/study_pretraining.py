@@ -15,6 +15,7 @@ from pathlib import Path
 
 from _methods import Method, Part, difference, kept_notes, minutes, outcome, split_line
 
+from ssl_sbir import recipes
 from ssl_sbir.studies.grid import run_grid
 from ssl_sbir.studies.table import Row
 
@@ -67,7 +68,8 @@ TRANSDUCTIVE = (
 )
 UNCENTRED = replace(WHOLE, shows=f"{WHOLE.shows}; no mean taken off")
 SMALL = ("encoder.size=64", "optim.epochs=3")
-FULL = ("encoder.size=160", "optim.epochs=2.5")
+DEFAULT = recipes.load(LABELFREE).Config()
+FULL = (f"encoder.size={DEFAULT.encoder.size}", f"optim.epochs={DEFAULT.optim.epochs}")
 BY_HED = ("edges=hed_lines",)
 
 PARTS = {
@@ -87,7 +89,7 @@ PARTS = {
         UNTRAINED[-1].name,
     ),
     "archive": Part(
-        "An archive's own images, at full size: transductive", TRANSDUCTIVE, SPLITS[:1], FULL, WHOLE.name
+        "An archive's own images, at full size: transductive", TRANSDUCTIVE, SPLITS[:1], against=WHOLE.name
     ),
 }
 

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
+from ssl_sbir import recipes
 from ssl_sbir.cli import app
 
 ROOT = Path(__file__).parents[1]
@@ -64,6 +65,13 @@ def settings(line):
     kind = next((kind for kind in SMALLER if line.startswith(kind)), None)
     more = next((more for start, more in MORE.items() if line.startswith(start)), ())
     return [*(part for text in SMALLER.get(kind, ()) for part in ("--set", text)), *more]
+
+
+def test_sizes_are_those_of_the_runs_that_the_tour_makes():
+    # The commands below are run smaller; a start of another size than a command asks for would be refused.
+    asked = re.findall(r"(?:encoder\.size=|--size )(\d+)", "\n".join(commands()))
+    assert asked
+    assert set(asked) == {str(recipes.load("labelfree").Config().encoder.size)}
 
 
 def test_every_command_does_what_it_says(place, monkeypatch):
