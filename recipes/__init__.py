@@ -1,4 +1,4 @@
-"""Training methods, one file each; `load` finds one by name or in a file of your own."""
+"""Training methods, one file each; `load_recipe` finds one by name or in a file of your own."""
 
 import importlib
 import importlib.util
@@ -11,16 +11,16 @@ from typing import Any
 import yaml
 
 from ssl_sbir.errors import ConfigError
-from ssl_sbir.recipe import RECIPES, Recipe
 from ssl_sbir.recipes import finetuning, pretraining
 from ssl_sbir.registry import did_you_mean
+from ssl_sbir.training.recipe import RECIPES, Recipe
 
 for _package in (pretraining, finetuning):
     for _module in pkgutil.iter_modules(_package.__path__):
         importlib.import_module(f"{_package.__name__}.{_module.name}")
 
 
-def load(name: str) -> type[Recipe]:
+def load_recipe(name: str) -> type[Recipe]:
     """The recipe of that name, or the one in a Python file.
 
     Args:
@@ -29,17 +29,17 @@ def load(name: str) -> type[Recipe]:
     Raises:
         ConfigError: no recipe has that name, or the file holds none or several.
     """
-    return _from_file(Path(name)) if name.endswith(".py") else RECIPES.get(name)
+    return _load_recipe_file(Path(name)) if name.endswith(".py") else RECIPES.get(name)
 
 
-def _from_file(path: Path) -> type[Recipe]:
+def _load_recipe_file(path: Path) -> type[Recipe]:
     if not path.is_file():
         raise ConfigError(f"no recipe file at {path}", f"Start from one: ssl-sbir recipes copy sake {path}")
     spec = importlib.util.spec_from_file_location(f"ssl_sbir_recipe_{path.stem}", path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    with RECIPES.aside():
+    with RECIPES.temporarily_empty():
         try:
             spec.loader.exec_module(module)
         except (SyntaxError, ImportError, AttributeError, NameError, TypeError) as error:
@@ -53,13 +53,13 @@ def _from_file(path: Path) -> type[Recipe]:
     return found[0]
 
 
-def preset(name: str, kind: type[Recipe]) -> dict[str, Any]:
+def load_preset(name: str, kind: type[Recipe]) -> dict[str, Any]:
     """The settings of a named preset, made for that recipe.
 
     Raises:
         ConfigError: there is no such preset, or it belongs to another recipe.
     """
-    known = presets()
+    known = preset_names()
     if name not in known:
         raise ConfigError(
             f"unknown preset '{name}'.{did_you_mean(name, known)}", f"Presets: {', '.join(known)}"
@@ -72,14 +72,14 @@ def preset(name: str, kind: type[Recipe]) -> dict[str, Any]:
     return dict(settings)
 
 
-def presets() -> list[str]:
+def preset_names() -> list[str]:
     """The names of all presets, sorted."""
     return sorted(f.name[:-5] for f in (files(__name__) / "presets").iterdir() if f.name.endswith(".yaml"))
 
 
-def source(kind: type[Recipe]) -> str:
+def recipe_source(kind: type[Recipe]) -> str:
     """The text of the file that defines a recipe."""
     return Path(inspect.getfile(kind)).read_text(encoding="utf-8")
 
 
-__all__ = ["RECIPES", "Recipe", "load", "preset", "presets", "source"]
+__all__ = ["RECIPES", "Recipe", "load_preset", "load_recipe", "preset_names", "recipe_source"]

@@ -19,7 +19,7 @@ DASH = "–"
 _RISKY = {ord(sign): f"\\u{ord(sign):04x}" for sign in "<>&\u2028\u2029"}
 
 
-def render(template: str, facts: Mapping[str, Any], templates: Path | None = None) -> str:
+def render_template(template: str, facts: Mapping[str, Any], templates: Path | None = None) -> str:
     """The text of a page.
 
     Args:
@@ -32,16 +32,16 @@ def render(template: str, facts: Mapping[str, Any], templates: Path | None = Non
         SslSbirError: the template is missing, can't be parsed, or asks for a fact that isn't there.
     """
     try:
-        return _environment(templates).get_template(template).render(facts)
+        return _jinja_environment(templates).get_template(template).render(facts)
     except jinja2.TemplateNotFound as error:
-        raise SslSbirError(f"template {error.name}: not found", _where(templates)) from error
+        raise SslSbirError(f"template {error.name}: not found", _template_folder_hint(templates)) from error
     except jinja2.TemplateSyntaxError as error:
         raise SslSbirError(f"template {error.name}, line {error.lineno}: {error.message}") from error
     except jinja2.UndefinedError as error:
         raise SslSbirError(f"template {template}: {error.message}", "Correct the name there.") from error
 
 
-def page(path: Path, html: str) -> Path:
+def write_html_page(path: Path, html: str) -> Path:
     """The path of a page that is now written, whole or not at all."""
     write_atomic(path, html)
     return path
@@ -49,7 +49,7 @@ def page(path: Path, html: str) -> Path:
 
 def json_text(value: Any, indent: int | None = None) -> str:
     """JSON of plain values, dataclasses, paths and arrays; numbers that JSON lacks (NaN, ±∞) become null."""
-    return json.dumps(plain(value), ensure_ascii=False, indent=indent, allow_nan=False)
+    return json.dumps(to_plain_json(value), ensure_ascii=False, indent=indent, allow_nan=False)
 
 
 def json_blob(value: Any) -> Markup:
@@ -57,33 +57,33 @@ def json_blob(value: Any) -> Markup:
     return Markup(json_text(value).translate(_RISKY))
 
 
-def decimals(value: float | None, digits: int = 3) -> str:
+def format_decimals(value: float | None, digits: int = 3) -> str:
     """A number with fixed decimals and a true minus sign, or a dash where there is none."""
     return DASH if value is None or math.isnan(value) else f"{value:.{digits}f}".replace("-", "−")
 
 
-def percent(value: float | None, digits: int = 0) -> str:
+def format_percent(value: float | None, digits: int = 0) -> str:
     """A share (0..1) as a percentage, or a dash where there is none."""
-    return DASH if value is None or math.isnan(value) else decimals(value * 100, digits) + " %"
+    return DASH if value is None or math.isnan(value) else format_decimals(value * 100, digits) + " %"
 
 
-def plain(value: Any) -> Any:
+def to_plain_json(value: Any) -> Any:
     """The value as JSON knows it: dataclasses as objects, arrays as lists, NaN and ±∞ as null."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+        return {field.name: to_plain_json(getattr(value, field.name)) for field in dataclasses.fields(value)}
     if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
+        return {str(key): to_plain_json(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
+        return [to_plain_json(item) for item in value]
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if hasattr(value, "tolist"):
-        return plain(value.tolist())
+        return to_plain_json(value.tolist())
     return str(value) if isinstance(value, Path) else value
 
 
-def _environment(templates: Path | None) -> jinja2.Environment:
-    package = jinja2.FunctionLoader(_packaged)
+def _jinja_environment(templates: Path | None) -> jinja2.Environment:
+    package = jinja2.FunctionLoader(_packaged_template)
     places: list[jinja2.BaseLoader] = [jinja2.FileSystemLoader(templates)] if templates else []
     environment = jinja2.Environment(
         loader=jinja2.ChoiceLoader([*places, package, jinja2.PrefixLoader({"package": package})]),
@@ -94,14 +94,14 @@ def _environment(templates: Path | None) -> jinja2.Environment:
         keep_trailing_newline=True,
     )
     environment.filters |= {"json_blob": json_blob, "json_text": json_text}
-    environment.filters |= {"decimals": decimals, "percent": percent}
+    environment.filters |= {"decimals": format_decimals, "percent": format_percent}
     return environment
 
 
-def _packaged(name: str) -> str | None:
+def _packaged_template(name: str) -> str | None:
     template = files("ssl_sbir.reports").joinpath("templates", name)
     return template.read_text(encoding="utf-8") if template.is_file() else None
 
 
-def _where(templates: Path | None) -> str:
+def _template_folder_hint(templates: Path | None) -> str:
     return f"Look in {templates}, or leave the folder of templates out." if templates else ""

@@ -12,14 +12,14 @@ from scipy.stats import t as student
 
 from ssl_sbir.data.readers import open_data
 from ssl_sbir.data.splits import Split
-from ssl_sbir.studies.cell import Cell
-from ssl_sbir.studies.table import Row
+from ssl_sbir.studies.study_cell import StudyCell
+from ssl_sbir.studies.study_table import StudyRow
 
-METRIC = "standard mAP@all"
+STUDY_METRIC = "standard mAP@all"
 
 
 @dataclass(frozen=True)
-class Method:
+class StudyMethod:
     """A line of a table.
 
     Attributes:
@@ -42,9 +42,9 @@ class Method:
     start: str = "imagenet"
     transductive: bool = False
 
-    def cell(self, data: str, split: str, seed: int) -> Cell:
+    def build_cell(self, data: str, split: str, seed: int) -> StudyCell:
         """One run of it."""
-        cell = Cell(
+        cell = StudyCell(
             self.recipe,
             data,
             start=self.start,
@@ -58,7 +58,7 @@ class Method:
 
 
 @dataclass(frozen=True)
-class Part:
+class MethodTable:
     """A table of a page.
 
     Attributes:
@@ -66,16 +66,16 @@ class Part:
         methods: its lines.
         splits: one table for each.
         settings: of all its runs.
-        against: the line that the others are compared with, seed by seed; none where it is empty.
+        baseline: the line that the others are compared with, seed by seed; none where it is empty.
     """
 
     title: str
-    methods: Sequence[Method]
+    methods: Sequence[StudyMethod]
     splits: Sequence[str]
     settings: tuple[str, ...] = ()
-    against: str = ""
+    baseline: str = ""
 
-    def cells(self, data: str, seeds: int, only: Sequence[str] = ()) -> list[Cell]:
+    def build_cells(self, data: str, seeds: int, only: Sequence[str] = ()) -> list[StudyCell]:
         """Its runs; seeds outermost, so that a study broken off has something of everything."""
         chosen = [m for m in self.methods if not only or not m.trained or m.name in only]
         return [
@@ -84,46 +84,48 @@ class Part:
             for method in chosen
             for split in self.splits
             if method.trained or not seed or "{seed}" in method.start
-            for cell in [method.cell(data, split, seed)]
+            for cell in [method.build_cell(data, split, seed)]
         ]
 
-    def rows(self, rows: Sequence[Row], split: str) -> dict[str, list[Row]]:
+    def rows_by_method(self, rows: Sequence[StudyRow], split: str) -> dict[str, list[StudyRow]]:
         """Its runs on a split, by the name of their method; without methods that have none."""
         here = [r for r in rows if r.cell.axes["part"] == self.title and r.cell.split == split]
         found = {m.name: [row for row in here if row.cell.axes["method"] == m.name] for m in self.methods}
         return {name: of for name, of in found.items() if of}
 
 
-def split_line(name: str, data: str) -> str:
+def describe_split(name: str, data: str) -> str:
     """What a page says of the split of a table."""
-    return f"split sha256 `{Split.named(name, open_data(data).classes).sha256[:16]}…`"
+    return f"split sha256 `{Split.from_name(name, open_data(data).classes).sha256[:16]}…`"
 
 
-def outcome(rows: Sequence[Row], metric: str = METRIC) -> tuple[str, int]:
+def format_outcome(rows: Sequence[StudyRow], metric: str = STUDY_METRIC) -> tuple[str, int]:
     """Mean and interval over the runs that ended, or why the first one failed; and how many ended."""
-    values = [row.metrics[metric] for row in rows if not row.failed]
-    return (interval(values) if values else f"failed: {rows[0].cause}"), len(values)
+    values = [row.metrics[metric] for row in rows if not row.has_failed]
+    return (format_student_interval(values) if values else f"failed: {rows[0].cause}"), len(values)
 
 
-def difference(rows: Sequence[Row], others: Sequence[Row], metric: str = METRIC) -> str:
+def format_difference(
+    rows: Sequence[StudyRow], others: Sequence[StudyRow], metric: str = STUDY_METRIC
+) -> str:
     """By how much runs are above others with the same seeds, with its interval; an untrained one has any seed's.
 
     A dash where no seed ended in both.
     """
-    ours, theirs = ({r.cell.seed: r.metrics[metric] for r in of if not r.failed} for of in (rows, others))
+    ours, theirs = ({r.cell.seed: r.metrics[metric] for r in of if not r.has_failed} for of in (rows, others))
     if not all(row.cell.trained for row in others):
         theirs = dict.fromkeys(ours, *theirs.values())
     both = sorted(ours.keys() & theirs.keys())
-    found = interval([ours[seed] - theirs[seed] for seed in both]) if both else "–"
+    found = format_student_interval([ours[seed] - theirs[seed] for seed in both]) if both else "–"
     return found if not both or found.startswith("-") else f"+{found}"
 
 
-def minutes(rows: Sequence[Row]) -> str:
+def format_mean_minutes(rows: Sequence[StudyRow]) -> str:
     """What one run took, on average."""
     return f"{statistics.mean(row.seconds for row in rows) / 60:.0f}"
 
 
-def interval(values: Sequence[float], digits: int = 3) -> str:
+def format_student_interval(values: Sequence[float], digits: int = 3) -> str:
     """Mean ± the half width of Student's 95 % interval; the mean alone of one value."""
     mean = f"{statistics.mean(values):.{digits}f}"
     if len(values) > 1:
@@ -132,14 +134,14 @@ def interval(values: Sequence[float], digits: int = 3) -> str:
     return mean.replace("0.", ".")
 
 
-def audits(row: Row) -> Mapping[str, Any]:
+def read_audits(row: StudyRow) -> Mapping[str, Any]:
     """What the audits of a run's evaluation found, by name."""
     (results,) = row.run.glob("evaluate/*/results.json")
     found: Mapping[str, Any] = json.loads(results.read_text("utf-8"))["audits"]
     return found
 
 
-def kept_notes(page: Path, heading: str) -> str:
+def read_written_notes(page: Path, heading: str) -> str:
     """What people wrote below the tables of an earlier page, from a heading on."""
     _, found, notes = page.read_text("utf-8").partition(heading) if page.is_file() else ("", "", "")
     return found + notes

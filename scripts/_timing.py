@@ -16,18 +16,18 @@ import torch
 from PIL import Image
 
 from ssl_sbir import recipes
-from ssl_sbir.config import parse_assignments, resolve
+from ssl_sbir.config import parse_assignments, resolve_config
 from ssl_sbir.data.manifest import Domain
-from ssl_sbir.data.training import TrainingSet
+from ssl_sbir.data.training_set import TrainingSet
 from ssl_sbir.encoders import load_encoder
-from ssl_sbir.engine import fit
-from ssl_sbir.recipe import Recipe
 from ssl_sbir.run import RunFolder
+from ssl_sbir.training.loop import fit
+from ssl_sbir.training.recipe import Recipe
 
-WARM_UP = 3
+WARM_UP_STEPS = 3
 
 
-def drawn_data(
+def create_synthetic_data(
     folder: Path, classes: int = 10, images: int = 40, domains: Sequence[str] = ("photo", "sketch")
 ) -> str:
     """A folder of smooth 256 px pictures and of lines on white, as large as Sketchy's."""
@@ -44,14 +44,14 @@ def drawn_data(
     return f"folder:{folder}"
 
 
-def workers_seconds() -> float:
+def worker_cpu_seconds() -> float:
     """Processor time of all workers that have ended."""
     ended = resource.getrusage(resource.RUSAGE_CHILDREN)
     return ended.ru_utime + ended.ru_stime
 
 
 @dataclass
-class Marks:
+class StepTimes:
     """When steps ended, on the clock and in processor time of this process.
 
     Attributes:
@@ -67,36 +67,36 @@ class Marks:
     before: float = 0.0
 
     @classmethod
-    def begun(cls) -> "Marks":
+    def start_now(cls) -> "StepTimes":
         """The marks of a run whose first step begins now."""
         return cls([time.perf_counter()], [time.process_time()], [])
 
-    def mark(self, views: float = 0.0) -> None:
+    def record_step(self, views: float = 0.0) -> None:
         """A step ended."""
         self.wall.append(time.perf_counter())
         self.cpu.append(time.process_time())
         self.views.append(views)
 
-    def processor(self, workers: float = 0.0, waiting: int = 0) -> float:
+    def cpu_seconds(self, workers: float = 0.0, waiting: int = 0) -> float:
         """Processor seconds of the counted steps.
 
         Args:
             workers: what workers took, over all steps and the batches that were left over.
             waiting: how many batches were left over.
         """
-        mine, steps = self.seconds(self.cpu), len(self.views)
+        mine, steps = self.step_seconds(self.cpu), len(self.views)
         return sum(mine) + workers * len(mine) / (steps + waiting)
 
-    def seconds(self, which: Sequence[float]) -> list[float]:
+    def step_seconds(self, which: Sequence[float]) -> list[float]:
         """Of each counted step."""
-        return [late - early for early, late in itertools.pairwise(which)][WARM_UP:]
+        return [late - early for early, late in itertools.pairwise(which)][WARM_UP_STEPS:]
 
 
-def trained(
+def time_training(
     name: str, data: TrainingSet, options: argparse.Namespace, steps: int, settings: Sequence[str]
-) -> tuple[Marks, Any]:
+) -> tuple[StepTimes, Any]:
     """The marks of some steps of a recipe in the engine, and a profile of the steps behind them."""
-    recipe = _timed(name, options, steps, settings)
+    recipe = _build_timed_recipe(name, options, steps, settings)
     encoder = load_encoder(options.encoder, size=options.size)
     begun = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
@@ -105,7 +105,7 @@ def trained(
     return recipe.marks, recipe.profile
 
 
-class _Clocked:
+class _TimedAugmentation:
     """A recipe's augmentation that adds the time it takes to the recipe's `spent`."""
 
     def __init__(self, recipe: Any) -> None:
@@ -120,13 +120,13 @@ class _Clocked:
         return found
 
 
-def _timed(name: str, options: argparse.Namespace, steps: int, settings: Sequence[str]) -> Any:
-    kind: Any = recipes.load(name)
+def _build_timed_recipe(name: str, options: argparse.Namespace, steps: int, settings: Sequence[str]) -> Any:
+    kind: Any = recipes.load_recipe(name)
 
-    class Timed(kind):  # type: ignore[misc]
+    class TimedRecipe(kind):  # type: ignore[misc]
         """The recipe with a clock; the last steps run under the profiler, and don't count."""
 
-        marks: Marks
+        marks: StepTimes
         spent: float
         profile: Any
         augment: Any
@@ -135,14 +135,14 @@ def _timed(name: str, options: argparse.Namespace, steps: int, settings: Sequenc
             super().prepare(model, data)
             self.profile = torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU])
             self.spent = 0.0
-            self.augment = _Clocked(self)
-            self.marks = Marks.begun()
+            self.augment = _TimedAugmentation(self)
+            self.marks = StepTimes.start_now()
 
         def after_step(self, model: Any, progress: float) -> None:
             super().after_step(model, progress)
             taken = round(progress * (steps + options.profiled))
             if taken <= steps:
-                self.marks.mark(self.spent)
+                self.marks.record_step(self.spent)
                 self.spent = 0.0
             if taken == steps and options.profiled:
                 self.profile.start()
@@ -157,8 +157,8 @@ def _timed(name: str, options: argparse.Namespace, steps: int, settings: Sequenc
         *settings,
         *(options.set or ()),
     ]
-    config, _ = resolve(kind.Config, [("--set", parse_assignments(given))])
-    recipe: Recipe = Timed(config)
+    config, _ = resolve_config(kind.Config, [("--set", parse_assignments(given))])
+    recipe: Recipe = TimedRecipe(config)
     return recipe
 
 
@@ -170,7 +170,7 @@ def largest_operators(profile: torch.profiler.profile, count: int = 12) -> dict[
     return {event.key: round(event.self_cpu_time_total / total, 3) for event in largest}
 
 
-def shared_options(parser: argparse.ArgumentParser, steps: int) -> None:
+def add_shared_options(parser: argparse.ArgumentParser, steps: int) -> None:
     """Adds what both benchmarks take."""
     parser.add_argument("--data", help="such as folder:Sketchy; without it, drawn ones")
     parser.add_argument("--encoder", default="efficientnet_lite0")
@@ -193,6 +193,6 @@ def print_facts(facts: dict[str, Any], as_json: bool) -> None:
             print(f"{key:44} {share:.4g}" if isinstance(share, float) else f"{key:44} {share}")
 
 
-def images_of(data: TrainingSet, domain: Domain) -> list[str]:
+def domain_image_keys(data: TrainingSet, domain: Domain) -> list[str]:
     """The keys of a run's images of a domain."""
     return [data.manifest.keys[int(row)] for row in data.rows[domain]]

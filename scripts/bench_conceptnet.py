@@ -15,9 +15,9 @@ from pathlib import Path
 
 from ssl_sbir.semantics.conceptnet import load_graph, read_graph, save_graph
 
-RELATIONS = ("RelatedTo", "IsA", "Synonym", "UsedFor", "AtLocation", "FormOf", "DerivedFrom")
+DUMP_RELATIONS = ("RelatedTo", "IsA", "Synonym", "UsedFor", "AtLocation", "FormOf", "DerivedFrom")
 # The share of edges between two English concepts in release 5.7: 3.4 of 34 million.
-ENGLISH = 0.1
+ENGLISH_SHARE = 0.1
 
 
 def write_dump(path: Path, lines: int) -> None:
@@ -26,9 +26,9 @@ def write_dump(path: Path, lines: int) -> None:
     concepts = max(lines // 28, 10)  # 1.2 million English concepts to 34 million lines
     with gzip.open(path, "wt", compresslevel=1) as file:
         for _ in range(lines):
-            language = "en" if draw.random() < ENGLISH else draw.choice(("fr", "de", "ja"))
+            language = "en" if draw.random() < ENGLISH_SHARE else draw.choice(("fr", "de", "ja"))
             start, end = (f"/c/{language}/concept_{draw.randrange(concepts)}/n" for _ in range(2))
-            relation = draw.choice(RELATIONS)
+            relation = draw.choice(DUMP_RELATIONS)
             facts = json.dumps(
                 {
                     "dataset": "/d/made",

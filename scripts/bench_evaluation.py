@@ -22,26 +22,28 @@ import numpy as np
 import torch
 from scipy.spatial.distance import cdist
 
-from ssl_sbir.evaluation.engine import per_query
-from ssl_sbir.evaluation.protocols import protocols
-from ssl_sbir.evaluation.views import drawn_photos
+from ssl_sbir.evaluation.metrics.blockwise import compute_query_values
+from ssl_sbir.evaluation.metrics.protocols import resolve_protocols
+from ssl_sbir.evaluation.metrics.query_and_gallery_views import sample_one_photo_per_query
 
-Data = tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]
-SIZES = {
+LabeledFeatures = tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]
+DATA_SIZES = {
     "sketchy": (15_229, 17_101, 512, 25),
     "quickdraw": (92_291, 54_151, 64, 30),
     "small": (1_000, 2_000, 64, 25),
 }
-K = 200
-T = TypeVar("T")
-Side = torch.Tensor
+TOP_K = 200
+ResultType = TypeVar("ResultType")
+FeatureTensor = torch.Tensor
 
 
-def synthetic(queries: int, items: int, width: int, classes: int) -> tuple[Side, Side, Side, Side]:
+def synthetic_features(
+    queries: int, items: int, width: int, classes: int
+) -> tuple[FeatureTensor, FeatureTensor, FeatureTensor, FeatureTensor]:
     """Unit vectors around class centres, and labels in class order, as a data set lists them."""
     draw = torch.Generator().manual_seed(0)
     centres = torch.randn(classes, width, generator=draw)
-    sides: list[Side] = []
+    sides: list[FeatureTensor] = []
     for count in (queries, items):
         labels = torch.randint(classes, (count,), generator=draw).sort().values
         features = torch.randn(count, width, generator=draw).add_(centres[labels], alpha=0.3)
@@ -49,83 +51,93 @@ def synthetic(queries: int, items: int, width: int, classes: int) -> tuple[Side,
     return sides[0], sides[1], sides[2], sides[3]
 
 
-def plain_sum(hits: np.ndarray) -> float:
+def precision_sum(hits: np.ndarray) -> float:
     """The sum of precisions at the relevant ranks."""
     places = np.flatnonzero(hits)
     return float((np.arange(1, len(places) + 1) / (places + 1)).sum())
 
 
-def voc_sum(hits: np.ndarray) -> float:
+def voc_precision_sum(hits: np.ndarray) -> float:
     """The same under the VOC envelope."""
     places = np.flatnonzero(hits)
     precision = np.arange(1, len(places) + 1) / (places + 1)
     return float(np.maximum.accumulate(precision[::-1]).sum())
 
 
-def grouped_sum(hits: np.ndarray, scores: np.ndarray) -> float:
+def grouped_precision_sum(hits: np.ndarray, scores: np.ndarray) -> float:
     """The same with tied scores taken together."""
     last = np.flatnonzero(np.append(np.diff(scores) != 0, True))
     found = hits.cumsum()[last]
     return float((np.diff(found, prepend=0) * found / (last + 1)).sum())
 
 
-def presets_of(
-    cosine: np.ndarray, near: np.ndarray, relevant: np.ndarray, drawn: np.ndarray, strided: bool
+def query_metrics(
+    cosine: np.ndarray, near: np.ndarray, relevant: np.ndarray, sampled: np.ndarray, strided: bool
 ) -> dict[str, dict[str, float]]:
     """All presets of one query."""
     r, n = int(relevant.sum()), len(relevant)
     order = np.argsort(-cosine)
     hits = relevant[order]
-    p100, p200 = hits[:100].sum(), hits[:K].sum()
+    p100, p200 = hits[:100].sum(), hits[:TOP_K].sum()
     found = {
         "standard": {
-            "mAP@all": plain_sum(hits) / r,
-            "mAP@200": plain_sum(hits[:K]) / min(K, r),
+            "mAP@all": precision_sum(hits) / r,
+            "mAP@200": precision_sum(hits[:TOP_K]) / min(TOP_K, r),
             "P@100": p100 / 100,
-            "P@200": p200 / K,
+            "P@200": p200 / TOP_K,
         },
         "sake": {
-            "mAP@all": voc_sum(hits) / r,
-            "mAP@200": voc_sum(hits[:K]) / min(K, r),
+            "mAP@all": voc_precision_sum(hits) / r,
+            "mAP@200": voc_precision_sum(hits[:TOP_K]) / min(TOP_K, r),
             "P@100": p100 / min(100, n),
-            "P@200": p200 / min(K, n),
+            "P@200": p200 / min(TOP_K, n),
         },
-        "yelamarthi": {"mAP@200": plain_sum(hits[:K]) / K, "P@100": p100 / 100, "P@200": p200 / K},
+        "yelamarthi": {
+            "mAP@200": precision_sum(hits[:TOP_K]) / TOP_K,
+            "P@100": p100 / 100,
+            "P@200": p200 / TOP_K,
+        },
     }
-    found["zse"] = {**found["sake"], "P@100": hits[: min(100, r)].mean(), "P@200": hits[: min(K, r)].mean()}
+    found["zse"] = {
+        **found["sake"],
+        "P@100": hits[: min(100, r)].mean(),
+        "P@200": hits[: min(TOP_K, r)].mean(),
+    }
     if strided:
         few = relevant[::10]
         some = few[np.argsort(-cosine[::10])]
         found["zse-strided"] = {
-            "mAP@all": voc_sum(some) / few.sum(),
-            "mAP@200": voc_sum(some[:K]) / min(K, few.sum()),
+            "mAP@all": voc_precision_sum(some) / few.sum(),
+            "mAP@200": voc_precision_sum(some[:TOP_K]) / min(TOP_K, few.sum()),
         }
     order = np.argsort(-near)
     hits, scores = relevant[order], near[order]
-    ap200 = grouped_sum(hits[:K], scores[:K]) / max(1, hits[:K].sum())
+    ap200 = grouped_precision_sum(hits[:TOP_K], scores[:TOP_K]) / max(1, hits[:TOP_K].sum())
     found["sempcyc"] = {
-        "mAP@all": grouped_sum(hits, scores) / r,
+        "mAP@all": grouped_precision_sum(hits, scores) / r,
         "mAP@200": ap200,
         "P@100": hits[:100].mean(),
-        "P@200": hits[:K].mean(),
+        "P@200": hits[:TOP_K].mean(),
     }
     found["doodle2search"] = {
         "mAP@all": found["sempcyc"]["mAP@all"],
         "mAP@200": ap200,
         "P@100": hits[100],
-        "P@200": hits[K],
+        "P@200": hits[TOP_K],
     }
-    own = relevant[drawn]
-    found["clip-at"] = {"mAP@all": plain_sum(own[np.argsort(-cosine[drawn])]) / own.sum()}
+    own = relevant[sampled]
+    found["clip-at"] = {"mAP@all": precision_sum(own[np.argsort(-cosine[sampled])]) / own.sum()}
     return found
 
 
-def loop(
-    data: tuple[Side, Side, Side, Side], chosen: np.ndarray, distances: bool
+def evaluate_per_query(
+    data: tuple[FeatureTensor, FeatureTensor, FeatureTensor, FeatureTensor],
+    chosen: np.ndarray,
+    distances: bool,
 ) -> list[dict[str, dict[str, float]]]:
     """The per-query loop; distances by `cdist` as the released codes do, or from the cosines."""
     query, ql, gallery, gl = (side.numpy() for side in data)
-    drawn = drawn_photos(data[1], data[3], 0).sort().values.numpy()
+    drawn = sample_one_photo_per_query(data[1], data[3], 0).sort().values.numpy()
     wide = gallery.astype(np.float64) if distances else gallery
     found = []
     for q in chosen:
@@ -135,25 +147,27 @@ def loop(
             if distances
             else np.sqrt(np.maximum(2 - 2 * cosine, 0))
         )
-        found.append(presets_of(cosine, np.exp(-d), gl == ql[q], drawn, q % 20 == 0))
+        found.append(query_metrics(cosine, np.exp(-d), gl == ql[q], drawn, q % 20 == 0))
     return found
 
 
-def bare(data: tuple[Side, Side, Side, Side], chosen: int) -> None:
+def multiply_and_sort(
+    data: tuple[FeatureTensor, FeatureTensor, FeatureTensor, FeatureTensor], chosen: int
+) -> None:
     """A matrix product and a full sort of each row, 256 queries at a time."""
     query, _, gallery, _ = data
     for part in query[:chosen].split(256):
         (part @ gallery.T).argsort(dim=1, descending=True)
 
 
-def timed(work: Callable[[], Any]) -> tuple[float, float, Any]:
+def time_call(work: Callable[[], Any]) -> tuple[float, float, Any]:
     """Seconds on the wall, seconds of processor time, and the result."""
     start, cpu = time.perf_counter(), time.process_time()
     result = work()
     return time.perf_counter() - start, time.process_time() - cpu, result
 
 
-def agreement(
+def largest_mean_difference(
     values: dict[str, dict[str, torch.Tensor]], chosen: np.ndarray, slow: list[dict[str, dict[str, float]]]
 ) -> float:
     """The largest difference between the engine's and the loop's means over the sample.
@@ -174,7 +188,7 @@ def agreement(
 def main() -> None:
     """Prints the timings, and with `--json` one object."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--size", choices=SIZES, default="sketchy")
+    parser.add_argument("--size", choices=DATA_SIZES, default="sketchy")
     parser.add_argument(
         "--sample", type=int, default=600, help="queries the references run on; 0 for all of them"
     )
@@ -183,20 +197,25 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    data, queries = synthetic(*SIZES[options.size]), SIZES[options.size][0]
-    runs = [timed(lambda: per_query(*data, protocols=protocols())) for _ in range(options.repeat)]
+    data, queries = synthetic_features(*DATA_SIZES[options.size]), DATA_SIZES[options.size][0]
+    runs = [
+        time_call(lambda: compute_query_values(*data, protocols=resolve_protocols()))
+        for _ in range(options.repeat)
+    ]
     best = min(runs, key=lambda run: run[0])
-    facts: dict[str, Any] = {"size": SIZES[options.size][:3], "threads": options.threads}
+    facts: dict[str, Any] = {"size": DATA_SIZES[options.size][:3], "threads": options.threads}
     facts |= {"engine_s": best[0], "engine_cpu_s": best[1]}
     unit = 1e9 if sys.platform == "darwin" else 1e6
     facts["peak_gb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
     if options.size != "quickdraw":
-        facts |= references(data, queries, options.sample or queries, best)
+        facts |= measure_references(data, queries, options.sample or queries, best)
     lines = [f"{name:32} {v:.4g}" if isinstance(v, float) else f"{name:32} {v}" for name, v in facts.items()]
     print(json.dumps(facts) if options.json else "\n".join(lines))
 
 
-def references(data: Data, queries: int, sample: int, engine: tuple[float, float, Any]) -> dict[str, Any]:
+def measure_references(
+    data: LabeledFeatures, queries: int, sample: int, engine: tuple[float, float, Any]
+) -> dict[str, Any]:
     """Times of the loop and of the bare product and sort, scaled to all queries, and how the engine compares."""
     count = min(queries, sample)
     # runs of 20, so that as many of the sample as of the whole take part in zse-strided
@@ -204,11 +223,11 @@ def references(data: Data, queries: int, sample: int, engine: tuple[float, float
     facts: dict[str, Any] = {"sample": len(chosen)}
     scale = queries / len(chosen)
     for name, distances in (("loop", True), ("loop_without_distances", False)):
-        wall, cpu, slow = timed(partial(loop, data, chosen, distances))
+        wall, cpu, slow = time_call(partial(evaluate_per_query, data, chosen, distances))
         facts |= {f"{name}_s": wall * scale, f"{name}_cpu_s": cpu * scale}
-    facts["largest_difference"] = agreement(engine[2], chosen, slow)
+    facts["largest_difference"] = largest_mean_difference(engine[2], chosen, slow)
     rows = max(256, count // 256 * 256)
-    wall, cpu, _ = timed(partial(bare, data, rows))
+    wall, cpu, _ = time_call(partial(multiply_and_sort, data, rows))
     facts |= {"product_and_sort_s": wall * queries / rows, "product_and_sort_cpu_s": cpu * queries / rows}
     facts["times_faster_than_loop"] = facts["loop_s"] / engine[0]
     facts["share_of_product_and_sort"] = engine[0] / facts["product_and_sort_s"]

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from _timing import drawn_data
+from _timing import create_synthetic_data
 from torch import Tensor
 
 from ssl_sbir.data.manifest import Domain
@@ -30,27 +30,27 @@ from ssl_sbir.data.readers import open_data
 from ssl_sbir.data.splits import Split
 from ssl_sbir.encoders import Encoder, load_encoder
 from ssl_sbir.explain import explain_pairs
-from ssl_sbir.explain.explainer import Explainer
-from ssl_sbir.explain.faithfulness import Baselines, checks
-from ssl_sbir.explain.maps import DEFAULT, MAPS, SideMaps
-from ssl_sbir.explain.query import report_of
-from ssl_sbir.explain.towers import Tower, tags, tower
+from ssl_sbir.explain.attribution.encoded_images import EncodedImages, domain_tags, encode_images
+from ssl_sbir.explain.attribution.heat_maps import DEFAULT_METHOD_MAPS, METHOD_MAPS, SideMaps
+from ssl_sbir.explain.faithfulness.faithfulness_tests import BaselineAreas, evaluate_faithfulness
+from ssl_sbir.explain.run.explain_query import build_query_report
+from ssl_sbir.explain.run.explainer import Explainer
 
-Made = Callable[[Tower, Tower], SideMaps]
+MapMethod = Callable[[EncodedImages, EncodedImages], SideMaps]
 
 
-class Meter:
+class CostMeter:
     """Counts what a call costs; images are counted at the encoder's first convolution."""
 
     def __init__(self, encoder: Encoder) -> None:
         self.images = 0
         first = next(part for part in encoder.modules() if isinstance(part, torch.nn.Conv2d))
-        first.register_forward_pre_hook(self._count)
+        first.register_forward_pre_hook(self._count_images)
 
-    def _count(self, _: torch.nn.Module, inputs: tuple[Tensor, ...]) -> None:
+    def _count_images(self, _: torch.nn.Module, inputs: tuple[Tensor, ...]) -> None:
         self.images += len(inputs[0])
 
-    def of(self, what: str, call: Callable[[], Any]) -> float:
+    def measure_call(self, what: str, call: Callable[[], Any]) -> float:
         """Prints what a call costs; its processor seconds."""
         images, clock, processor = self.images, time.perf_counter(), time.process_time()
         call()
@@ -64,37 +64,40 @@ class Meter:
 
 
 @dataclass(frozen=True)
-class Forgetful(Tower):
+class UncachedImages(EncodedImages):
     """A side that keeps nothing: the other side goes through the encoder again with every image of this one."""
 
-    other: Tensor | None = None
+    other_image: Tensor | None = None
 
     def embed(self, image: Tensor) -> Tensor:
         """Embeddings of other images of this side, after the whole pair went through the encoder."""
-        assert self.other is not None
+        assert self.other_image is not None
         opposite = Domain.PHOTO if self.domain == Domain.SKETCH else Domain.SKETCH
         with torch.inference_mode():
-            self.encoder(self.other.expand_as(image), tags(image, opposite))
+            self.encoder(self.other_image.expand_as(image), domain_tags(image, opposite))
         return super().embed(image)
 
 
-def one_by_one(encoder: Encoder, image: Tensor, photos: Tensor, method: str, made: Made, draws: int) -> None:
+def explain_pair_by_pair(
+    encoder: Encoder, image: Tensor, photos: Tensor, method: str, made: MapMethod, draws: int
+) -> None:
     """The photos' maps and their tests, every pair on its own and every similarity from both pictures."""
     for photo in photos.split(1):
-        ours, theirs = _forgetful(encoder, image[None], photo)
+        ours, theirs = _uncached_sides(encoder, image[None], photo)
         maps = made(ours, theirs)
         values, sides = maps.photo, (theirs, ours)
         if values is None:
             values, sides = maps.sketch, (ours, theirs)
         assert values is not None
-        plain = Baselines(sides[0], sides[1].embedding, draws)
-        checks(method, sides[0], values, sides[1].embedding, plain)
+        plain = BaselineAreas(sides[0], sides[1].embedding, draws)
+        evaluate_faithfulness(method, sides[0], values, sides[1].embedding, plain)
 
 
-def _forgetful(encoder: Encoder, image: Tensor, photo: Tensor) -> tuple[Forgetful, Forgetful]:
+def _uncached_sides(encoder: Encoder, image: Tensor, photo: Tensor) -> tuple[UncachedImages, UncachedImages]:
     pairs = (image, Domain.SKETCH, photo), (photo, Domain.PHOTO, image)
     ours, theirs = (
-        Forgetful(**vars(tower(encoder, mine, domain)), other=other) for mine, domain, other in pairs
+        UncachedImages(**vars(encode_images(encoder, mine, domain)), other_image=other)
+        for mine, domain, other in pairs
     )
     return ours, theirs
 
@@ -112,40 +115,42 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     with tempfile.TemporaryDirectory() as folder:
-        _measure(options, options.data or drawn_data(Path(folder)))
+        _measure_explanations(options, options.data or create_synthetic_data(Path(folder)))
 
 
-def _measure(options: argparse.Namespace, data: str) -> None:
+def _measure_explanations(options: argparse.Namespace, data: str) -> None:
     manifest = open_data(data)
-    classes = Split.load(options.split).restrict(manifest.classes).unseen if options.split else None
+    classes = Split.load(options.split).restrict_to(manifest.classes).unseen if options.split else None
     encoder = load_encoder(options.encoder, size=options.size)
     explainer = Explainer(encoder, manifest, classes, top=options.top, draws=options.draws)
-    query = str(manifest.rows(Domain.SKETCH, classes)[0])
-    meter = Meter(encoder)
-    meter.of("gallery (once; kept in the cache)", lambda: explainer.gallery)
+    query = str(manifest.find_rows(Domain.SKETCH, classes)[0])
+    meter = CostMeter(encoder)
+    meter.measure_call("gallery (once; kept in the cache)", lambda: explainer.gallery)
     with tempfile.TemporaryDirectory() as folder:
         page = Path(folder) / "page.html"
-        meter.of(
+        meter.measure_call(
             f"report of {options.top} results, default methods",
-            lambda: report_of(explainer, explainer.answer(query)).save(page),
+            lambda: build_query_report(explainer, explainer.search_and_explain(query)).save(page),
         )
         print(f"{'page':<44} {page.stat().st_size / 1e6:7.2f} MB")
-    image = explainer.gallery.pack.batch(manifest.rows(Domain.SKETCH, classes)[:1])[0].float() / 255
-    photos = explainer.gallery.images(torch.arange(options.top).numpy())
-    ways: tuple[tuple[str, Sequence[str] | None, str, Made], ...] = (
-        *(("default methods", None, *default) for default in DEFAULT.items()),
-        ("strokes", ["strokes"], "strokes", MAPS["strokes"]),
+    image = (
+        explainer.gallery.pack.read_images(manifest.find_rows(Domain.SKETCH, classes)[:1])[0].float() / 255
+    )
+    photos = explainer.gallery.load_images(torch.arange(options.top).numpy())
+    ways: tuple[tuple[str, Sequence[str] | None, str, MapMethod], ...] = (
+        *(("default methods", None, *default) for default in DEFAULT_METHOD_MAPS.items()),
+        ("strokes", ["strokes"], "strokes", METHOD_MAPS["strokes"]),
     )
     for name, methods, method, made in ways:
-        together = meter.of(
+        together = meter.measure_call(
             f"{name}, all pairs at once",
             lambda chosen=methods: explain_pairs(  # type: ignore[misc]
                 encoder, image, photos, methods=chosen, draws=options.draws
             ),
         )
-        alone = meter.of(
+        alone = meter.measure_call(
             f"{name}, pair by pair, nothing kept",
-            lambda method=method, made=made: one_by_one(  # type: ignore[misc]
+            lambda method=method, made=made: explain_pair_by_pair(  # type: ignore[misc]
                 encoder, image, photos, method, made, options.draws
             ),
         )

@@ -22,29 +22,29 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from _timing import (
-    WARM_UP,
-    Marks,
-    drawn_data,
+    WARM_UP_STEPS,
+    StepTimes,
+    add_shared_options,
+    create_synthetic_data,
     largest_operators,
     print_facts,
-    shared_options,
-    trained,
-    workers_seconds,
+    time_training,
+    worker_cpu_seconds,
 )
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms as T
 
-from ssl_sbir.data.loading import prepare
+from ssl_sbir.data.batches import prepare_pack
 from ssl_sbir.data.manifest import Domain, Manifest
 from ssl_sbir.data.readers import open_data
-from ssl_sbir.data.training import TrainingSet
-from ssl_sbir.encoders import Projected, load_encoder
+from ssl_sbir.data.training_set import TrainingSet
+from ssl_sbir.encoders import ProjectedEncoder, load_encoder
 from ssl_sbir.memory import keep_freed_memory
-from ssl_sbir.objectives.preservation import classifier_of, factorised
+from ssl_sbir.objectives.distillation import svd_factorize, teacher_classifier
 
 
-class Files(Dataset[tuple[Tensor, int]]):
+class AugmentedFiles(Dataset[tuple[Tensor, int]]):
     """Images opened and augmented one by one, as the released code does (p = .7)."""
 
     def __init__(self, manifest: Manifest, rows: np.ndarray, size: int) -> None:
@@ -63,7 +63,7 @@ class Files(Dataset[tuple[Tensor, int]]):
         return self.view(image), int(self.manifest.label[row])
 
 
-def endless(data: Files, batch: int, workers: int) -> Iterator[tuple[Tensor, Tensor]]:
+def endless_domain_batches(data: AugmentedFiles, batch: int, workers: int) -> Iterator[tuple[Tensor, Tensor]]:
     """Batches of a domain without end."""
     while True:
         yield from DataLoader(
@@ -71,22 +71,24 @@ def endless(data: Files, batch: int, workers: int) -> Iterator[tuple[Tensor, Ten
         )
 
 
-def reference(data: TrainingSet, options: argparse.Namespace, steps: int) -> Marks:
+def train_published_sake(data: TrainingSet, options: argparse.Namespace, steps: int) -> StepTimes:
     """The marks of the published training, written out."""
     encoder = load_encoder(options.encoder, size=options.size)
     teacher = load_encoder("efficientnet_lite0", size=options.size)
-    head = classifier_of(teacher, "efficientnet_lite0")
-    code, recall = factorised(head, 512)
-    student = Projected(encoder, code).train()
+    head = teacher_classifier(teacher, "efficientnet_lite0")
+    code, recall = svd_factorize(head, 512)
+    student = ProjectedEncoder(encoder, code).train()
     classify = nn.Linear(512, len(data.manifest.classes))
     parts = nn.ModuleList([student, recall, classify])
     optimizer = torch.optim.Adam(parts.parameters(), lr=1e-4, weight_decay=5e-4)
     sketches, photos = (
-        endless(Files(data.manifest, data.rows[domain], options.size), count, options.workers)
+        endless_domain_batches(
+            AugmentedFiles(data.manifest, data.rows[domain], options.size), count, options.workers
+        )
         for domain, count in ((Domain.SKETCH, options.sketches), (Domain.PHOTO, options.photos))
     )
     domain = torch.tensor([0] * options.sketches + [1] * options.photos)
-    marks = Marks.begun()
+    marks = StepTimes.start_now()
     for _ in range(steps):
         (sketch, drawn), (photo, shown) = next(sketches), next(photos)
         codes = student(torch.cat([sketch, photo]), domain)
@@ -97,28 +99,32 @@ def reference(data: TrainingSet, options: argparse.Namespace, steps: int) -> Mar
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        marks.mark()
+        marks.record_step()
     return marks
 
 
-def measured(data: TrainingSet, options: argparse.Namespace) -> dict[str, Any]:
+def compare_finetuning(data: TrainingSet, options: argparse.Namespace) -> dict[str, Any]:
     """Both in turns: images a second over all counted steps, on the clock and in processor time."""
-    steps, images = options.steps + WARM_UP, options.sketches + options.photos
+    steps, images = options.steps + WARM_UP_STEPS, options.sketches + options.photos
     # the published terms only, and the teacher asked about images of the size that the reference shows it
-    settings = [f"batch.sketches={options.sketches}", f"batch.photos={options.photos}", "kinship=0"]
+    settings = [
+        f"batch.sketches={options.sketches}",
+        f"batch.photos={options.photos}",
+        "class_distillation=0",
+    ]
     settings.append(f"teacher_size={options.size}")
     wall: dict[str, list[float]] = {"reference": [], "sake": []}
     cpu: dict[str, float] = dict.fromkeys(wall, 0.0)
     views, before, profile = 0.0, [], None
     for _ in range(options.turns):
-        begun = workers_seconds()
-        marks = reference(data, options, steps)
-        wall["reference"] += marks.seconds(marks.wall)
-        cpu["reference"] += marks.processor(workers_seconds() - begun, 2 * options.workers)
-        marks, profile = trained("sake", data, options, steps, settings)
-        wall["sake"] += marks.seconds(marks.wall)
-        cpu["sake"] += marks.processor()
-        views += sum(marks.views[WARM_UP:])
+        begun = worker_cpu_seconds()
+        marks = train_published_sake(data, options, steps)
+        wall["reference"] += marks.step_seconds(marks.wall)
+        cpu["reference"] += marks.cpu_seconds(worker_cpu_seconds() - begun, 2 * options.workers)
+        marks, profile = time_training("sake", data, options, steps, settings)
+        wall["sake"] += marks.step_seconds(marks.wall)
+        cpu["sake"] += marks.cpu_seconds()
+        views += sum(marks.views[WARM_UP_STEPS:])
         before.append(marks.before)
     facts: dict[str, Any] = {f"{name}_images_per_s": images * len(it) / sum(it) for name, it in wall.items()}
     facts["times_faster"] = facts["sake_images_per_s"] / facts["reference_images_per_s"]
@@ -134,7 +140,7 @@ def main() -> None:
     """Prints the rates and the profile, and with `--json` one object."""
     keep_freed_memory()
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    shared_options(parser, steps=20)
+    add_shared_options(parser, steps=20)
     parser.add_argument("--sketches", type=int, default=32)
     parser.add_argument("--photos", type=int, default=32)
     parser.add_argument("--workers", type=int, default=1, help="of each of the reference's two DataLoaders")
@@ -142,9 +148,9 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     with tempfile.TemporaryDirectory() as folder:
         os.environ.setdefault("SSL_SBIR_CACHE", str(Path(folder) / "cache"))
-        manifest = open_data(options.data or drawn_data(Path(folder) / "data"))
-        data = TrainingSet.of(manifest, prepare(manifest, options.size), None, labelled=True)
-        facts = {"threads": options.threads, "size": options.size, **measured(data, options)}
+        manifest = open_data(options.data or create_synthetic_data(Path(folder) / "data"))
+        data = TrainingSet.from_manifest(manifest, prepare_pack(manifest, options.size), None, labelled=True)
+        facts = {"threads": options.threads, "size": options.size, **compare_finetuning(data, options)}
     print_facts(facts, options.json)
 
 

@@ -20,42 +20,42 @@ from pathlib import Path
 import torch
 
 from ssl_sbir.errors import SslSbirError
-from ssl_sbir.retrieval.galleries import create_gallery, open_gallery
-from ssl_sbir.retrieval.gallery import Gallery
+from ssl_sbir.gallery.base import Gallery
+from ssl_sbir.gallery.create import create_gallery, open_gallery
 
-ENGINES = ("exact", "faiss", "faiss:ivf", "faiss:hnsw", "milvus")
-CENTRES, CHUNK, QUERIES, SPREAD = 1000, 10_000, 100, 1.5
-GIGA = 1e9
+BENCHED_ENGINES = ("exact", "faiss", "faiss:ivf", "faiss:hnsw", "milvus")
+NUM_CENTERS, VECTORS_PER_CHUNK, NUM_QUERIES, CLUSTER_SPREAD = 1000, 10_000, 100, 1.5
+BYTES_PER_GB = 1e9
 
 
-def drawn(count: int, width: int, seed: int) -> torch.Tensor:
+def sample_clustered_vectors(count: int, width: int, seed: int) -> torch.Tensor:
     """Vectors about centres that are the same for every seed."""
-    centres = torch.randn(CENTRES, width, generator=torch.Generator().manual_seed(0))
+    centres = torch.randn(NUM_CENTERS, width, generator=torch.Generator().manual_seed(0))
     draw = torch.Generator().manual_seed(seed)
-    kinds = torch.randint(CENTRES, (count,), generator=draw)
-    return centres[kinds] + SPREAD * torch.randn(count, width, generator=draw)
+    kinds = torch.randint(NUM_CENTERS, (count,), generator=draw)
+    return centres[kinds] + CLUSTER_SPREAD * torch.randn(count, width, generator=draw)
 
 
-def filled(folder: Path, engine: str, count: int, width: int) -> Gallery:
+def create_filled_gallery(folder: Path, engine: str, count: int, width: int) -> Gallery:
     """A gallery of so many vectors."""
     gallery = create_gallery(folder, width, engine=engine, device="cpu")
-    with gallery.writing():
-        for start in range(0, count, CHUNK):
-            rows = range(start, min(start + CHUNK, count))
-            gallery.add([f"{row:08}" for row in rows], drawn(len(rows), width, start + 1))
+    with gallery.write_transaction():
+        for start in range(0, count, VECTORS_PER_CHUNK):
+            rows = range(start, min(start + VECTORS_PER_CHUNK, count))
+            gallery.add([f"{row:08}" for row in rows], sample_clustered_vectors(len(rows), width, start + 1))
     return gallery
 
 
-def measured(engine: str, count: int, width: int, k: int, folder: Path) -> dict[str, object]:
+def measure_engine(engine: str, count: int, width: int, k: int, folder: Path) -> dict[str, object]:
     """What one engine takes, and the ids that it finds."""
     start = time.monotonic()
-    made = filled(folder, engine, count, width)
+    made = create_filled_gallery(folder, engine, count, width)
     built = time.monotonic() - start
     made.close()
     del made
     start = time.monotonic()
     gallery = open_gallery(folder, device="cpu")
-    queries = torch.nn.functional.normalize(drawn(QUERIES, width, 0))
+    queries = torch.nn.functional.normalize(sample_clustered_vectors(NUM_QUERIES, width, 0))
     gallery.search(queries[:1], k)
     opened = time.monotonic() - start
     start = time.monotonic()
@@ -64,20 +64,20 @@ def measured(engine: str, count: int, width: int, k: int, folder: Path) -> dict[
     single = (time.monotonic() - start) / 10
     start = time.monotonic()
     found = gallery.search(queries, k)
-    batch = (time.monotonic() - start) / QUERIES
+    batch = (time.monotonic() - start) / NUM_QUERIES
     gallery.close()
     return {
         "build_s": built,
         "open_and_first_s": opened,
         "single_ms": 1000 * single,
         "batch_ms": 1000 * batch,
-        "peak_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / GIGA,
-        "disk_gb": sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) / GIGA,
+        "peak_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / BYTES_PER_GB,
+        "disk_gb": sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) / BYTES_PER_GB,
         "ids": [[it.id for it in of] for of in found],
     }
 
 
-def row_of(name: str, facts: dict[str, object], true: list[list[str]]) -> str:
+def format_engine_row(name: str, facts: dict[str, object], true: list[list[str]]) -> str:
     """A line of the table."""
     ids = facts["ids"]
     assert isinstance(ids, list)
@@ -97,15 +97,15 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=1_000_000)
     parser.add_argument("--width", type=int, default=512)
     parser.add_argument("-k", type=int, default=100)
-    parser.add_argument("--engines", nargs="+", default=list(ENGINES))
+    parser.add_argument("--engines", nargs="+", default=list(BENCHED_ENGINES))
     parser.add_argument("--folder", type=Path, help="where indexes are made and removed; a temporary folder")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.one:
-        print(json.dumps(measured(asked.one, asked.count, asked.width, asked.k, asked.folder)))
+        print(json.dumps(measure_engine(asked.one, asked.count, asked.width, asked.k, asked.folder)))
         return
     print(
-        f"{asked.count:,} × {asked.width}, first {asked.k} of {QUERIES} queries, {torch.get_num_threads()} threads"
+        f"{asked.count:,} × {asked.width}, first {asked.k} of {NUM_QUERIES} queries, {torch.get_num_threads()} threads"
     )
     print(
         f"{'engine':<12}{'build s':>11}{'open s':>11}{'single ms':>11}{'batch ms':>11}{'peak GB':>11}{'disk GB':>11}{'recall':>9}"
@@ -121,7 +121,7 @@ def main() -> None:
             continue
         facts = json.loads(done.stdout)
         true = true or facts["ids"]
-        print(row_of(engine, facts, true), flush=True)
+        print(format_engine_row(engine, facts, true), flush=True)
 
 
 if __name__ == "__main__":

@@ -22,15 +22,15 @@ from typing import Any
 
 import torch
 from _timing import (
-    WARM_UP,
-    Marks,
-    drawn_data,
-    images_of,
+    WARM_UP_STEPS,
+    StepTimes,
+    add_shared_options,
+    create_synthetic_data,
+    domain_image_keys,
     largest_operators,
     print_facts,
-    shared_options,
-    trained,
-    workers_seconds,
+    time_training,
+    worker_cpu_seconds,
 )
 from lightly.loss import NTXentLoss
 from lightly.models.modules import SimCLRProjectionHead
@@ -39,17 +39,26 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from ssl_sbir.data.loading import prepare
+from ssl_sbir.data.batches import prepare_pack
 from ssl_sbir.data.manifest import Domain
 from ssl_sbir.data.readers import open_data
-from ssl_sbir.data.training import TrainingSet
+from ssl_sbir.data.training_set import TrainingSet
 from ssl_sbir.encoders import load_encoder
 from ssl_sbir.memory import keep_freed_memory
 
-AS_LIGHTLY = ("crop=0.08", "colour=1", "grey=0.2", "blur=0.5", "flip=0.5", "rotation=0", "shift=0", "zoom=0")
+LIGHTLY_AUGMENTATION = (
+    "crop=0.08",
+    "colour=1",
+    "grey=0.2",
+    "blur=0.5",
+    "flip=0.5",
+    "rotation=0",
+    "shift=0",
+    "zoom=0",
+)
 
 
-class Photos(Dataset[list[Tensor]]):
+class LightlyPhotos(Dataset[list[Tensor]]):
     """Two of lightly's views of each file."""
 
     def __init__(self, files: list[Path], size: int) -> None:
@@ -65,21 +74,21 @@ class Photos(Dataset[list[Tensor]]):
         return views
 
 
-def endless(data: Photos, options: argparse.Namespace) -> Iterator[list[Tensor]]:
+def endless_view_batches(data: LightlyPhotos, options: argparse.Namespace) -> Iterator[list[Tensor]]:
     """Batches of two views without end."""
     while True:
         yield from DataLoader(data, options.batch, shuffle=True, drop_last=True, num_workers=options.workers)
 
 
-def reference(data: TrainingSet, options: argparse.Namespace, steps: int) -> Marks:
-    """The marks of lightly's pipeline; `views` is what a step waited for its loader."""
+def train_lightly_simclr(data: TrainingSet, options: argparse.Namespace, steps: int) -> StepTimes:
+    """The marks of lightly's pipeline; `sample_views` is what a step waited for its loader."""
     encoder = load_encoder(options.encoder, size=options.size).train()
     head = SimCLRProjectionHead(encoder.width, encoder.width, 128)
     optimizer = torch.optim.AdamW(nn.ModuleList([encoder, head]).parameters(), lr=3e-4, weight_decay=1e-4)
     contrast, domain = NTXentLoss(temperature=0.1), torch.ones(options.batch, dtype=torch.int64)
-    files = [data.manifest.source.path(key) for key in images_of(data, Domain.PHOTO)]
-    batches = endless(Photos([file for file in files if file], options.size), options)
-    marks = Marks.begun()
+    files = [data.manifest.source.path(key) for key in domain_image_keys(data, Domain.PHOTO)]
+    batches = endless_view_batches(LightlyPhotos([file for file in files if file], options.size), options)
+    marks = StepTimes.start_now()
     for _ in range(steps):
         begun = time.perf_counter()
         first, second = next(batches)
@@ -88,27 +97,31 @@ def reference(data: TrainingSet, options: argparse.Namespace, steps: int) -> Mar
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        marks.mark(waited)
+        marks.record_step(waited)
     return marks
 
 
-def measured(data: TrainingSet, options: argparse.Namespace) -> dict[str, Any]:
+def compare_pretraining(data: TrainingSet, options: argparse.Namespace) -> dict[str, Any]:
     """Both in turns: images a second over all counted steps, on the clock and in processor time."""
-    steps = options.steps + WARM_UP
-    settings = [f"batch.photos={options.batch}", "batch.sketches=0", *(f"augment.{it}" for it in AS_LIGHTLY)]
+    steps = options.steps + WARM_UP_STEPS
+    settings = [
+        f"batch.photos={options.batch}",
+        "batch.sketches=0",
+        *(f"augment.{it}" for it in LIGHTLY_AUGMENTATION),
+    ]
     wall: dict[str, float] = {"lightly": 0.0, "ours": 0.0}
     cpu, views, profile = dict(wall), dict(wall), None
     for _ in range(options.turns):
         for name in wall:
-            begun = workers_seconds()
+            begun = worker_cpu_seconds()
             if name == "lightly":
-                marks = reference(data, options, steps)
-                cpu[name] += marks.processor(workers_seconds() - begun, 2 * options.workers)
+                marks = train_lightly_simclr(data, options, steps)
+                cpu[name] += marks.cpu_seconds(worker_cpu_seconds() - begun, 2 * options.workers)
             else:
-                marks, profile = trained("simclr", data, options, steps, settings)
-                cpu[name] += marks.processor()
-            wall[name] += sum(marks.seconds(marks.wall))
-            views[name] += sum(marks.views[WARM_UP:])
+                marks, profile = time_training("simclr", data, options, steps, settings)
+                cpu[name] += marks.cpu_seconds()
+            wall[name] += sum(marks.step_seconds(marks.wall))
+            views[name] += sum(marks.views[WARM_UP_STEPS:])
     images = options.turns * options.steps * options.batch
     facts: dict[str, Any] = {f"{name}_images_per_s": images / spent for name, spent in wall.items()}
     facts["times_faster"] = wall["lightly"] / wall["ours"]
@@ -124,18 +137,18 @@ def main() -> None:
     """Prints the rates and the profile, and with `--json` one object."""
     keep_freed_memory()
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    shared_options(parser, steps=8)
+    add_shared_options(parser, steps=8)
     parser.add_argument("--batch", type=int, default=64, help="photos in a step, two views of each")
     parser.add_argument("--workers", type=int, default=2, help="of the reference's DataLoader")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     with tempfile.TemporaryDirectory() as folder:
         os.environ.setdefault("SSL_SBIR_CACHE", str(Path(folder) / "cache"))
-        manifest = open_data(options.data or drawn_data(Path(folder) / "data", domains=("photo",)))
+        manifest = open_data(options.data or create_synthetic_data(Path(folder) / "data", domains=("photo",)))
         begun = time.perf_counter()
-        pack = prepare(manifest, options.size)
+        pack = prepare_pack(manifest, options.size)
         facts = {"threads": options.threads, "size": options.size, "pack_s": time.perf_counter() - begun}
-        facts |= measured(TrainingSet.of(manifest, pack, None, labelled=False), options)
+        facts |= compare_pretraining(TrainingSet.from_manifest(manifest, pack, None, labelled=False), options)
     print_facts(facts, options.json)
 
 

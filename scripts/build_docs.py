@@ -19,12 +19,12 @@ import typer
 from typer.testing import CliRunner
 
 # By name: a type checker that follows it from here looks for explain/ and its like below ssl_sbir/.
-app: Any = import_module("ssl_sbir.cli").app
+cli_app: Any = import_module("ssl_sbir.cli").app
 
-ROOT = Path(__file__).parents[1]
-LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)|!\[[^\]]*\]\(([^)\s]+)\)")
-_EMPTY: tuple[Any, ...] = (None, (), [], "")
-CODE = re.compile(r"```.*?```|`[^`\n]*`", re.DOTALL)
+REPOSITORY_ROOT = Path(__file__).parents[1]
+MARKDOWN_LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)|!\[[^\]]*\]\(([^)\s]+)\)")
+_EMPTY_DEFAULTS: tuple[Any, ...] = (None, (), [], "")
+MARKDOWN_CODE = re.compile(r"```.*?```|`[^`\n]*`", re.DOTALL)
 
 
 def main() -> int:
@@ -35,8 +35,12 @@ def main() -> int:
     out.mkdir(parents=True, exist_ok=True)
     (out / "commands.md").write_text(commands_page(), "utf-8")
     (out / "recipes.md").write_text(recipes_page(), "utf-8")
-    pages = [*sorted(out.glob("*.md")), *sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("**/*.md"))]
-    wrong = [*undescribed(), *(problem for page in pages for problem in broken_links(page))]
+    pages = [
+        *sorted(out.glob("*.md")),
+        *sorted(REPOSITORY_ROOT.glob("*.md")),
+        *sorted((REPOSITORY_ROOT / "docs").glob("**/*.md")),
+    ]
+    wrong = [*find_undescribed(), *(problem for page in pages for problem in broken_links(page))]
     for problem in wrong:
         print(problem, file=sys.stderr)
     print(
@@ -45,54 +49,58 @@ def main() -> int:
     return bool(wrong)
 
 
-def commands() -> Iterator[tuple[str, Any]]:
+def iterate_commands() -> Iterator[tuple[str, Any]]:
     """Each command with its whole name, such as "data list"."""
-    yield from _below("", typer.main.get_command(app))
+    yield from _iterate_subcommands("", typer.main.get_command(cli_app))
 
 
-def _below(name: str, command: Any) -> Iterator[tuple[str, Any]]:
+def _iterate_subcommands(name: str, command: Any) -> Iterator[tuple[str, Any]]:
     inner = getattr(command, "commands", None)
     if inner is None:
         yield name, command
         return
     for key in sorted(inner):
-        yield from _below(f"{name} {key}".strip(), inner[key])
+        yield from _iterate_subcommands(f"{name} {key}".strip(), inner[key])
 
 
 def commands_page() -> str:
     """Every command: what it does, and its arguments and options."""
     parts = ["# Commands\n", "Made by `scripts/build_docs.py` from what `ssl-sbir COMMAND --help` says.\n"]
-    known = list(commands())
+    known = list(iterate_commands())
     parts += [f"- [`{name}`](#ssl-sbir-{name.replace(' ', '-')})" for name, _ in known]
     for name, command in known:
         parts += [f"\n## ssl-sbir {name}\n", f"{(command.help or '').strip()}\n"]
-        rows = [_row(p) for p in command.params if not p.hidden and p.name != "help"]
+        rows = [_parameter_row(p) for p in command.params if not p.hidden and p.name != "help"]
         if rows:
             parts += ["| argument or option | default | what it is |", "|---|---|---|", *rows]
     return "\n".join(parts) + "\n"
 
 
-def _row(parameter: Any) -> str:
+def _parameter_row(parameter: Any) -> str:
     if parameter.param_type_name == "argument":
         names = f"`{parameter.name.upper()}`"
     else:
         names = ", ".join(f"`{name}`" for name in (*parameter.opts, *parameter.secondary_opts))
     default = parameter.default
     shown = (
-        "required" if parameter.required else "" if default is False or default in _EMPTY else f"`{default}`"
+        "required"
+        if parameter.required
+        else ""
+        if default is False or default in _EMPTY_DEFAULTS
+        else f"`{default}`"
     )
-    return f"| {names} | {shown} | {_cell(getattr(parameter, 'help', None) or '')} |"
+    return f"| {names} | {shown} | {_escape_table_cell(getattr(parameter, 'help', None) or '')} |"
 
 
-def recipes() -> Iterator[dict[str, Any]]:
+def iterate_recipes() -> Iterator[dict[str, Any]]:
     """What `recipes show --json` says of each recipe."""
-    for one in json.loads(_said("recipes", "list", "--json")):
-        yield {**one, **json.loads(_said("recipes", "show", one["name"], "--json"))}
+    for one in json.loads(_command_output("recipes", "list", "--json")):
+        yield {**one, **json.loads(_command_output("recipes", "show", one["name"], "--json"))}
 
 
 def recipes_page() -> str:
     """Every recipe: its docstring, and its settings with their defaults."""
-    known = list(recipes())
+    known = list(iterate_recipes())
     parts = ["# Recipes\n", "Made by `scripts/build_docs.py` from what `ssl-sbir recipes show NAME` says.\n"]
     parts += [f"- [{one['name']}](#{one['name']}): {one['summary']}" for one in known]
     for one in known:
@@ -102,19 +110,22 @@ def recipes_page() -> str:
             f"```text\n{one['about']}\n```\n",
         ]
         parts += ["| setting | default | what it does |", "|---|---|---|"]
-        parts += [f"| `{s['key']}` | `{s['default']}` | {_cell(s['description'])} |" for s in one["settings"]]
+        parts += [
+            f"| `{s['key']}` | `{s['default']}` | {_escape_table_cell(s['description'])} |"
+            for s in one["settings"]
+        ]
     return "\n".join(parts) + "\n"
 
 
-def undescribed() -> Iterator[str]:
+def find_undescribed() -> Iterator[str]:
     """Commands, options and settings that nobody has described."""
-    for name, command in commands():
+    for name, command in iterate_commands():
         if not command.help:
             yield f"ssl-sbir {name}: no description"
         for parameter in command.params:
             if parameter.param_type_name != "argument" and not parameter.help:
                 yield f"ssl-sbir {name} {parameter.opts[0]}: no description"
-    for one in recipes():
+    for one in iterate_recipes():
         for setting in one["settings"]:
             if not setting["description"]:
                 yield f"recipe {one['name']}, setting {setting['key']}: no description"
@@ -122,8 +133,8 @@ def undescribed() -> Iterator[str]:
 
 def broken_links(page: Path) -> Iterator[str]:
     """Links of a page to files and headings that aren't there; addresses of the web aren't looked at."""
-    text = CODE.sub("code", page.read_text("utf-8"))
-    for match in LINK.finditer(text):
+    text = MARKDOWN_CODE.sub("code", page.read_text("utf-8"))
+    for match in MARKDOWN_LINK.finditer(text):
         target = match[1] or match[2]
         if re.match(r"[a-z]+:", target):
             continue
@@ -131,25 +142,25 @@ def broken_links(page: Path) -> Iterator[str]:
         file = (page.parent / path).resolve() if path else page
         if not file.exists():
             yield f"{page}: {target} is not there"
-        elif heading and file.suffix == ".md" and heading not in anchors(file.read_text("utf-8")):
+        elif heading and file.suffix == ".md" and heading not in heading_anchors(file.read_text("utf-8")):
             yield f"{page}: {target} has no such heading"
 
 
-def anchors(text: str) -> set[str]:
+def heading_anchors(text: str) -> set[str]:
     """The anchors of a page's headings, as GitHub makes them."""
     plain = re.sub(r"```.*?```", "", text, flags=re.DOTALL)
     titles = re.findall(r"^#+\s+(.*)$", plain, re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", title.lower()).strip().replace(" ", "-") for title in titles}
 
 
-def _said(*arguments: str) -> str:
-    done = CliRunner().invoke(app, list(arguments))
+def _command_output(*arguments: str) -> str:
+    done = CliRunner().invoke(cli_app, list(arguments))
     if done.exit_code:
         raise SystemExit(f"ssl-sbir {' '.join(arguments)}: {done.output}")
     return done.stdout
 
 
-def _cell(text: str) -> str:
+def _escape_table_cell(text: str) -> str:
     return " ".join(text.split()).replace("|", "\\|")
 
 

@@ -1,4 +1,4 @@
-"""Tests every heat map method of `explain` against random maps and edge maps, on a trained run.
+"""Tests every heat map method of `explain_command` against random maps and edge maps, on a trained run.
 
     python scripts/study_faithfulness.py RUN --data folder:sketchy-sample/ --write docs/faithfulness.md
 
@@ -23,26 +23,30 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ssl_sbir.data.images import decode
+from ssl_sbir.data.decode_image import decode_image
 from ssl_sbir.data.manifest import Domain
 from ssl_sbir.data.readers import open_data
-from ssl_sbir.explain.explainer import Explainer
-from ssl_sbir.explain.faithfulness import Baselines, Check, checks
-from ssl_sbir.explain.gallery import best
-from ssl_sbir.explain.maps import DEFAULT, MAPS, SideMaps, chosen
-from ssl_sbir.explain.sanity import randomised
-from ssl_sbir.explain.stability import stability
-from ssl_sbir.explain.subject import subject
-from ssl_sbir.explain.towers import Tower, tower
+from ssl_sbir.explain.attribution.encoded_images import EncodedImages, encode_images
+from ssl_sbir.explain.attribution.heat_maps import DEFAULT_METHOD_MAPS, METHOD_MAPS, SideMaps, choose_methods
+from ssl_sbir.explain.faithfulness.faithfulness_tests import (
+    BaselineAreas,
+    FaithfulnessCheck,
+    evaluate_faithfulness,
+)
+from ssl_sbir.explain.faithfulness.stability import shift_stability
+from ssl_sbir.explain.faithfulness.weight_randomization import randomization_agreement
+from ssl_sbir.explain.run.explained_encoder import load_explained_model
+from ssl_sbir.explain.run.explained_gallery import best_indices
+from ssl_sbir.explain.run.explainer import Explainer
 from ssl_sbir.files import write_atomic
-from ssl_sbir.progress import progress
+from ssl_sbir.progress import show_progress
 
-START, END = "<!-- study: start -->", "<!-- study: end -->"
-SLOW = ("occlusion", "integrated")
+PAGE_START_MARK, PAGE_END_MARK = "<!-- study: start -->", "<!-- study: end -->"
+SLOW_METHODS = ("occlusion", "integrated")
 
 
 @dataclass(frozen=True)
-class Row:
+class FaithfulnessRow:
     """One method on one side: gains over random and edge maps with intervals, and shares of maps that beat them."""
 
     method: str
@@ -55,83 +59,89 @@ class Row:
     beat_edges: float
 
     @property
-    def better(self) -> bool:
+    def is_better(self) -> bool:
         """Whether the intervals over random and edge maps of its coarseness lie above zero."""
         return min(self.over_random[1], self.over_edges[1]) > 0
 
 
 @dataclass(frozen=True)
-class Tested:
+class MapCheck:
     """A check, and what the finest edge map reaches."""
 
-    check: Check
-    fine: float
+    check: FaithfulnessCheck
+    finest_edges: float
 
 
 @dataclass
-class Errors:
+class CompletenessErrors:
     """The largest errors seen: of the sum of region pairs, and of the sums of integrated gradients."""
 
     regions: float = 0.0
     integral: float = 0.0
 
-    def see(self, method: str, maps: SideMaps, ours: Tower, theirs: Tower) -> None:
+    def record_maps(self, method: str, maps: SideMaps, ours: EncodedImages, theirs: EncodedImages) -> None:
         """Takes in the maps of one drawing."""
         if method == "regions" and maps.sketch is not None:
             scores = torch.cosine_similarity(ours.embedding, theirs.embedding)
-            self.regions = max(self.regions, _largest(maps.sketch.sum((1, 2)) - scores))
+            self.regions = max(self.regions, _largest_absolute(maps.sketch.sum((1, 2)) - scores))
         for error in (maps.sketch_error, maps.photo_error):
             if error is not None:
-                self.integral = max(self.integral, _largest(error))
+                self.integral = max(self.integral, _largest_absolute(error))
 
 
-def _largest(values: Tensor) -> float:
+def _largest_absolute(values: Tensor) -> float:
     return float(values.abs().max())
 
 
-def picked(explainer: Explainer, classes: tuple[str, ...], skip: int, count: int) -> list[int]:
+def select_drawings(explainer: Explainer, classes: tuple[str, ...], skip: int, count: int) -> list[int]:
     """Rows of drawings, evenly over the classes, after the first `skip` of them."""
-    lists = [explainer.manifest.rows(Domain.SKETCH, [name]).tolist() for name in classes]
+    lists = [explainer.manifest.find_rows(Domain.SKETCH, [name]).tolist() for name in classes]
     draw = np.random.default_rng(0)
     mixed = [draw.permutation(rows).tolist() for rows in lists if rows]
     turns = max(len(rows) for rows in mixed)
     return [rows[turn] for turn in range(turns) for rows in mixed if turn < len(rows)][skip : skip + count]
 
 
-def sides(explainer: Explainer, row: int, results: int) -> tuple[Tensor, Tensor]:
+def drawing_and_results(explainer: Explainer, row: int, results: int) -> tuple[Tensor, Tensor]:
     """The drawing [3, h, w] and its first results [k, 3, h, w]."""
     size, fit = explainer.encoder.preprocess.size, explainer.encoder.preprocess.fit
-    pixels = decode(explainer.manifest.source, explainer.manifest.keys[row], size, fit)
+    pixels = decode_image(explainer.manifest.source, explainer.manifest.keys[row], size, fit)
     image = torch.from_numpy(pixels.copy()).permute(2, 0, 1).float() / 255
-    sketch = tower(explainer.encoder, image[None], Domain.SKETCH)
-    places = best(explainer.gallery.scores(sketch.embedding[0]), results)
-    return image, explainer.gallery.images(places)
+    sketch = encode_images(explainer.encoder, image[None], Domain.SKETCH)
+    places = best_indices(explainer.gallery.score_photos(sketch.embedding[0]), results)
+    return image, explainer.gallery.load_images(places)
 
 
-def tested(
-    explainer: Explainer, image: Tensor, photos: Tensor, methods: tuple[str, ...], draws: int, errors: Errors
-) -> list[Tested]:
+def check_query_maps(
+    explainer: Explainer,
+    image: Tensor,
+    photos: Tensor,
+    methods: tuple[str, ...],
+    draws: int,
+    errors: CompletenessErrors,
+) -> list[MapCheck]:
     """All checks of one drawing and its results; notes the errors of sums."""
-    ours = tower(explainer.encoder, image[None], Domain.SKETCH)
-    theirs = tower(explainer.encoder, photos, Domain.PHOTO)
-    plain = Baselines(ours, theirs.embedding, draws), Baselines(theirs, ours.embedding, draws)
-    found: list[Tested] = []
+    ours = encode_images(explainer.encoder, image[None], Domain.SKETCH)
+    theirs = encode_images(explainer.encoder, photos, Domain.PHOTO)
+    plain = BaselineAreas(ours, theirs.embedding, draws), BaselineAreas(theirs, ours.embedding, draws)
+    found: list[MapCheck] = []
     for method in methods:
-        maps = MAPS[method](ours, theirs)
-        errors.see(method, maps, ours, theirs)
+        maps = METHOD_MAPS[method](ours, theirs)
+        errors.record_maps(method, maps, ours, theirs)
         for side, values, other, baselines in (
             (ours, maps.sketch, theirs.embedding, plain[0]),
             (theirs, maps.photo, ours.embedding, plain[1]),
         ):
             if values is not None:
-                done = checks(method, side, values, other, baselines)
+                done = evaluate_faithfulness(method, side, values, other, baselines)
                 found += [
-                    Tested(check, fine) for check, fine in zip(done, baselines.edges().tolist(), strict=True)
+                    MapCheck(check, fine)
+                    for check, fine in zip(done, baselines.edge_areas().tolist(), strict=True)
                 ]
     return found
 
 
-def interval(groups: list[list[float]], draws: int = 4000) -> tuple[float, float, float]:
+def grouped_bootstrap_interval(groups: list[list[float]], draws: int = 4000) -> tuple[float, float, float]:
     """The mean and its 95 % bootstrap interval, whole groups drawn."""
     sums = np.array([sum(group) for group in groups])
     counts = np.array([len(group) for group in groups])
@@ -141,31 +151,31 @@ def interval(groups: list[list[float]], draws: int = 4000) -> tuple[float, float
     return float(sums.sum() / counts.sum()), float(low), float(high)
 
 
-def rows_of(found: list[list[Tested]]) -> list[Row]:
+def build_faithfulness_rows(checks_by_query: list[list[MapCheck]]) -> list[FaithfulnessRow]:
     """One row a method and side, and one a method over both sides."""
-    groups: dict[tuple[str, str], list[list[Tested]]] = defaultdict(lambda: [[] for _ in found])
-    for number, all_tested in enumerate(found):
+    groups: dict[tuple[str, str], list[list[MapCheck]]] = defaultdict(lambda: [[] for _ in checks_by_query])
+    for number, all_tested in enumerate(checks_by_query):
         for it in all_tested:
             groups[it.check.method, it.check.side][number].append(it)
             groups[it.check.method, "both"][number].append(it)
-    return [_row(method, side, lists) for (method, side), lists in groups.items()]
+    return [_build_faithfulness_row(method, side, lists) for (method, side), lists in groups.items()]
 
 
-def _row(method: str, side: str, groups: list[list[Tested]]) -> Row:
+def _build_faithfulness_row(method: str, side: str, groups: list[list[MapCheck]]) -> FaithfulnessRow:
     flat = [it.check for group in groups for it in group]
-    return Row(
+    return FaithfulnessRow(
         method,
         side,
         len(flat),
-        interval([[it.check.area - it.check.random for it in group] for group in groups]),
-        interval([[it.check.area - it.check.edges for it in group] for group in groups]),
-        interval([[it.check.area - it.fine for it in group] for group in groups]),
+        grouped_bootstrap_interval([[it.check.area - it.check.random for it in group] for group in groups]),
+        grouped_bootstrap_interval([[it.check.area - it.check.edges for it in group] for group in groups]),
+        grouped_bootstrap_interval([[it.check.area - it.finest_edges for it in group] for group in groups]),
         float(np.mean([check.beats_random for check in flat])),
         float(np.mean([check.beats_edges for check in flat])),
     )
 
 
-def behaviour(
+def sanity_correlations(
     explainer: Explainer, pictures: list[tuple[Tensor, Tensor]], method: str
 ) -> dict[str, float | None]:
     """Mean rank correlation after half and all layers are drawn by lot, and after small shifts."""
@@ -173,17 +183,21 @@ def behaviour(
     whole: list[float] = []
     still: list[float] = []
     for image, photos in pictures:
-        stages = randomised(explainer.encoder, image, photos, method, stages=2)
+        stages = randomization_agreement(explainer.encoder, image, photos, method, stages=2)
         half += [value for value in (stages[0].drawing, stages[0].photo) if value is not None]
         whole += [value for value in (stages[-1].drawing, stages[-1].photo) if value is not None]
-        still += [value for value in stability(explainer.encoder, image, photos, method) if value is not None]
+        still += [
+            value for value in shift_stability(explainer.encoder, image, photos, method) if value is not None
+        ]
     return {
         name: float(np.mean(values)) if values else None
         for name, values in (("half", half), ("all", whole), ("shifted", still))
     }
 
 
-def markdown(rows: list[Row], likeness: dict[str, dict[str, float | None]], head: str) -> str:
+def format_faithfulness_tables(
+    rows: list[FaithfulnessRow], likeness: dict[str, dict[str, float | None]], head: str
+) -> str:
     """The tables of the study."""
     lines = [
         head,
@@ -199,7 +213,7 @@ def markdown(rows: list[Row], likeness: dict[str, dict[str, float | None]], head
         )
         lines.append(
             f"| {row.method} | {row.side} | {gains} | {row.beat_random:.0%} | {row.beat_edges:.0%} | "
-            f"{'yes' if row.better else 'no'} | {_shown(row)} |"
+            f"{'yes' if row.is_better else 'no'} | {_default_display(row)} |"
         )
     lines += [
         "",
@@ -212,9 +226,9 @@ def markdown(rows: list[Row], likeness: dict[str, dict[str, float | None]], head
     return "\n".join(lines) + "\n"
 
 
-def _shown(row: Row) -> str:
+def _default_display(row: FaithfulnessRow) -> str:
     """Whether the pages show these maps unless others are asked for: on photos alone."""
-    if row.method not in DEFAULT or row.side == "drawing":
+    if row.method not in DEFAULT_METHOD_MAPS or row.side == "drawing":
         return "off"
     return "on" if row.side == "photo" else "on photos"
 
@@ -236,19 +250,20 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     manifest = open_data(options.data)
-    seen_by = subject(options.run, manifest)
-    classes = seen_by.classes(None)
+    seen_by = load_explained_model(options.run, manifest)
+    classes = seen_by.gallery_classes(None)
     explainer = Explainer(seen_by.encoder, manifest, classes)
-    queries = picked(explainer, tuple(classes or manifest.classes), options.skip, options.queries)
+    queries = select_drawings(explainer, tuple(classes or manifest.classes), options.skip, options.queries)
     start = time.perf_counter()
-    pictures = [sides(explainer, row, options.results) for row in queries]
-    methods = _possible(explainer, *pictures[0], options.methods)
+    pictures = [drawing_and_results(explainer, row, options.results) for row in queries]
+    methods = _possible_methods(explainer, *pictures[0], options.methods)
     some = pictures[: options.behaviour]
     likeness = {
-        method: behaviour(explainer, some[:2] if method in SLOW else some, method) for method in methods
+        method: sanity_correlations(explainer, some[:2] if method in SLOW_METHODS else some, method)
+        for method in methods
     }
-    found, errors = _all_tested(explainer, pictures, methods, options.draws)
-    rows, size = rows_of(found), seen_by.encoder.preprocess.size
+    found, errors = _check_all_queries(explainer, pictures, methods, options.draws)
+    rows, size = build_faithfulness_rows(found), seen_by.encoder.preprocess.size
     head = (
         f"{len(found)} drawings × {options.results} results = {len(found) * options.results} pairs of "
         f"{manifest.name.rsplit('/', 1)[-1]} ({seen_by.split.name if seen_by.split else 'all classes'}, unseen "
@@ -256,36 +271,39 @@ def main() -> None:
         f"with the true maps, {len(some)} drawings ({min(2, len(some))} for the slow methods). Largest error of "
         f"the region pairs' sum: {errors.regions:.1e}; of the integrals: {errors.integral:.1e}."
     )
-    text = markdown(rows, likeness, head)
+    text = format_faithfulness_tables(rows, likeness, head)
     print(text)
     print(f"{time.perf_counter() - start:.0f} s")
     if options.json:
         facts = {"rows": [vars(row) for row in rows], "likeness": likeness}
         write_atomic(options.json, json.dumps(facts, indent=1) + "\n")
     if options.write:
-        before, _, rest = options.write.read_text(encoding="utf-8").partition(START)
-        write_atomic(options.write, f"{before}{START}\n{text}{END}{rest.partition(END)[2]}")
+        before, _, rest = options.write.read_text(encoding="utf-8").partition(PAGE_START_MARK)
+        write_atomic(
+            options.write,
+            f"{before}{PAGE_START_MARK}\n{text}{PAGE_END_MARK}{rest.partition(PAGE_END_MARK)[2]}",
+        )
 
 
-def _all_tested(
+def _check_all_queries(
     explainer: Explainer, pictures: list[tuple[Tensor, Tensor]], methods: tuple[str, ...], draws: int
-) -> tuple[list[list[Tested]], Errors]:
-    found: list[list[Tested]] = []
-    errors = Errors()
-    with progress(len(pictures), "testing", "drawing") as counter:
+) -> tuple[list[list[MapCheck]], CompletenessErrors]:
+    found: list[list[MapCheck]] = []
+    errors = CompletenessErrors()
+    with show_progress(len(pictures), "testing", "drawing") as counter:
         try:
             for image, photos in pictures:
-                found.append(tested(explainer, image, photos, methods, draws, errors))
+                found.append(check_query_maps(explainer, image, photos, methods, draws, errors))
                 counter.advance()
         except KeyboardInterrupt:
             print(f"ended after {len(found)} of {len(pictures)} drawings", file=sys.stderr)
     return found, errors
 
 
-def _possible(explainer: Explainer, image: Tensor, photos: Tensor, asked: str) -> tuple[str, ...]:
+def _possible_methods(explainer: Explainer, image: Tensor, photos: Tensor, asked: str) -> tuple[str, ...]:
     names = tuple(name.strip() for name in asked.split(","))
-    ours = tower(explainer.encoder, image[None], Domain.SKETCH)
-    return chosen(names, ours, tower(explainer.encoder, photos, Domain.PHOTO))[0]
+    ours = encode_images(explainer.encoder, image[None], Domain.SKETCH)
+    return choose_methods(names, ours, encode_images(explainer.encoder, photos, Domain.PHOTO))[0]
 
 
 if __name__ == "__main__":

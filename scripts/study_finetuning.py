@@ -14,66 +14,75 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from _methods import Method, Part, audits, interval, kept_notes, minutes, outcome, split_line
+from _methods import (
+    MethodTable,
+    StudyMethod,
+    describe_split,
+    format_mean_minutes,
+    format_outcome,
+    format_student_interval,
+    read_audits,
+    read_written_notes,
+)
 
 from ssl_sbir.studies.grid import run_grid
-from ssl_sbir.studies.table import Row
+from ssl_sbir.studies.study_table import StudyRow
 
-SPLIT = "sketchy-sake-25"
+FINETUNING_SPLIT = "sketchy-sake-25"
 
 FROM_IMAGENET = "From ImageNet weights, 96 px, some 25,000 images (5 epochs where it doesn't say otherwise)"
 FROM_LABEL_FREE = "At 160 px, 5 epochs: from ImageNet's weights and from a label-free run"
 AT_160 = ("encoder.size=160",)
-AS_PUBLISHED = ("kinship=0",)
+AS_PUBLISHED = ("class_distillation=0",)
 
 
-def parts(conceptnet: str, label_free: str | None) -> list[Part]:
+def build_finetuning_tables(conceptnet: str, label_free: str | None) -> list[MethodTable]:
     """The tables that are asked for."""
     graph = (f"semantics=conceptnet:{conceptnet}", "unknown=neutral")
-    first = Part(
+    first = MethodTable(
         FROM_IMAGENET,
         (
-            Method("frozen", "the encoder as it comes", "sake", trained=False),
-            Method("sake", "as it comes: sketches recall the teacher too, no semantics", "sake"),
-            Method("sake-conceptnet", "… the teacher tilted by ConceptNet (λ .3)", "sake", graph),
-            Method(
+            StudyMethod("frozen", "the encoder as it comes", "sake", trained=False),
+            StudyMethod("sake", "as it comes: sketches recall the teacher too, no semantics", "sake"),
+            StudyMethod("sake-conceptnet", "… the teacher tilted by ConceptNet (λ .3)", "sake", graph),
+            StudyMethod(
                 "sake-wordnet",
                 "as published: WordNet (λ .3), no recall by sketches",
                 "sake",
                 ("semantics=wordnet", *AS_PUBLISHED),
             ),
-            Method("prototype5", "… ConceptNet in the place of WordNet", "prototype5", graph),
-            Method(
+            StudyMethod("prototype5", "… ConceptNet in the place of WordNet", "prototype5", graph),
+            StudyMethod(
                 "doodle2search",
                 "triplets, word vectors, two towers, attention; 3 epochs",
                 "doodle2search",
                 ("optim.epochs=3",),
             ),
-            Method(
+            StudyMethod(
                 "prototype1",
                 "… without attention and domain loss, edges beside photos; 2 epochs",
                 "prototype1",
                 ("optim.epochs=2",),
             ),
-            Method("multimodal", "drawing and text apart, fused late", "multimodal"),
-            Method("prototype2", "the class's name beside drawing and photo", "prototype2"),
-            Method("prototype3", "… pulled towards the image", "prototype3"),
-            Method("prototype4", "… and photos of another class beside the right name", "prototype4"),
+            StudyMethod("multimodal", "drawing and text apart, fused late", "multimodal"),
+            StudyMethod("prototype2", "the class's name beside drawing and photo", "prototype2"),
+            StudyMethod("prototype3", "… pulled towards the image", "prototype3"),
+            StudyMethod("prototype4", "… and photos of another class beside the right name", "prototype4"),
         ),
-        (SPLIT,),
+        (FINETUNING_SPLIT,),
     )
     if label_free is None:
         return [first]
     start = f"run:{label_free}"
-    second = Part(
+    second = MethodTable(
         FROM_LABEL_FREE,
         (
-            Method("frozen-160", "the encoder as it comes", "sake", AT_160, trained=False),
-            Method("sake-160", "as it comes, from ImageNet's weights", "sake", AT_160),
-            Method("label-free", "the label-free run itself", "sake", trained=False, start=start),
-            Method("sake-label-free", "`sake` from it", "sake", start=start),
+            StudyMethod("frozen-160", "the encoder as it comes", "sake", AT_160, trained=False),
+            StudyMethod("sake-160", "as it comes, from ImageNet's weights", "sake", AT_160),
+            StudyMethod("label-free", "the label-free run itself", "sake", trained=False, start=start),
+            StudyMethod("sake-label-free", "`sake` from it", "sake", start=start),
         ),
-        (SPLIT,),
+        (FINETUNING_SPLIT,),
     )
     return [first, second]
 
@@ -90,44 +99,54 @@ def main() -> int:
     ask.add_argument("--jobs", type=int, default=1)
     ask.add_argument("--only", nargs="*", default=[], help="names of lines; frozen ones always run")
     asked = ask.parse_args()
-    tables = parts(asked.conceptnet, asked.label_free)
-    cells = [cell for part in tables for cell in part.cells(asked.data, asked.seeds, asked.only)]
+    tables = build_finetuning_tables(asked.conceptnet, asked.label_free)
+    cells = [cell for part in tables for cell in part.build_cells(asked.data, asked.seeds, asked.only)]
     rows = run_grid(cells, asked.out, asked.jobs).rows
     file = asked.page or asked.out / "page.md"
-    file.write_text(page(tables, rows, asked.data) + kept_notes(file, NOTES), "utf-8")
+    file.write_text(
+        format_finetuning_page(tables, rows, asked.data) + read_written_notes(file, FINETUNING_NOTES_HEADING),
+        "utf-8",
+    )
     return 0
 
 
-def page(tables: Sequence[Part], rows: Sequence[Row], data: str) -> str:
+def format_finetuning_page(tables: Sequence[MethodTable], rows: Sequence[StudyRow], data: str) -> str:
     """The Markdown page of the runs."""
-    lines = [HEAD, split_line(SPLIT, data)]
+    lines = [FINETUNING_PAGE_HEAD, describe_split(FINETUNING_SPLIT, data)]
     for part in tables:
-        found, shows = part.rows(rows, SPLIT), {method.name: method.shows for method in part.methods}
-        lines += [f"\n## {part.title}\n", COLUMNS, *(_line(name, shows[name], found[name]) for name in found)]
+        found, shows = (
+            part.rows_by_method(rows, FINETUNING_SPLIT),
+            {method.name: method.shows for method in part.methods},
+        )
+        lines += [
+            f"\n## {part.title}\n",
+            FINETUNING_COLUMNS,
+            *(_finetuning_line(name, shows[name], found[name]) for name in found),
+        ]
     return "\n".join(lines) + "\n"
 
 
-def _line(name: str, shows: str, rows: Sequence[Row]) -> str:
-    told, ended = outcome(rows)
-    return f"| {name} | {shows} | {told} | {' | '.join(_with_text(rows))} | {ended} | {minutes(rows)} |"
+def _finetuning_line(name: str, shows: str, rows: Sequence[StudyRow]) -> str:
+    told, ended = format_outcome(rows)
+    return f"| {name} | {shows} | {told} | {' | '.join(_text_columns(rows))} | {ended} | {format_mean_minutes(rows)} |"
 
 
-def _with_text(rows: Sequence[Row]) -> tuple[str, str]:
+def _text_columns(rows: Sequence[StudyRow]) -> tuple[str, str]:
     """What the class's name beside the drawing finds, and how much of the first ten a wrong one leaves the drawing."""
-    found = [audits(row).get("text dominance") for row in rows if not row.failed]
+    found = [read_audits(row).get("text dominance") for row in rows if not row.has_failed]
     read = [audit for audit in found if audit]
     if not read:
         return "–", "–"
     kept = statistics.mean(audit["conflict"]["kept"]["mean"] for audit in read)
-    return interval([audit["found"]["both"]["mean"] for audit in read]), f"{kept:.0%}"
+    return format_student_interval([audit["found"]["both"]["mean"] for audit in read]), f"{kept:.0%}"
 
 
-NOTES = "\n## How to read it\n"
-COLUMNS = (
+FINETUNING_NOTES_HEADING = "\n## How to read it\n"
+FINETUNING_COLUMNS = (
     "| recipe | what | mAP@all | with the class's name | kept against a wrong name | seeds | minutes |\n"
     "|---|---|---|---|---|---|---|"
 )
-HEAD = """# What the fine-tuning recipes give
+FINETUNING_PAGE_HEAD = """# What the fine-tuning recipes give
 
 Written by `scripts/study_finetuning.py`. Protocol `standard`, mAP@all: unseen sketches ask, unseen photos answer. Sketchy
 subset of 125 classes with 25 sketches and 25 photos each, all labels of the 100 seen classes, EfficientNet-Lite0, drawings

@@ -13,83 +13,152 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from _methods import Method, Part, difference, kept_notes, minutes, outcome, split_line
+from _methods import (
+    MethodTable,
+    StudyMethod,
+    describe_split,
+    format_difference,
+    format_mean_minutes,
+    format_outcome,
+    read_written_notes,
+)
 
 from ssl_sbir import recipes
 from ssl_sbir.studies.grid import run_grid
-from ssl_sbir.studies.table import Row
+from ssl_sbir.studies.study_table import StudyRow
 
-SPLITS = ("sketchy-sake-25", "sketchy-eccv-21")
-LABELFREE = "labelfree"
+PRETRAINING_SPLITS = ("sketchy-sake-25", "sketchy-eccv-21")
+LABELFREE_RECIPE = "labelfree"
 
-UNTRAINED = (
-    Method("frozen", "ImageNet encoder as it comes", LABELFREE, ("encoder.fit=squash",), trained=False),
-    Method("frozen-ink", "… drawings brought to one size (`encoder.fit=ink`)", LABELFREE, trained=False),
-    Method(
-        "frozen-centred", "… and each domain's training mean off", LABELFREE, centre="train", trained=False
+UNTRAINED_METHODS = (
+    StudyMethod(
+        "frozen", "ImageNet encoder as it comes", LABELFREE_RECIPE, ("encoder.fit=squash",), trained=False
+    ),
+    StudyMethod(
+        "frozen-ink", "… drawings brought to one size (`encoder.fit=ink`)", LABELFREE_RECIPE, trained=False
+    ),
+    StudyMethod(
+        "frozen-centred",
+        "… and each domain's training mean off",
+        LABELFREE_RECIPE,
+        centre="train",
+        trained=False,
     ),
 )
-WHOLE = Method("labelfree", "self-labelling, all terms: the recipe of `ssl-sbir pretrain`", LABELFREE)
-MIXED = Method("mixed-edges", "… edges by Sobel and Canny, not by HED", LABELFREE, ("edges=mixed",))
-TERMS = (
-    Method(
-        "no-evidence", "… sketches shared out by the encoder in training alone", LABELFREE, ("evidence=0",)
+LABELFREE_METHOD = StudyMethod(
+    "labelfree", "self-labelling, all terms: the recipe of `ssl-sbir pretrain`", LABELFREE_RECIPE
+)
+MIXED_EDGES_METHOD = StudyMethod(
+    "mixed-edges", "… edges by Sobel and Canny, not by HED", LABELFREE_RECIPE, ("edge_detector=mixed",)
+)
+ABLATION_METHODS = (
+    StudyMethod(
+        "no-evidence",
+        "… sketches shared out by the encoder in training alone",
+        LABELFREE_RECIPE,
+        ("frozen_weight=0",),
     ),
-    Method("no-neighbours", "… each sketch for itself (`alike=0`)", LABELFREE, ("alike=0",)),
-    MIXED,
-    Method("whole-photos", "… pseudo-sketches of whole photos", LABELFREE, ("focus=0", "framing=0")),
-    Method("one-norm", "… one set of batch norm statistics", LABELFREE, ("domain_norms=false",)),
-    Method("squash", "… drawings as they lie on their page", LABELFREE, ("encoder.fit=squash",)),
-    Method("no-kinship", "… without kinship", LABELFREE, ("kinship=0",)),
-    Method("no-preserve", "… without preservation", LABELFREE, ("preserve=0",)),
-    Method("no-contrast", "… without contrast", LABELFREE, ("contrast=0",)),
-    Method("no-sketches", "… real sketches not used", LABELFREE, ("sketch_classes=0", "kinship=0")),
-    Method("sketch-contrast", "… contrast among real sketches added", LABELFREE, ("sketch_contrast=0.5",)),
+    StudyMethod(
+        "no-neighbours",
+        "… each sketch for itself (`label_spreading=0`)",
+        LABELFREE_RECIPE,
+        ("label_spreading=0",),
+    ),
+    MIXED_EDGES_METHOD,
+    StudyMethod(
+        "whole-photos",
+        "… pseudo-sketches of whole photos",
+        LABELFREE_RECIPE,
+        ("foreground_fraction=0", "reframed_fraction=0"),
+    ),
+    StudyMethod("one-norm", "… one set of batch norm statistics", LABELFREE_RECIPE, ("domain_norms=false",)),
+    StudyMethod("squash", "… drawings as they lie on their page", LABELFREE_RECIPE, ("encoder.fit=squash",)),
+    StudyMethod("no-kinship", "… without kinship", LABELFREE_RECIPE, ("class_distillation=0",)),
+    StudyMethod("no-preserve", "… without preservation", LABELFREE_RECIPE, ("distillation=0",)),
+    StudyMethod("no-contrast", "… without contrast", LABELFREE_RECIPE, ("contrast=0",)),
+    StudyMethod(
+        "no-sketches",
+        "… real sketches not used",
+        LABELFREE_RECIPE,
+        ("sketch_classes=0", "class_distillation=0"),
+    ),
+    StudyMethod(
+        "sketch-contrast", "… contrast among real sketches added", LABELFREE_RECIPE, ("sketch_contrast=0.5",)
+    ),
 )
-WITHIN = ("simclr", "moco", "byol", "simsiam", "barlow", "vicreg", "swav", "dino", "nnclr", "dcl")
-ACROSS = (
-    Method("simclr-own-sketch", "… a photo and its own pseudo-sketch agree", "simclr", ("own_sketch=true",)),
-    Method("crossmodal", "a photo finds its own pseudo-sketch; preservation", "crossmodal"),
-    Method("coclr", "photos and their drawings mine for each other; preservation", "coclr"),
-    Method("ucdir", "clusters of photos and of sketches brought together; preservation", "ucdir"),
+WITHIN_DOMAIN_RECIPES = (
+    "simclr",
+    "moco",
+    "byol",
+    "simsiam",
+    "barlow",
+    "vicreg",
+    "swav",
+    "dino",
+    "nnclr",
+    "dcl",
 )
-METHODS = tuple(
+CROSS_DOMAIN_METHODS = (
+    StudyMethod(
+        "simclr-own-sketch",
+        "… a photo and its own pseudo-sketch agree",
+        "simclr",
+        ("pseudo_sketch_view=true",),
+    ),
+    StudyMethod("crossmodal", "a photo finds its own pseudo-sketch; preservation", "crossmodal"),
+    StudyMethod("coclr", "photos and their drawings mine for each other; preservation", "coclr"),
+    StudyMethod("ucdir", "clusters of photos and of sketches brought together; preservation", "ucdir"),
+)
+PRETRAINING_METHODS = tuple(
     replace(method, centre="train")
-    for method in (*(Method(name, "two views of an image agree", name) for name in WITHIN), *ACROSS)
+    for method in (
+        *(StudyMethod(name, "two views of an image agree", name) for name in WITHIN_DOMAIN_RECIPES),
+        *CROSS_DOMAIN_METHODS,
+    )
 )
-TRANSDUCTIVE = (
-    WHOLE,
+TRANSDUCTIVE_METHODS = (
+    LABELFREE_METHOD,
     replace(
-        WHOLE,
+        LABELFREE_METHOD,
         name="transductive",
         shows="… and the gallery's and the queries' own images among them",
         transductive=True,
     ),
 )
-UNCENTRED = replace(WHOLE, shows=f"{WHOLE.shows}; no mean taken off")
-SMALL = ("encoder.size=64", "optim.epochs=3")
-DEFAULT = recipes.load(LABELFREE).Config()
-FULL = (f"encoder.size={DEFAULT.encoder.size}", f"optim.epochs={DEFAULT.optim.epochs}")
-BY_HED = ("edges=hed_lines",)
+UNCENTERED_METHOD = replace(LABELFREE_METHOD, shows=f"{LABELFREE_METHOD.shows}; no mean taken off")
+SMALL_SETTINGS = ("encoder.size=64", "optim.epochs=3")
+LABELFREE_CONFIG = recipes.load_recipe(LABELFREE_RECIPE).Config()
+FULL_SETTINGS = (
+    f"encoder.size={LABELFREE_CONFIG.encoder.size}",
+    f"optim.epochs={LABELFREE_CONFIG.optim.epochs}",
+)
+HED_SETTINGS = ("edge_detector=hed_lines",)
 
-PARTS = {
-    "whole": Part("At full size: as `ssl-sbir pretrain` does it", (*UNTRAINED, WHOLE), SPLITS),
-    "terms": Part(
+PRETRAINING_TABLES = {
+    "whole": MethodTable(
+        "At full size: as `ssl-sbir pretrain` does it",
+        (*UNTRAINED_METHODS, LABELFREE_METHOD),
+        PRETRAINING_SPLITS,
+    ),
+    "terms": MethodTable(
         "Term by term, at 64 px for 3 epochs, edges by HED",
-        (*UNTRAINED, WHOLE, *TERMS),
-        SPLITS[:1],
-        (*SMALL, *BY_HED),
-        WHOLE.name,
+        (*UNTRAINED_METHODS, LABELFREE_METHOD, *ABLATION_METHODS),
+        PRETRAINING_SPLITS[:1],
+        (*SMALL_SETTINGS, *HED_SETTINGS),
+        LABELFREE_METHOD.name,
     ),
-    "methods": Part(
+    "methods": MethodTable(
         "Method by method, at full size, each domain's training mean off",
-        (*UNTRAINED, *METHODS, UNCENTRED),
-        SPLITS[:1],
-        FULL,
-        UNTRAINED[-1].name,
+        (*UNTRAINED_METHODS, *PRETRAINING_METHODS, UNCENTERED_METHOD),
+        PRETRAINING_SPLITS[:1],
+        FULL_SETTINGS,
+        UNTRAINED_METHODS[-1].name,
     ),
-    "archive": Part(
-        "An archive's own images, at full size: transductive", TRANSDUCTIVE, SPLITS[:1], against=WHOLE.name
+    "archive": MethodTable(
+        "An archive's own images, at full size: transductive",
+        TRANSDUCTIVE_METHODS,
+        PRETRAINING_SPLITS[:1],
+        baseline=LABELFREE_METHOD.name,
     ),
 }
 
@@ -102,32 +171,45 @@ def main() -> int:
     ask.add_argument("--page", type=Path, help="OUT/page.md by default")
     ask.add_argument("--seeds", type=int, default=3)
     ask.add_argument("--jobs", type=int, default=1)
-    ask.add_argument("--parts", nargs="*", default=list(PARTS), choices=list(PARTS))
+    ask.add_argument("--parts", nargs="*", default=list(PRETRAINING_TABLES), choices=list(PRETRAINING_TABLES))
     ask.add_argument("--only", nargs="*", default=[], help="names of methods; frozen ones always run")
     asked = ask.parse_args()
-    cells = [cell for name in asked.parts for cell in PARTS[name].cells(asked.data, asked.seeds, asked.only)]
+    cells = [
+        cell
+        for name in asked.parts
+        for cell in PRETRAINING_TABLES[name].build_cells(asked.data, asked.seeds, asked.only)
+    ]
     rows = run_grid(cells, asked.out, asked.jobs).rows
     file = asked.page or asked.out / "page.md"
-    file.write_text(page(rows, asked.data) + kept_notes(file, NOTES), "utf-8")
+    file.write_text(
+        format_pretraining_page(rows, asked.data) + read_written_notes(file, PRETRAINING_NOTES_HEADING),
+        "utf-8",
+    )
     return 0
 
 
-def page(rows: Sequence[Row], data: str) -> str:
+def format_pretraining_page(rows: Sequence[StudyRow], data: str) -> str:
     """The Markdown page of the runs."""
-    lines = [HEAD]
-    for part in PARTS.values():
+    lines = [PRETRAINING_PAGE_HEAD]
+    for part in PRETRAINING_TABLES.values():
         for name in part.splits:
-            found = part.rows(rows, name)
+            found = part.rows_by_method(rows, name)
             if not found:
                 continue
-            lines += [f"\n## {part.title}: {name}\n", f"{split_line(name, data)}\n", _columns(part)]
+            lines += [
+                f"\n## {part.title}: {name}\n",
+                f"{describe_split(name, data)}\n",
+                _pretraining_table_head(part),
+            ]
             shows = {method.name: method.shows for method in part.methods}
-            lines += [_line(of, shows[of], found[of], found.get(part.against, ())) for of in found]
+            lines += [
+                _pretraining_line(of, shows[of], found[of], found.get(part.baseline, ())) for of in found
+            ]
     return "\n".join(lines) + "\n"
 
 
-NOTES = "\n## What helped, and what limits it\n"
-HEAD = """# What label-free pretraining gives
+PRETRAINING_NOTES_HEADING = "\n## What helped, and what limits it\n"
+PRETRAINING_PAGE_HEAD = """# What label-free pretraining gives
 
 Written by `scripts/study_pretraining.py`. Protocol `standard`, mAP@all: unseen sketches ask, unseen photos answer;
 no label was read in training. Sketchy subset of 125 classes with 25 sketches and 25 photos each. Mean over seeds ±
@@ -136,16 +218,16 @@ Supervised upstream: the ImageNet labels behind the encoder (most unseen classes
 ImageNet's 1,000; of those of sketchy-eccv-21 five) and, where HED draws the edges, the drawn boundaries of BSDS500."""
 
 
-def _columns(part: Part) -> str:
-    against = [f"against {part.against}"] * bool(part.against)
+def _pretraining_table_head(part: MethodTable) -> str:
+    against = [f"against {part.baseline}"] * bool(part.baseline)
     names = ["method", "what", "mAP@all", *against, "seeds", "minutes"]
     return f"| {' | '.join(names)} |\n|{'---|' * len(names)}"
 
 
-def _line(name: str, shows: str, rows: Sequence[Row], against: Sequence[Row]) -> str:
-    told, ended = outcome(rows)
-    compared = [difference(rows, against) if rows is not against else "–"] * bool(against)
-    return f"| {' | '.join([name, shows, told, *compared, str(ended), minutes(rows)])} |"
+def _pretraining_line(name: str, shows: str, rows: Sequence[StudyRow], against: Sequence[StudyRow]) -> str:
+    told, ended = format_outcome(rows)
+    compared = [format_difference(rows, against) if rows is not against else "–"] * bool(against)
+    return f"| {' | '.join([name, shows, told, *compared, str(ended), format_mean_minutes(rows)])} |"
 
 
 if __name__ == "__main__":

@@ -19,80 +19,82 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ssl_sbir.data.loading import prepare
+from ssl_sbir.data.batches import prepare_pack
 from ssl_sbir.data.manifest import Domain
 from ssl_sbir.data.readers import open_data
 from ssl_sbir.data.splits import Split
 from ssl_sbir.encoders import load_encoder
-from ssl_sbir.evaluation.compare import Scored
-from ssl_sbir.objectives.preservation import distillation, factorised, tilted
-from ssl_sbir.objectives.semantic import teacher_similarity
-from ssl_sbir.progress import progress
-from ssl_sbir.retrieval.embeddings import embed
-from ssl_sbir.semantics import without
-from ssl_sbir.studies import Cell, Row, Table
-from ssl_sbir.studies.semantics import NONE, SemanticsStudy, Strength
-from ssl_sbir.studies.semantics_findings import SemanticsFindings, verdict
+from ssl_sbir.encoders.embed import embed_rows
+from ssl_sbir.evaluation.compare_runs import RunScores
+from ssl_sbir.objectives.distillation import distillation_loss, svd_factorize, tilt_logits
+from ssl_sbir.objectives.semantic_losses import teacher_similarity
+from ssl_sbir.progress import show_progress
+from ssl_sbir.semantics import forbid_unseen_classes
+from ssl_sbir.studies import StudyCell, StudyRow, StudyTable
+from ssl_sbir.studies.semantics_findings import SemanticsFindings, describe_reported_gap
+from ssl_sbir.studies.semantics_study import NO_SOURCE, SemanticsStudy, TiltStrength
 
-STEPS, BATCH, RATE = 200, 64, 2e-3
+FROZEN_STEPS, FROZEN_BATCH_SIZE, FROZEN_LEARNING_RATE = 200, 64, 2e-3
 
 
 @dataclass(frozen=True)
-class Features:
+class FrozenSplitFeatures:
     """Frozen features and labels of both domains, seen and unseen, and the teacher's answers to the seen photos."""
 
     seen: dict[Domain, tuple[Tensor, Tensor]]
     unseen: dict[Domain, tuple[Tensor, Tensor]]
     head: nn.Linear
-    answers: Tensor
+    teacher_logits: Tensor
     classes: tuple[str, ...]
 
 
-def features_of(data: str, split: Split, size: int) -> Features:
+def embed_split_classes(data: str, split: Split, size: int) -> FrozenSplitFeatures:
     """What the encoder makes of every image of the split's classes."""
     manifest, encoder = open_data(data), load_encoder("efficientnet_lite0", size=size)
-    pack, head = prepare(manifest, size), encoder.classifier()
+    pack, head = prepare_pack(manifest, size), encoder.classifier()
     assert head is not None
     sides = []
     for classes in (split.seen, split.unseen):
         side = {}
         for domain in Domain:
-            rows = manifest.rows(domain, classes)
+            rows = manifest.find_rows(domain, classes)
             names = np.array(manifest.classes)[manifest.label[rows]].tolist()
             labels = torch.tensor([classes.index(name) for name in names])
-            side[domain] = embed(encoder, pack, manifest, rows).float(), labels
+            side[domain] = embed_rows(encoder, pack, manifest, rows).float(), labels
         sides.append(side)
     head = head.requires_grad_(False)
-    return Features(sides[0], sides[1], head, head(sides[0][Domain.PHOTO][0]), split.seen)
+    return FrozenSplitFeatures(sides[0], sides[1], head, head(sides[0][Domain.PHOTO][0]), split.seen)
 
 
 @cache
-def similarity_of(spec: str, classes: tuple[str, ...]) -> Tensor | None:
+def load_teacher_similarity(spec: str, classes: tuple[str, ...]) -> Tensor | None:
     """The similarity of seen classes to the teacher's; None without a source."""
     return None if spec == "null" else teacher_similarity(spec, classes, 1000, "neutral")
 
 
-def trained(found: Features, cell: Cell, width: int) -> nn.Linear:
+def train_code(features: FrozenSplitFeatures, cell: StudyCell, width: int) -> nn.Linear:
     """The code after SAKE's training on frozen features."""
     torch.manual_seed(cell.seed)
     settings = dict(text.split("=", 1) for text in cell.settings)
-    similarity = similarity_of(settings["semantics"], found.classes)
-    code, recall = factorised(found.head, width)
-    classify = nn.Linear(width, len(found.classes))
+    similarity = load_teacher_similarity(settings["semantics"], features.classes)
+    code, recall = svd_factorize(features.head, width)
+    classify = nn.Linear(width, len(features.classes))
     parameters = [*code.parameters(), *recall.parameters(), *classify.parameters()]
-    optimiser = torch.optim.AdamW(parameters, RATE, weight_decay=5e-4)
-    course = torch.optim.lr_scheduler.OneCycleLR(optimiser, RATE, STEPS)
+    optimiser = torch.optim.AdamW(parameters, FROZEN_LEARNING_RATE, weight_decay=5e-4)
+    course = torch.optim.lr_scheduler.OneCycleLR(optimiser, FROZEN_LEARNING_RATE, FROZEN_STEPS)
     draw = torch.Generator().manual_seed(cell.seed)
-    sketches, photos = (found.seen[domain] for domain in Domain)
-    for _ in range(STEPS):
-        one, other = (torch.randint(len(side[1]), (BATCH,), generator=draw) for side in (sketches, photos))
-        answers, photo_label = found.answers[other], photos[1][other]
+    sketches, photos = (features.seen[domain] for domain in Domain)
+    for _ in range(FROZEN_STEPS):
+        one, other = (
+            torch.randint(len(side[1]), (FROZEN_BATCH_SIZE,), generator=draw) for side in (sketches, photos)
+        )
+        answers, photo_label = features.teacher_logits[other], photos[1][other]
         if similarity is not None:
-            tilt = Strength.of(f"{settings['tilt']}:{settings['nearness']}")
-            answers = tilted(answers, similarity[photo_label], tilt.nearness, tilt.tilt)
+            tilt = TiltStrength.from_text(f"{settings['tilt']}:{settings['nearness']}")
+            answers = tilt_logits(answers, similarity[photo_label], tilt.nearness, tilt.tilt)
         codes = code(torch.cat([sketches[0][one], photos[0][other]]))
         loss = F.cross_entropy(classify(codes), torch.cat([sketches[1][one], photo_label]))
-        loss = loss + distillation(recall(codes[BATCH:]), answers.softmax(1))
+        loss = loss + distillation_loss(recall(codes[FROZEN_BATCH_SIZE:]), answers.softmax(1))
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
@@ -100,9 +102,9 @@ def trained(found: Features, cell: Cell, width: int) -> nn.Linear:
     return code.requires_grad_(False)
 
 
-def average_precision(found: Features, code: nn.Module) -> Tensor:
+def unseen_average_precision(features: FrozenSplitFeatures, code: nn.Module) -> Tensor:
     """AP of each unseen sketch over all unseen photos, [q]."""
-    (sketch, query), (photo, answer) = (found.unseen[domain] for domain in Domain)
+    (sketch, query), (photo, answer) = (features.unseen[domain] for domain in Domain)
     scores = F.normalize(code(sketch), dim=1) @ F.normalize(code(photo), dim=1).T
     order = scores.argsort(dim=1, descending=True, stable=True)
     hits = (answer[order] == query[:, None]).double()
@@ -123,40 +125,45 @@ def main() -> None:
     parser.add_argument("--sources", required=True)
     parser.add_argument("--strengths", default="published:.3,published:3,calibrated:.5")
     given = parser.parse_args()
-    split = Split.named(given.split, open_data(given.data).classes)
-    strengths = tuple(Strength.of(text) for text in given.strengths.split(","))
+    split = Split.from_name(given.split, open_data(given.data).classes)
+    strengths = tuple(TiltStrength.from_text(text) for text in given.strengths.split(","))
     asked = SemanticsStudy(
         given.data, sources=tuple(given.sources.split(",")), strengths=strengths, seeds=given.seeds
     )
-    found = features_of(given.data, split, given.size)
+    found = embed_split_classes(given.data, split, given.size)
     query = found.unseen[Domain.SKETCH][1]
     rows, scores = [], {}
-    with progress(len(asked.cells()), "study", "run") as counter, without(split.unseen):
-        for number, cell in enumerate(asked.cells()):
-            values = average_precision(found, trained(found, cell, given.code))
+    with (
+        show_progress(len(asked.build_cells()), "study", "run") as counter,
+        forbid_unseen_classes(split.unseen),
+    ):
+        for number, cell in enumerate(asked.build_cells()):
+            values = unseen_average_precision(found, train_code(found, cell, given.code))
             run = Path(f"{number:03}-{cell.axes['source'].split(':')[0]}-{cell.seed}")
             facts = {"data": {"queries_sha256": split.sha256, "gallery_sha256": split.sha256}}
-            scores[run] = Scored(str(run), facts, {asked.column: values.float()}, query)
-            rows.append(Row(cell, run))
+            scores[run] = RunScores(str(run), facts, {asked.metric_column: values.float()}, query)
+            rows.append(StudyRow(cell, run))
             counter.advance()
     print(f"{split.name}, sha256 {split.sha256}; {len(query)} sketches; {given.size} px; code {given.code}")
-    frozen = average_precision(found, nn.Identity()).mean()
+    frozen = unseen_average_precision(found, nn.Identity()).mean()
     chance = float((query[:, None] == found.unseen[Domain.PHOTO][1]).float().mean())
     print(f"frozen features {frozen:.4f}, share of relevant photos {chance:.4f}")
-    told(SemanticsFindings(asked, Table(rows), scores))
+    print_semantics_findings(SemanticsFindings(asked, StudyTable(rows), scores))
 
 
-def told(findings: SemanticsFindings) -> None:
+def print_semantics_findings(findings: SemanticsFindings) -> None:
     """Prints what was found."""
-    for arm in findings.arms:
-        mean, low, high = findings.spread(arm)
-        each = " ".join(f"{value:.4f}" for value in arm.values[arm.there].mean(1).tolist())
-        print(f"{arm.name if arm.source != NONE else NONE} | {mean:.4f} | {low:.4f} to {high:.4f} | {each}")
-    for one in findings.contrasts:
+    for arm in findings.study_arms:
+        mean, low, high = findings.mean_with_interval(arm)
+        each = " ".join(f"{value:.4f}" for value in arm.values[arm.has_run].mean(1).tolist())
+        print(
+            f"{arm.display_name if arm.source != NO_SOURCE else NO_SOURCE} | {mean:.4f} | {low:.4f} to {high:.4f} | {each}"
+        )
+    for one in findings.corrected_contrasts:
         each = " ".join(f"{value:+.4f}" for value in one.by_seed)
-        print(f"{one.arm.name} − {one.less.name} | {one.difference:+.4f} | {one.low:+.4f} to {one.high:+.4f} | "
+        print(f"{one.arm.display_name} − {one.baseline.display_name} | {one.mean_difference:+.4f} | {one.low:+.4f} to {one.high:+.4f} | "
               f"{one.test.p_holm:.3f} | {one.test.p_classes:.3f} | {each}")  # fmt: skip
-    print("\n".join(verdict(findings)))
+    print("\n".join(describe_reported_gap(findings)))
 
 
 if __name__ == "__main__":

@@ -19,29 +19,29 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ssl_sbir.data.image_pack import prepare_pack
 from ssl_sbir.data.manifest import Domain
-from ssl_sbir.data.packs import prepare
 from ssl_sbir.data.readers import open_data
 from ssl_sbir.data.splits import Split
-from ssl_sbir.evaluation.audits import Audit
-from ssl_sbir.evaluation.text_audits import text_audit
-from ssl_sbir.evaluation.uncertainty import intervals, resampled_means
-from ssl_sbir.evaluation.with_text import label_reader, texts_of
-from ssl_sbir.fusion import LabelTower, TextTower
-from ssl_sbir.fusion.calibration import mean_precision
-from ssl_sbir.fusion.texts import spoken
+from ssl_sbir.encoders.embed import embed_rows
+from ssl_sbir.evaluation.audits.retrieval_audits import Audit
+from ssl_sbir.evaluation.audits.text_audits import text_audit
+from ssl_sbir.evaluation.metrics.bootstrap import percentile_intervals, resampled_means
+from ssl_sbir.evaluation.with_text import label_embedder, query_texts
+from ssl_sbir.fusion import LabelTextTower, TextTower
+from ssl_sbir.fusion.calibration import average_precision_per_query
+from ssl_sbir.fusion.training_texts import readable_name
 from ssl_sbir.memory import keep_freed_memory
-from ssl_sbir.retrieval.embeddings import embed
 from ssl_sbir.run import RunFolder
-from ssl_sbir.training import Order, train
+from ssl_sbir.training.pipeline import TrainingRequest, train
 
-SPLIT = "sketchy-sake-25"
-SENTENCES = Path(__file__).parents[1] / "tests" / "fusion" / "sentences.json"
-KS = (1, 5, 10)
+TEXT_STUDY_SPLIT = "sketchy-sake-25"
+SENTENCES_FILE = Path(__file__).parents[1] / "tests" / "fusion" / "sentences.json"
+ACCURACY_KS = (1, 5, 10)
 
 
 @dataclass(frozen=True)
-class Unseen:
+class UnseenClassesRun:
     """A run on the unseen classes: its text side, drawings' and photos' features, labels, texts and instances."""
 
     tower: TextTower
@@ -56,112 +56,117 @@ class Unseen:
 
     @classmethod
     @torch.no_grad()
-    def of(cls, folder: Path, data: str) -> "Unseen":
+    def from_run_folder(cls, folder: Path, data: str) -> "UnseenClassesRun":
         """The unseen classes of a run's own split."""
         run = RunFolder.open(folder)
         manifest, encoder = open_data(data), run.encoder()
         tower, pack = (
             run.text_tower(encoder),
-            prepare(manifest, encoder.preprocess.size, fit=encoder.preprocess.fit),
+            prepare_pack(manifest, encoder.preprocess.size, fit=encoder.preprocess.fit),
         )
-        unseen = Split.of(run.provenance["split"]).restrict(manifest.classes).unseen
-        queries, photos = (manifest.rows(domain, unseen) for domain in Domain)
+        unseen = Split.from_facts(run.provenance["split"]).restrict_to(manifest.classes).unseen
+        queries, photos = (manifest.find_rows(domain, unseen) for domain in Domain)
         queries, photos = queries[pack.ok[queries]], photos[pack.ok[photos]]
-        look = label_reader(tower) if isinstance(tower, LabelTower) else embed
+        look = label_embedder(tower) if isinstance(tower, LabelTextTower) else embed_rows
         return cls(
             tower,
-            embed(encoder, pack, manifest, queries),
+            embed_rows(encoder, pack, manifest, queries),
             F.normalize(look(encoder, pack, manifest, photos), dim=1),
             torch.from_numpy(manifest.label[queries].astype("int64")),
             torch.from_numpy(manifest.label[photos].astype("int64")),
             manifest.classes,
-            texts_of(manifest, queries),
+            query_texts(manifest, queries),
             torch.from_numpy(manifest.instance[queries]),
             torch.from_numpy(manifest.instance[photos]),
         )
 
-    def fuse(self, drawn: bool, texts: Sequence[str] | None, share: float | None) -> Tensor:
+    def fuse_queries(self, with_sketch: bool, texts: Sequence[str] | None, share: float | None) -> Tensor:
         """Query vectors, as `text_audit` asks for them."""
         weights = None if share is None else (share, 1 - share)
         with torch.no_grad():
-            return self.tower.fuse(self.sketch if drawn else None, texts, weights).vector
+            return self.tower.fuse(self.sketch if with_sketch else None, texts, weights).vector
 
-    def audit(self, texts: Sequence[str]) -> Audit:
+    def audit_texts(self, texts: Sequence[str]) -> Audit:
         """The audit of some texts, one for each drawing."""
         sides = self.labels, self.gallery, self.gallery_labels
-        return text_audit(self.fuse, texts, *sides, self.tower.weights[0])
+        return text_audit(self.fuse_queries, texts, *sides, self.tower.weights[0])
 
-    def gain(self, texts: Sequence[str]) -> tuple[float, float, float]:
+    def gain_over_best_side(self, texts: Sequence[str]) -> tuple[float, float, float]:
         """What both find beyond the better of the two alone: mean, and the interval of the paired difference."""
         single, told, both = (
-            mean_precision(self.fuse(drawn, text, None), self.labels, self.gallery, self.gallery_labels)
+            average_precision_per_query(
+                self.fuse_queries(drawn, text, None), self.labels, self.gallery, self.gallery_labels
+            )
             for drawn, text in ((True, None), (False, texts), (True, texts))
         )
         better = single if single.mean() >= told.mean() else told
         difference = (both - better).double()[:, None]
-        (spread,) = intervals(resampled_means(difference))
+        (spread,) = percentile_intervals(resampled_means(difference))
         return float(difference.mean()), spread.low, spread.high
 
-    def accuracy(self, query: Tensor) -> dict[int, float]:
+    def instance_accuracy(self, query: Tensor) -> dict[int, float]:
         """acc@k of the very photo, over drawings whose own photo is there."""
-        order = (query @ self.gallery.T).topk(max(KS), dim=1).indices
+        order = (query @ self.gallery.T).topk(max(ACCURACY_KS), dim=1).indices
         hit = self.gallery_instances[order] == self.instances[:, None]
-        return {k: float(hit[:, :k].any(1).float().mean()) for k in KS}
+        return {k: float(hit[:, :k].any(1).float().mean()) for k in ACCURACY_KS}
 
 
-def sentences(unseen: Unseen, number: int) -> list[str]:
+def sentences_for_drawings(unseen: UnseenClassesRun, number: int) -> list[str]:
     """A sentence without the name for each drawing."""
-    written = json.loads(SENTENCES.read_text(encoding="utf-8"))["sentences"]
+    written = json.loads(SENTENCES_FILE.read_text(encoding="utf-8"))["sentences"]
     return [written[unseen.classes[label]][number] for label in unseen.labels.tolist()]
 
 
 @dataclass(frozen=True)
-class Told:
+class TextRuns:
     """Runs that differ in their seed, all told the same texts."""
 
-    runs: Sequence[Unseen]
+    runs: Sequence[UnseenClassesRun]
     texts: Sequence[str]
 
     @cached_property
-    def audits(self) -> list[Audit]:
+    def run_audits(self) -> list[Audit]:
         """Of each run."""
-        return [unseen.audit(self.texts) for unseen in self.runs]
+        return [unseen.audit_texts(self.texts) for unseen in self.runs]
 
-    def over(self, what: str, side: str) -> tuple[float, float, float]:
+    def mean_interval(self, what: str, side: str) -> tuple[float, float, float]:
         """A figure of the audits and its interval, averaged over the runs."""
         mean, low, high = (
-            statistics.mean(audit[what][side][end] for audit in self.audits)
+            statistics.mean(audit[what][side][end] for audit in self.run_audits)
             for end in ("mean", "low", "high")
         )
         return mean, low, high
 
     @property
-    def over_weight(self) -> float:
+    def kept_over_weight(self) -> float:
         """By how much more than its weight the drawing keeps, on average."""
-        return statistics.mean(audit["conflict"]["kept"]["mean"] - audit["share"] for audit in self.audits)
+        return statistics.mean(
+            audit["conflict"]["kept"]["mean"] - audit["share"] for audit in self.run_audits
+        )
 
-    def row(self, what: str) -> str:
+    def table_row(self, what: str) -> str:
         """A line of the table."""
-        found = [self.over("found", side) for side in ("sketch", "text", "both")]
+        found = [self.mean_interval("found", side) for side in ("sketch", "text", "both")]
         cells = [f"{mean:.3f} ± {(high - low) / 2:.3f}" for mean, low, high in found]
-        gains = [unseen.gain(self.texts) for unseen in self.runs]
+        gains = [unseen.gain_over_best_side(self.texts) for unseen in self.runs]
         mean, low, high = (statistics.mean(column) for column in zip(*gains, strict=True))
-        kept, least, most = self.over("conflict", "kept")
+        kept, least, most = self.mean_interval("conflict", "kept")
         conflict = [
-            statistics.mean(audit["conflict"][side] for audit in self.audits) for side in ("drawing", "text")
+            statistics.mean(audit["conflict"][side] for audit in self.run_audits)
+            for side in ("drawing", "text")
         ]
         rest = [
             f"{mean:+.3f} ({low:+.3f} to {high:+.3f})",
-            f"{statistics.mean(audit['share'] for audit in self.audits):.0%}",
+            f"{statistics.mean(audit['share'] for audit in self.run_audits):.0%}",
             f"{kept:.0%} ({least:.0%} to {most:.0%})",
             " / ".join(f"{share:.0%}" for share in conflict),
-            f"{statistics.mean(audit['shapley']['sketch_share'] for audit in self.audits):.0%}",
+            f"{statistics.mean(audit['shapley']['sketch_share'] for audit in self.run_audits):.0%}",
         ]
         return " | ".join(["", what, *cells, *rest, ""]).strip()
 
-    def sweep(self, what: str) -> list[str]:
+    def sweep_rows(self, what: str) -> list[str]:
         """Two lines of the sweep's table."""
-        steps = list(zip(*(audit["sweep"] for audit in self.audits), strict=True))
+        steps = list(zip(*(audit["sweep"] for audit in self.run_audits), strict=True))
         means = {
             key: [statistics.mean(one[key] for one in step) for step in steps] for key in ("mAP", "kept")
         }
@@ -171,12 +176,12 @@ class Told:
         ]
 
 
-def _binomial(share: float, count: int) -> str:
+def _format_binomial(share: float, count: int) -> str:
     return f"{share:.3f} ± {1.96 * (share * (1 - share) / count) ** 0.5:.3f}"
 
 
 @dataclass(frozen=True)
-class Study:
+class TextStudy:
     """Where runs come from and go to."""
 
     data: str
@@ -185,9 +190,9 @@ class Study:
     size: int
     seeds: int
 
-    def trained(
+    def train_all_seeds(
         self, name: str, recipe: str = "multimodal", start: Path | None = None, *settings: str
-    ) -> list[Unseen]:
+    ) -> list[UnseenClassesRun]:
         """A recipe on the unseen classes, once for each seed; runs that are there are not made again."""
         made = []
         for seed in range(self.seeds):
@@ -195,19 +200,21 @@ class Study:
             if recipe == "multimodal":
                 given = (*given, f"phrases=conceptnet:{self.conceptnet}")
             folder = self.runs / f"{name}-{seed}"
-            order = Order(recipe, self.data, folder, split=SPLIT, settings=given, start=start, overwrite=True)
-            made.append(Unseen.of(finished(order), self.data))
+            order = TrainingRequest(
+                recipe, self.data, folder, split=TEXT_STUDY_SPLIT, settings=given, start=start, overwrite=True
+            )
+            made.append(UnseenClassesRun.from_run_folder(train_unless_finished(order), self.data))
         return made
 
 
-def finished(order: Order) -> Path:
+def train_unless_finished(request: TrainingRequest) -> Path:
     """The folder of a finished run, made unless it is there."""
-    if not (order.out.is_dir() and RunFolder.open(order.out).finished):
-        train(order, "finetuning")
-    return order.out
+    if not (request.out.is_dir() and RunFolder.open(request.out).is_finished):
+        train(request, "finetuning")
+    return request.out
 
 
-HEAD = """# A sentence beside the drawing
+TEXT_PAGE_HEAD = """# A sentence beside the drawing
 
 Made by `python scripts/study_text.py`; means over {seeds} seeds, with 95 % intervals over the drawings (each run's,
 averaged). The network (EfficientNet-Lite0, ImageNet weights, {size} px) was not trained: two linear heads and a text map
@@ -224,7 +231,7 @@ class / of the text's.
 |---|---|---|---|---|---|---|---|---|
 """
 
-KINDS = """
+FUSION_KINDS_SECTION = """
 `prototype2` is the counter-example: its gallery reads each photo's label as text. With the right text it looks like the
 best method by far; its drawing keeps next to nothing against a wrong one, and `ssl-sbir evaluate` fails it twice
 (label leak, text dominance).
@@ -240,14 +247,14 @@ With the first sentence; a network in training (`modulation`) takes minutes, the
 |---|---|---|---|---|---|---|---|---|
 """
 
-SWEEP = """
+WEIGHT_SWEEP_SECTION = """
 ## By the weight of the drawing
 
 | | 0 | .1 | .2 | .3 | .4 | .5 | .6 | .7 | .8 | .9 | 1 |
 |---|---|---|---|---|---|---|---|---|---|---|---|
 """
 
-MOJI = """
+OPENMOJI_SECTION = """
 ## The very picture: OpenMoji, subgroups that training never saw
 
 {queries} line drawings, {photos} colour pictures without their lines; the text is the emoji's name and keywords, and no
@@ -274,52 +281,69 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--page", type=Path, help="RUNS/page.md by default")
     asked = parser.parse_args()
-    study = Study(asked.data, asked.conceptnet, asked.runs, asked.size, asked.seeds)
-    late, labelled = study.trained("late"), study.trained("p2", "prototype2")
+    study = TextStudy(asked.data, asked.conceptnet, asked.runs, asked.size, asked.seeds)
+    late, labelled = study.train_all_seeds("late"), study.train_all_seeds("p2", "prototype2")
     ours = late[0]
-    names = [spoken(ours.classes[label]) for label in ours.labels.tolist()]
+    names = [readable_name(ours.classes[label]) for label in ours.labels.tolist()]
     told = {
-        "name": Told(late, names),
-        "sentence": Told(late, sentences(ours, 0)),
-        "another sentence": Told(late, sentences(ours, 1)),
+        "name": TextRuns(late, names),
+        "sentence": TextRuns(late, sentences_for_drawings(ours, 0)),
+        "another sentence": TextRuns(late, sentences_for_drawings(ours, 1)),
     }
-    leaking = Told(labelled, names)
-    lines = [*(one.row(what) for what, one in told.items()), leaking.row("prototype2, name")]
+    leaking = TextRuns(labelled, names)
+    lines = [*(one.table_row(what) for what, one in told.items()), leaking.table_row("prototype2, name")]
     said = told["sentence"].texts
-    kinds = [told["sentence"].row("late")]
+    kinds = [told["sentence"].table_row("late")]
     for kind in asked.kinds:
-        kinds.append(Told(study.trained(kind, "multimodal", None, f"fusion={kind}"), said).row(kind))
+        kinds.append(
+            TextRuns(study.train_all_seeds(kind, "multimodal", None, f"fusion={kind}"), said).table_row(kind)
+        )
     if asked.start:
         recipe = RunFolder.open(asked.start).provenance["recipe"]
-        kinds.append(Told(_from(study, asked.start), said).row(f"late, from a run of {recipe}"))
-    sweeps = [line for what in ("name", "sentence") for line in told[what].sweep(what)]
-    sweeps += leaking.sweep("prototype2")
-    over = min(one.over_weight for one in told.values())
+        kinds.append(
+            TextRuns(_late_fusion_from(study, asked.start), said).table_row(f"late, from a run of {recipe}")
+        )
+    sweeps = [line for what in ("name", "sentence") for line in told[what].sweep_rows(what)]
+    sweeps += leaking.sweep_rows("prototype2")
+    over = min(one.kept_over_weight for one in told.values())
     sizes = {"queries": len(ours.labels), "photos": len(ours.gallery)}
-    page = HEAD.format(size=asked.size, split=SPLIT, seeds=asked.seeds, **sizes) + "\n".join(lines) + "\n"
+    page = (
+        TEXT_PAGE_HEAD.format(size=asked.size, split=TEXT_STUDY_SPLIT, seeds=asked.seeds, **sizes)
+        + "\n".join(lines)
+        + "\n"
+    )
     short = f"{-100 * over:.0f} points of a hundred less than its weight"
-    page += KINDS.format(kept="its weight or more" if over >= 0 else short)
-    page += "\n".join(kinds) + "\n" + SWEEP + "\n".join(sweeps) + "\n" + _moji(asked.runs / "moji")
+    page += FUSION_KINDS_SECTION.format(kept="its weight or more" if over >= 0 else short)
+    page += (
+        "\n".join(kinds)
+        + "\n"
+        + WEIGHT_SWEEP_SECTION
+        + "\n".join(sweeps)
+        + "\n"
+        + _format_openmoji_section(asked.runs / "moji")
+    )
     (asked.page or asked.runs / "page.md").write_text(page, encoding="utf-8")
 
 
-def _from(study: Study, start: Path) -> list[Unseen]:
+def _late_fusion_from(study: TextStudy, start: Path) -> list[UnseenClassesRun]:
     """Late fusion on the network of a run, at its size."""
     size = RunFolder.open(start).encoder().preprocess.size
-    return replace(study, size=size).trained(f"late-from-{start.name}", "multimodal", start)
+    return replace(study, size=size).train_all_seeds(f"late-from-{start.name}", "multimodal", start)
 
 
-def _moji(folder: Path) -> str:
+def _format_openmoji_section(folder: Path) -> str:
     """The section on OpenMoji."""
-    order = Order("multimodal", "openmoji", folder, settings=("encoder.size=64",), overwrite=True)
-    drawn = Unseen.of(finished(order), "openmoji")
+    order = TrainingRequest("multimodal", "openmoji", folder, settings=("encoder.size=64",), overwrite=True)
+    drawn = UnseenClassesRun.from_run_folder(train_unless_finished(order), "openmoji")
     queries = {"drawing": (True, None), "text": (False, drawn.texts), "both": (True, drawn.texts)}
-    found = {what: drawn.accuracy(drawn.fuse(*query, None)) for what, query in queries.items()}
+    found = {
+        what: drawn.instance_accuracy(drawn.fuse_queries(*query, None)) for what, query in queries.items()
+    }
     accuracies = [
-        f"| {what} | " + " | ".join(_binomial(one[k], len(drawn.labels)) for k in KS) + " |"
+        f"| {what} | " + " | ".join(_format_binomial(one[k], len(drawn.labels)) for k in ACCURACY_KS) + " |"
         for what, one in found.items()
     ]
-    head = MOJI.format(queries=len(drawn.labels), photos=len(drawn.gallery))
+    head = OPENMOJI_SECTION.format(queries=len(drawn.labels), photos=len(drawn.gallery))
     return head + "\n".join(accuracies) + "\n"
 
 

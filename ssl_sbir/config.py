@@ -11,7 +11,7 @@ from ssl_sbir.errors import ConfigError
 from ssl_sbir.files import file_sha256, sha256_of
 from ssl_sbir.registry import did_you_mean
 
-Layer = tuple[str, Mapping[str, Any]]
+SettingsLayer = tuple[str, Mapping[str, Any]]
 
 
 class Config(BaseModel):
@@ -20,7 +20,7 @@ class Config(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
 
 
-C = TypeVar("C", bound=Config)
+ConfigT = TypeVar("ConfigT", bound=Config)
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -52,13 +52,13 @@ def parse_assignments(assignments: Sequence[str]) -> dict[str, Any]:
         if not equals or not all(key.split(".")):
             raise ConfigError(f"--set {text}: not of the form key=value", "For example --set optim.lr=1e-4")
         try:
-            _put(tree, key.split("."), yaml.safe_load(value))
+            _set_nested(tree, key.split("."), yaml.safe_load(value))
         except yaml.YAMLError:
             raise ConfigError(f"--set {text}: the value can't be read", "Quote it.") from None
     return tree
 
 
-def _put(tree: dict[str, Any], path: Sequence[str], value: Any) -> None:
+def _set_nested(tree: dict[str, Any], path: Sequence[str], value: Any) -> None:
     for name in path[:-1]:
         if not isinstance(tree.get(name), dict):
             tree[name] = {}
@@ -66,13 +66,15 @@ def _put(tree: dict[str, Any], path: Sequence[str], value: Any) -> None:
     tree[path[-1]] = value
 
 
-def resolve(kind: type[C], layers: Sequence[Layer], *, listed: str = "") -> tuple[C, dict[str, str]]:
+def resolve_config(
+    kind: type[ConfigT], layers: Sequence[SettingsLayer], *, list_command: str = ""
+) -> tuple[ConfigT, dict[str, str]]:
     """A configuration of that kind, and where each of its values came from.
 
     Args:
         kind: the class; its defaults are the lowest layer.
         layers: (origin, nested settings) pairs; later ones win.
-        listed: the command that lists the keys, for whoever missed one.
+        list_command: the command that lists the keys, for whoever missed one.
 
     Returns:
         The configuration, and a map from dotted key to origin.
@@ -81,32 +83,32 @@ def resolve(kind: type[C], layers: Sequence[Layer], *, listed: str = "") -> tupl
         ConfigError: a key is unknown (suggests the closest one) or a value has the wrong type or range.
     """
     tree = kind().model_dump()
-    origins = dict.fromkeys((key for key, _ in leaves(tree)), "default")
+    origins = dict.fromkeys((key for key, _ in flatten_settings(tree)), "default")
     for origin, settings in layers:
-        _merge(tree, settings)
-        origins.update((key, origin) for key, _ in leaves(settings))
+        _merge_settings(tree, settings)
+        origins.update((key, origin) for key, _ in flatten_settings(settings))
     try:
         return kind.model_validate(tree), origins
     except ValidationError as error:
-        raise _readable(error, kind, origins, listed) from None
+        raise _to_config_error(error, kind, origins, list_command) from None
 
 
-def leaves(tree: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+def flatten_settings(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     """(dotted key, value) pairs of nested settings."""
     for key, value in tree.items():
         if isinstance(value, Mapping):
-            yield from leaves(value, f"{above}{key}.")
+            yield from flatten_settings(value, f"{prefix}{key}.")
         else:
-            yield f"{above}{key}", value
+            yield f"{prefix}{key}", value
 
 
-def named_files(tree: Mapping[str, Any]) -> dict[str, str]:
+def hash_named_files(tree: Mapping[str, Any]) -> dict[str, str]:
     """The sha256 of the files that settings name behind a colon ("conceptnet:FILE"), by setting.
 
     What a run comes to depends on what they hold, whatever they are called. A path that is no file is left out.
     """
     found = {}
-    for key, value in leaves(tree):
+    for key, value in flatten_settings(tree):
         parts = value.rpartition(":")[2].split("+") if isinstance(value, str) and ":" in value else []
         files = [Path(part).expanduser() for part in parts]
         if files and all(file.is_file() for file in files):
@@ -116,21 +118,21 @@ def named_files(tree: Mapping[str, Any]) -> dict[str, str]:
     return found
 
 
-def _merge(tree: dict[str, Any], settings: Mapping[str, Any]) -> None:
+def _merge_settings(tree: dict[str, Any], settings: Mapping[str, Any]) -> None:
     for key, value in settings.items():
         if isinstance(value, Mapping) and isinstance(tree.get(key), dict):
-            _merge(tree[key], value)
+            _merge_settings(tree[key], value)
         else:
             tree[key] = value
 
 
-def _readable(
+def _to_config_error(
     error: ValidationError, kind: type[Config], origins: Mapping[str, str], listed: str
 ) -> ConfigError:
     first = error.errors()[0]
     key = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
-        known = [name for name, _ in leaves(kind().model_dump())]
+        known = [name for name, _ in flatten_settings(kind().model_dump())]
         origin = f"It comes from {origins.get(key, 'a layer')}."
         return ConfigError(
             f"unknown key '{key}'.{_closest_key(key, known)}",

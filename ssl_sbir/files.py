@@ -31,7 +31,7 @@ def write_atomic(path: Path, content: str | bytes) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     except OSError as error:
-        raise cannot_write(path, error) from error
+        raise write_error(path, error) from error
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(data)
@@ -41,12 +41,12 @@ def write_atomic(path: Path, content: str | bytes) -> None:
         os.replace(name, path)
     except OSError as error:
         Path(name).unlink(missing_ok=True)
-        raise cannot_write(path, error) from error
+        raise write_error(path, error) from error
 
 
 @contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
-    """Yields a folder beside `path` that takes its place when the block ends well, and vanishes otherwise.
+    """Yields a folder beside `hypernym_path` that takes its place when the block ends well, and vanishes otherwise.
 
     Raises:
         SslSbirError: the disk is full or the folder can't be written.
@@ -55,16 +55,16 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
     except OSError as error:
-        raise cannot_write(path, error) from error
+        raise write_error(path, error) from error
     try:
-        with _becoming(path, temporary):
+        with _move_when_done(path, temporary):
             yield temporary
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
 @contextmanager
-def saying_what_fails(path: Path) -> Iterator[None]:
+def translate_write_errors(path: Path) -> Iterator[None]:
     """Turns what a full disk or a forbidden place raise into one named cause.
 
     Raises:
@@ -73,7 +73,7 @@ def saying_what_fails(path: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, SafetensorError) as error:
-        raise cannot_write(path, error) from error
+        raise write_error(path, error) from error
 
 
 def is_file(path: Path) -> bool:
@@ -90,20 +90,20 @@ def make_folder(path: Path) -> None:
     Raises:
         SslSbirError: it can't be written, or something else lies there.
     """
-    with saying_what_fails(path):
+    with translate_write_errors(path):
         path.mkdir(parents=True, exist_ok=True)
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Waits until no other process makes what is to lie at `path`, whose folder is made first.
+def hold_file_lock(path: Path) -> Iterator[None]:
+    """Waits until no other process makes what is to lie at `hypernym_path`, whose folder is made first.
 
     Raises:
         SslSbirError: the folder can't be written.
     """
     make_folder(path.parent)
     lock = FileLock(path.with_suffix(".lock"))
-    with saying_what_fails(path):
+    with translate_write_errors(path):
         lock.acquire()
     try:
         yield
@@ -112,17 +112,17 @@ def locked(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def growing_folder(path: Path) -> Iterator[Path]:
-    """Yields a folder beside `path` that takes its place when the block ends well, and stays otherwise.
+def resumable_folder(path: Path) -> Iterator[Path]:
+    """Yields a folder beside `hypernym_path` that takes its place when the block ends well, and stays otherwise.
 
-    For what takes long: the block finds what an interrupted one left and goes on from there (`growing_array`). A full
+    For what takes long: the block finds what an interrupted one left and goes on from there (`resumable_array`). A full
     disk leaves nothing. Whoever calls holds a lock, for the folder is always the same.
 
     Raises:
         SslSbirError: the disk is full or the folder can't be written.
     """
     unfinished = path.with_name(f".{path.name}.part")
-    with _becoming(path, unfinished):
+    with _move_when_done(path, unfinished):
         try:
             unfinished.mkdir(parents=True, exist_ok=True)
             yield unfinished
@@ -132,7 +132,7 @@ def growing_folder(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def growing_array(file: Path, shape: tuple[int, ...], together: int) -> Iterator[tuple[BinaryIO, int]]:
+def resumable_array(file: Path, shape: tuple[int, ...], chunk_size: int) -> Iterator[tuple[BinaryIO, int]]:
     """A `.npy` file of bytes, open for writing after what it holds already, and how many of its items those are.
 
     Written, not mapped: a full disk is then an error to report and not a bus error.
@@ -140,11 +140,11 @@ def growing_array(file: Path, shape: tuple[int, ...], together: int) -> Iterator
     Args:
         file: its path.
         shape: of the whole array, the first side counting items.
-        together: items are written by so many at a time; of an interrupted writing, whole lots are kept.
+        chunk_size: items are written by so many at a time; of an interrupted writing, whole lots are kept.
     """
     header = BytesIO()
     np.lib.format.write_array_header_1_0(header, {"descr": "|u1", "fortran_order": False, "shape": shape})
-    begins, lot = header.tell(), together * math.prod(shape[1:])
+    begins, lot = header.tell(), chunk_size * math.prod(shape[1:])
     file.touch()
     with open(file, "r+b") as out:
         if out.read(begins) != header.getvalue():
@@ -153,27 +153,27 @@ def growing_array(file: Path, shape: tuple[int, ...], together: int) -> Iterator
             out.truncate()
         whole = (out.seek(0, os.SEEK_END) - begins) // lot
         out.truncate(out.seek(begins + whole * lot))
-        yield out, min(whole * together, shape[0])
+        yield out, min(whole * chunk_size, shape[0])
 
 
 @contextmanager
-def _becoming(path: Path, folder: Path) -> Iterator[None]:
-    with saying_what_fails(path):
+def _move_when_done(path: Path, folder: Path) -> Iterator[None]:
+    with translate_write_errors(path):
         yield
         os.chmod(folder, 0o755)
         _replace_folder(folder, path)
 
 
-def _replace_folder(new: Path, place: Path) -> None:
-    old = place.with_name(f".{place.name}.old")
-    if place.exists():
+def _replace_folder(new: Path, path: Path) -> None:
+    old = path.with_name(f".{path.name}.old")
+    if path.exists():
         shutil.rmtree(old, ignore_errors=True)
-        os.replace(place, old)
-    os.replace(new, place)
+        os.replace(path, old)
+    os.replace(new, path)
     shutil.rmtree(old, ignore_errors=True)
 
 
-def cannot_write(path: Path, error: OSError | SafetensorError) -> SslSbirError:
+def write_error(path: Path, error: OSError | SafetensorError) -> SslSbirError:
     """Says why a path can't be written, and what to do about it."""
     return SslSbirError(
         f"cannot write {path}: {getattr(error, 'strerror', None) or error}",

@@ -13,14 +13,14 @@ SILENT_SECONDS = 2.0
 LINE_SECONDS = 10.0
 
 
-class _Rate(ProgressColumn):
+class _RateColumn(ProgressColumn):
     def render(self, task: Task) -> Text:
         speed = task.finished_speed or task.speed
-        return Text(f"{_speed(speed)} {task.fields['unit']}/s" if speed else "")
+        return Text(f"{_format_rate(speed)} {task.fields['unit']}/s" if speed else "")
 
 
-class Counter:
-    """Counts what is done and shows it; made by `progress`."""
+class ProgressCounter:
+    """Counts what is done and shows it; made by `show_progress`."""
 
     def __init__(self, total: int | None, what: str, unit: str) -> None:
         self.total, self.what, self.unit, self.done = total, what, unit, 0
@@ -32,12 +32,12 @@ class Counter:
         """Counts `n` more and shows them; `fields` are printed beside the bar (numbers with 3 digits)."""
         self.done += n
         if fields:
-            self._fields = "  ".join(f"{key} {_short(value)}" for key, value in fields.items())
+            self._fields = "  ".join(f"{key} {_format_field(value)}" for key, value in fields.items())
         now = time.monotonic()
         if now - self._start < SILENT_SECONDS:
             return
         if sys.stderr.isatty():
-            self._draw()
+            self._draw_bar()
         elif now - self._shown >= LINE_SECONDS:
             self._shown = now
             self._print_line(now)
@@ -47,14 +47,14 @@ class Counter:
         if self._bar is not None:
             self._bar.stop()
 
-    def _draw(self) -> None:
+    def _draw_bar(self) -> None:
         if self._bar is None:
             self._bar = Progress(
                 TextColumn("{task.description}"),
                 BarColumn(),
                 TextColumn("{task.percentage:>3.0f}%"),
                 TextColumn("{task.fields[extra]}"),
-                _Rate(),
+                _RateColumn(),
                 TimeRemainingColumn(),
                 console=Console(stderr=True),
                 transient=True,
@@ -66,27 +66,31 @@ class Counter:
     def _print_line(self, now: float) -> None:
         rate = self.done / (now - self._start)
         share = f" {self.done / self.total:.0%}" if self.total else f" {self.done:,}"
-        left = f"  eta {_clock((self.total - self.done) / rate)}" if self.total and rate else ""
+        left = f"  eta {_format_duration((self.total - self.done) / rate)}" if self.total and rate else ""
         extra = f"  {self._fields}" if self._fields else ""
-        print(f"{self.what}{share}{extra}  {_speed(rate)} {self.unit}/s{left}", file=sys.stderr, flush=True)
+        print(
+            f"{self.what}{share}{extra}  {_format_rate(rate)} {self.unit}/s{left}",
+            file=sys.stderr,
+            flush=True,
+        )
 
 
-def _short(value: float | str) -> str:
+def _format_field(value: float | str) -> str:
     return value if isinstance(value, str) else f"{value:.3g}"
 
 
-def _speed(rate: float) -> str:
+def _format_rate(rate: float) -> str:
     return f"{rate:,.0f}" if rate >= 10 else f"{rate:.2g}"
 
 
-def _clock(seconds: float) -> str:
+def _format_duration(seconds: float) -> str:
     minutes, rest = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 @contextmanager
-def progress(total: int | None, what: str, unit: str = "img") -> Iterator[Counter]:
+def show_progress(total: int | None, what: str, unit: str = "img") -> Iterator[ProgressCounter]:
     """Yields a counter whose `advance(n, **fields)` is shown with rate and ETA on stderr.
 
     Args:
@@ -94,7 +98,7 @@ def progress(total: int | None, what: str, unit: str = "img") -> Iterator[Counte
         what: what is being done, in a word or two.
         unit: what is counted, for the rate.
     """
-    counter = Counter(total, what, unit)
+    counter = ProgressCounter(total, what, unit)
     try:
         yield counter
     finally:

@@ -15,24 +15,24 @@ import torch
 from ssl_sbir.data.readers import open_data
 from ssl_sbir.data.splits import Split
 from ssl_sbir.errors import RunError
-from ssl_sbir.evaluation.evaluate import Evaluated
-from ssl_sbir.evaluation.subject import How, evaluated
-from ssl_sbir.explain.query import explain_query, safe_name
+from ssl_sbir.evaluation.evaluate_run import SplitEvaluation
+from ssl_sbir.evaluation.evaluated_encoder import EvaluationSettings, evaluate_run
+from ssl_sbir.explain.run.explain_query import explain_query, page_file_name
 from ssl_sbir.files import write_atomic
-from ssl_sbir.reports.render import page, render
+from ssl_sbir.reports.render import render_template, write_html_page
 from ssl_sbir.run import RunFolder
-from ssl_sbir.training import Order, train
+from ssl_sbir.training.pipeline import TrainingRequest, train
 
-DATA = "openmoji"
-ENCODER, SIZE = "efficientnet_lite0", 64
-SPLIT, MARKER = "split.json", "quickstart.json"
-MADE = (SPLIT, MARKER, "pretrained", "finetuned", "frozen", "index.html")
-TINY = ("optim.max_steps=2",)
+QUICKSTART_DATA = "openmoji"
+QUICKSTART_ENCODER, QUICKSTART_SIZE = "efficientnet_lite0", 64
+QUICKSTART_SPLIT, QUICKSTART_MARKER = "split.json", "quickstart.json"
+QUICKSTART_OUTPUTS = (QUICKSTART_SPLIT, QUICKSTART_MARKER, "pretrained", "finetuned", "frozen", "index.html")
+TINY_SETTINGS = ("optim.max_steps=2",)
 Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class Stage:
+class QuickstartStage:
     """One row of the quickstart's table.
 
     Attributes:
@@ -44,7 +44,7 @@ class Stage:
 
     name: str
     labels: str
-    evaluation: Evaluated
+    evaluation: SplitEvaluation
     page: Path
 
     def facts(self) -> dict[str, Any]:
@@ -61,7 +61,7 @@ class Stage:
         }
 
 
-def quickstart(out: Path, say: Say, *, overwrite: bool = False, tiny: bool = False) -> dict[str, Any]:
+def run_quickstart(out: Path, say: Say, *, overwrite: bool = False, tiny: bool = False) -> dict[str, Any]:
     """Runs everything and leaves a folder with an overview page; goes on where an earlier call stopped.
 
     Args:
@@ -77,43 +77,56 @@ def quickstart(out: Path, say: Say, *, overwrite: bool = False, tiny: bool = Fal
         RunError: `out` holds something else.
         SslSbirError: a package of the extra `quickstart` is missing, or the disk is full.
     """
-    _make_room(out, overwrite, tiny)
-    manifest = open_data(DATA)
-    write_atomic(out / MARKER, json.dumps({"tiny": tiny}))
-    split = out / SPLIT
-    _write_split(Split.hashed(manifest.classes), split)
-    settings = TINY if tiny else ()
+    _clear_output(out, overwrite, tiny)
+    manifest = open_data(QUICKSTART_DATA)
+    write_atomic(out / QUICKSTART_MARKER, json.dumps({"tiny": tiny}))
+    split = out / QUICKSTART_SPLIT
+    _write_split(Split.from_class_hashes(manifest.classes), split)
+    settings = TINY_SETTINGS if tiny else ()
     say("1/4 pretraining without labels")
-    _trained(
-        Order("simclr", DATA, out / "pretrained", str(split), None, "quickstart-simclr", None, settings), say
+    _train_stage(
+        TrainingRequest(
+            "simclr",
+            QUICKSTART_DATA,
+            out / "pretrained",
+            str(split),
+            None,
+            "quickstart-simclr",
+            None,
+            settings,
+        ),
+        say,
     )
     say("2/4 fine-tuning on the seen classes")
     start = out / "pretrained"
-    _trained(
-        Order("sake", DATA, out / "finetuned", str(split), start, "quickstart-sake", None, settings), say
+    _train_stage(
+        TrainingRequest(
+            "sake", QUICKSTART_DATA, out / "finetuned", str(split), start, "quickstart-sake", None, settings
+        ),
+        say,
     )
     say("3/4 evaluating on the unseen classes")
     stages = [
-        _stage("frozen", "ImageNet's, in the encoder", ENCODER, split, out / "frozen"),
-        _stage("pretrained", "no further ones", str(out / "pretrained"), split, None),
-        _stage("fine-tuned", "of the seen classes", str(out / "finetuned"), split, None),
+        _evaluate_stage("frozen", "ImageNet's, in the encoder", QUICKSTART_ENCODER, split, out / "frozen"),
+        _evaluate_stage("pretrained", "no further ones", str(out / "pretrained"), split, None),
+        _evaluate_stage("fine-tuned", "of the seen classes", str(out / "finetuned"), split, None),
     ]
     say("4/4 explaining the best, a middling and the worst query")
-    explained = _explained(stages[-1].evaluation, out / "finetuned")
-    return _overview(out, stages, explained)
+    explained = _explain_queries(stages[-1].evaluation, out / "finetuned")
+    return _write_overview(out, stages, explained)
 
 
-def _make_room(out: Path, overwrite: bool, tiny: bool) -> None:
+def _clear_output(out: Path, overwrite: bool, tiny: bool) -> None:
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return
     try:
-        made = json.loads((out / MARKER).read_text("utf-8"))["tiny"]
+        made = json.loads((out / QUICKSTART_MARKER).read_text("utf-8"))["tiny"]
     except (OSError, ValueError, KeyError, TypeError):
         raise RunError(
             f"{out} already holds something that is not a quickstart", "Choose another folder with --out."
         ) from None
     if overwrite:
-        for name in MADE:
+        for name in QUICKSTART_OUTPUTS:
             shutil.rmtree(out / name) if (out / name).is_dir() else (out / name).unlink(missing_ok=True)
     elif made != tiny:
         raise RunError(
@@ -127,27 +140,27 @@ def _write_split(split: Split, path: Path) -> None:
     write_atomic(path, json.dumps(facts, indent=1))
 
 
-def _trained(order: Order, say: Say) -> None:
-    begun = (order.out / "provenance.json").is_file()
-    if begun and RunFolder.open(order.out).finished:
-        say(f"{order.out} is there already")
+def _train_stage(request: TrainingRequest, say: Say) -> None:
+    begun = (request.out / "provenance.json").is_file()
+    if begun and RunFolder.open(request.out).is_finished:
+        say(f"{request.out} is there already")
         return
     train(
-        Order(**{**vars(order), "resume": begun}),
-        "pretraining" if order.recipe == "simclr" else "finetuning",
+        TrainingRequest(**{**vars(request), "resume": begun}),
+        "pretraining" if request.recipe == "simclr" else "finetuning",
         say,
     )
 
 
-def _stage(name: str, labels: str, subject: str, split: Path, out: Path | None) -> Stage:
-    size = SIZE if subject == ENCODER else None
-    how = How(protocols=["standard", "sake"])
-    evaluation, where = evaluated(subject, DATA, str(split), how, size=size, out=out)
-    return Stage(name, labels, evaluation, where)
+def _evaluate_stage(name: str, labels: str, subject: str, split: Path, out: Path | None) -> QuickstartStage:
+    size = QUICKSTART_SIZE if subject == QUICKSTART_ENCODER else None
+    how = EvaluationSettings(protocols=["standard", "sake"])
+    evaluation, where = evaluate_run(subject, QUICKSTART_DATA, str(split), how, size=size, out=out)
+    return QuickstartStage(name, labels, evaluation, where)
 
 
-def _explained(evaluation: Evaluated, run: Path) -> list[dict[str, str]]:
-    test = evaluation.test
+def _explain_queries(evaluation: SplitEvaluation, run: Path) -> list[dict[str, str]]:
+    test = evaluation.test_set
     encoder = RunFolder.open(run).encoder()
     precision = evaluation.result.values["standard"]["mAP@all"].nan_to_num(-1)
     order = torch.argsort(precision, descending=True).tolist()
@@ -157,12 +170,14 @@ def _explained(evaluation: Evaluated, run: Path) -> list[dict[str, str]]:
         row = int(test.queries[query])
         key = test.manifest.keys[row]
         report = explain_query(encoder, test.manifest, key, classes=test.split.unseen, top=5)
-        place = report.save(run / "explain" / f"{safe_name(key)}.html")
+        place = report.save(run / "explain" / f"{page_file_name(key)}.html")
         found.append({"kind": kind, "query": key, "verdict": report.facts.verdict, "page": str(place)})
     return found
 
 
-def _overview(out: Path, stages: list[Stage], explained: list[dict[str, str]]) -> dict[str, Any]:
+def _write_overview(
+    out: Path, stages: list[QuickstartStage], explained: list[dict[str, str]]
+) -> dict[str, Any]:
     facts = stages[-1].evaluation.facts
     rows = [stage.facts() for stage in stages]
     shared = {"split": facts["split"], "manifest_sha256": facts["manifest_sha256"], **facts["counts"]}
@@ -170,5 +185,5 @@ def _overview(out: Path, stages: list[Stage], explained: list[dict[str, str]]) -
     overview = {"stages": rows, "explained": explained, **shared}
     for item in (*rows, *explained):
         item["href"] = Path(item["page"]).relative_to(out).as_posix()
-    html = render("quickstart.html.j2", {"facts": overview})
-    return {**overview, "page": str(page(out / "index.html", html))}
+    html = render_template("quickstart.html.j2", {"facts": overview})
+    return {**overview, "page": str(write_html_page(out / "index.html", html))}

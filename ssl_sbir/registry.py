@@ -8,7 +8,7 @@ from typing import Generic, TypeVar
 
 from ssl_sbir.errors import ConfigError
 
-T = TypeVar("T")
+EntryT = TypeVar("EntryT")
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
@@ -17,64 +17,64 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     return f" Did you mean '{close[0]}'?" if close else ""
 
 
-class Registry(Generic[T]):
+class Registry(Generic[EntryT]):
     """A table from names to things of one kind.
 
     Args:
-        what: the kind, as an error names it ("recipe").
-        listing: the command that lists the names.
+        kind: the kind, as an error names it ("recipe").
+        list_command: the command that lists the names.
         group: entry-point group in which other packages may offer more; read on the first miss or listing.
     """
 
-    def __init__(self, what: str, listing: str, group: str | None = None) -> None:
-        self.what = what
-        self.listing = listing
+    def __init__(self, kind: str, list_command: str, group: str | None = None) -> None:
+        self.kind = kind
+        self.list_command = list_command
         self.group = group
-        self._things: dict[str, T] = {}
+        self._entries: dict[str, EntryT] = {}
 
-    def register(self, name: str) -> Callable[[T], T]:
+    def register(self, name: str) -> Callable[[EntryT], EntryT]:
         """A decorator that enters its target under `name`.
 
         Raises:
             ConfigError: the name is taken by something else.
         """
 
-        def enter(thing: T) -> T:
-            if self._things.setdefault(name, thing) is not thing:
-                raise ConfigError(f"two {self.what}s are called '{name}'", "Rename one of them.")
+        def add_entry(thing: EntryT) -> EntryT:
+            if self._entries.setdefault(name, thing) is not thing:
+                raise ConfigError(f"two {self.kind}s are called '{name}'", "Rename one of them.")
             return thing
 
-        return enter
+        return add_entry
 
-    def get(self, name: str) -> T:
+    def get(self, name: str) -> EntryT:
         """The thing of that name.
 
         Raises:
             ConfigError: nothing has that name; suggests the closest one.
         """
-        if name not in self._things:
+        if name not in self._entries:
             self._load_entry_points()
-        if name not in self._things:
+        if name not in self._entries:
             raise ConfigError(
-                f"unknown {self.what} '{name}'.{did_you_mean(name, self._things)}", f"({self.listing})"
+                f"unknown {self.kind} '{name}'.{did_you_mean(name, self._entries)}", f"({self.list_command})"
             )
-        return self._things[name]
+        return self._entries[name]
 
     def names(self) -> list[str]:
         """All names, sorted."""
         self._load_entry_points()
-        return sorted(self._things)
+        return sorted(self._entries)
 
     @contextmanager
-    def aside(self) -> Iterator[None]:
+    def temporarily_empty(self) -> Iterator[None]:
         """What is registered within the block is forgotten after it (a user's copy may keep its name)."""
-        things, self._things = self._things, {}
+        things, self._entries = self._entries, {}
         try:
             yield
         finally:
-            self._things = things
+            self._entries = things
 
     def _load_entry_points(self) -> None:
         group, self.group = self.group, None
         for point in entry_points(group=group) if group else ():
-            self._things.setdefault(point.name, point.load())
+            self._entries.setdefault(point.name, point.load())

@@ -12,14 +12,14 @@ import yaml
 from numpy.typing import NDArray
 
 from ssl_sbir.errors import RunError
-from ssl_sbir.files import atomic_folder, saying_what_fails, write_atomic
+from ssl_sbir.files import atomic_folder, translate_write_errors, write_atomic
 
 if TYPE_CHECKING:
     from ssl_sbir.encoders import Encoder
     from ssl_sbir.fusion import TextTower
 
-PROVENANCE = "provenance.json"
-IMAGES = "images.npy"
+PROVENANCE_FILE = "provenance.json"
+IMAGES_FILE = "images.npy"
 
 
 @dataclass(frozen=True)
@@ -44,8 +44,8 @@ class RunFolder:
             raise RunError(
                 f"no run folder at {path}", "Name the folder that a training command wrote (--out)."
             )
-        if not (path / PROVENANCE).is_file():
-            raise RunError(f"{path} is not a run folder: it has no {PROVENANCE}", "Name a run's folder.")
+        if not (path / PROVENANCE_FILE).is_file():
+            raise RunError(f"{path} is not a run folder: it has no {PROVENANCE_FILE}", "Name a run's folder.")
         return cls(path)
 
     @classmethod
@@ -64,18 +64,18 @@ class RunFolder:
             path: of the folder; with `overwrite`, a run that lies there is taken away once the new one is whole.
             config_yaml: the settings.
             provenance: where it comes from.
-            images: which images training sees, by the hashes of their pixels (`ssl_sbir.data.pixels`).
+            images: which images training sees, by the hashes of their pixels (`ssl_sbir.data.pixel_hashes`).
             overwrite: whether to replace another run.
 
         Raises:
             RunError: the folder is taken by a run (and `overwrite` is off) or by other files.
         """
-        refuse_taken(path, overwrite=overwrite)
+        check_run_not_taken(path, overwrite=overwrite)
         with atomic_folder(path) as folder:
             (folder / "config.yaml").write_text(config_yaml, encoding="utf-8")
-            (folder / PROVENANCE).write_text(_json(provenance), encoding="utf-8")
+            (folder / PROVENANCE_FILE).write_text(_format_run_json(provenance), encoding="utf-8")
             if images is not None:
-                np.save(folder / IMAGES, np.unique(images), allow_pickle=False)
+                np.save(folder / IMAGES_FILE, np.unique(images), allow_pickle=False)
         return cls(path)
 
     @property
@@ -94,10 +94,10 @@ class RunFolder:
     @property
     def provenance(self) -> dict[str, Any]:
         """Command, versions, data and split hashes, seed and device."""
-        return read_json(self.path / PROVENANCE)
+        return read_run_json(self.path / PROVENANCE_FILE)
 
     @property
-    def finished(self) -> bool:
+    def is_finished(self) -> bool:
         """Whether the run ended and exported its model."""
         return (self.path / "model" / "model.safetensors").is_file()
 
@@ -109,7 +109,7 @@ class RunFolder:
         """
         from ssl_sbir.encoders import load_exported  # the encoders' room reads run folders too
 
-        if not self.finished:
+        if not self.is_finished:
             raise RunError(f"{self.path} has no model yet: the run is unfinished", "Finish it with --resume.")
         return load_exported(self.path / "model")
 
@@ -122,25 +122,25 @@ class RunFolder:
         """How the exported model reads text: sentences to vectors in the photos' space, and fused queries.
 
         Args:
-            encoder: the run's encoder where it is loaded already; `fuse` embeds drawings with it.
+            encoder: the run's encoder where it is loaded already; `fuse_queries` embeds drawings with it.
             device: where the text side computes.
 
         Raises:
             RunError: the run takes no text, or its model is damaged.
             EncoderError: its text encoder can't be had.
         """
-        from ssl_sbir.fusion import load_tower
+        from ssl_sbir.fusion import load_text_tower
 
-        return load_tower(self.path / "model", encoder or self.encoder(), device)
+        return load_text_tower(self.path / "model", encoder or self.encoder(), device)
 
     def add_provenance(self, **facts: Any) -> None:
         """Writes further facts beside those of the start."""
-        write_atomic(self.path / PROVENANCE, _json({**self.provenance, **facts}))
+        write_atomic(self.path / PROVENANCE_FILE, _format_run_json({**self.provenance, **facts}))
 
     def trained_images(self) -> NDArray[np.int64]:
         """The hashes of the images that training saw, sorted; none where the run doesn't say."""
         try:
-            return np.load(self.path / IMAGES, allow_pickle=False)
+            return np.load(self.path / IMAGES_FILE, allow_pickle=False)
         except (OSError, ValueError, EOFError):
             return np.zeros(0, np.int64)
 
@@ -151,58 +151,58 @@ class RunFolder:
             SslSbirError: it can't be written.
         """
         path = self.path / "metrics.jsonl"
-        with saying_what_fails(path), path.open("a", encoding="utf-8") as file:
+        with translate_write_errors(path), path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(facts) + "\n")
 
-    def metrics(self) -> list[dict[str, Any]]:
+    def read_metrics(self) -> list[dict[str, Any]]:
         """The whole lines of `metrics.jsonl`; a line cut off by a crash is left out."""
         path = self.path / "metrics.jsonl"
         lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-        return [facts for line in lines if (facts := _whole_line(line)) is not None]
+        return [facts for line in lines if (facts := _parse_metrics_line(line)) is not None]
 
     def forget_metrics_after(self, step: int) -> None:
         """Drops what was logged past a step, so that a resumed run logs each step once."""
-        kept = [json.dumps(facts) for facts in self.metrics() if facts["step"] <= step]
+        kept = [json.dumps(facts) for facts in self.read_metrics() if facts["step"] <= step]
         write_atomic(self.path / "metrics.jsonl", "".join(line + "\n" for line in kept))
 
 
-def _whole_line(line: str) -> dict[str, Any] | None:
+def _parse_metrics_line(line: str) -> dict[str, Any] | None:
     try:
         return json.loads(line)
     except ValueError:
         return None
 
 
-def refuse_taken(path: Path, *, overwrite: bool) -> None:
-    """Makes sure that a new run may be written to `path`; with `overwrite`, in place of an older one.
+def check_run_not_taken(path: Path, *, overwrite: bool) -> None:
+    """Makes sure that a new run may be written to `hypernym_path`; with `overwrite`, in place of an older one.
 
     Raises:
         RunError: a run lies there and `overwrite` is off, or other files do.
     """
     if not path.exists() or (path.is_dir() and not any(path.iterdir())):
         return
-    if not (path / PROVENANCE).is_file():
+    if not (path / PROVENANCE_FILE).is_file():
         raise RunError(
             f"{path} already holds something that is not a run", "Choose another folder with --out."
         )
     if not overwrite:
         raise RunError(
-            f"{path} already holds a run ({describe(RunFolder(path))}).",
+            f"{path} already holds a run ({describe_run(RunFolder(path))}).",
             f"Go on with it: --resume    Start over: --overwrite    Elsewhere: --out {_free_name(path)}",
         )
 
 
-def describe(run: RunFolder) -> str:
+def describe_run(run: RunFolder) -> str:
     """A run in a few words: whether and when it ended, its recipe and its split."""
     facts = run.provenance
-    marker = run.path / ("model" if run.finished else PROVENANCE)
-    state = "finished" if run.finished else "unfinished, last written"
+    marker = run.path / ("model" if run.is_finished else PROVENANCE_FILE)
+    state = "finished" if run.is_finished else "unfinished, last written"
     split = (facts.get("split") or {}).get("name")
     what = f"{facts.get('recipe', 'unknown recipe')}" + (f" on {split}" if split else "")
-    return f"{state} {_ago(time.time() - marker.stat().st_mtime)} ago, {what}"
+    return f"{state} {_format_age(time.time() - marker.stat().st_mtime)} ago, {what}"
 
 
-def read_json(path: Path) -> dict[str, Any]:
+def read_run_json(path: Path) -> dict[str, Any]:
     """The object in a JSON file.
 
     Raises:
@@ -214,7 +214,7 @@ def read_json(path: Path) -> dict[str, Any]:
         raise RunError(f"cannot read {path}: {error}", "The run is damaged: make it anew.") from error
 
 
-def _json(facts: Mapping[str, Any]) -> str:
+def _format_run_json(facts: Mapping[str, Any]) -> str:
     return json.dumps(facts, indent=1, ensure_ascii=False, default=str) + "\n"
 
 
@@ -225,7 +225,7 @@ def _free_name(path: Path) -> Path:
     return free
 
 
-def _ago(seconds: float) -> str:
+def _format_age(seconds: float) -> str:
     for size, unit in ((86400, "day"), (3600, "hour"), (60, "minute"), (1, "second")):
         if seconds >= size:
             count = int(seconds // size)

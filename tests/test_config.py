@@ -4,7 +4,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import Field, PositiveFloat
 
-from ssl_sbir.config import Config, leaves, named_files, parse_assignments, read_yaml, resolve, to_yaml
+from ssl_sbir.config import (
+    Config,
+    flatten_settings,
+    hash_named_files,
+    parse_assignments,
+    read_yaml,
+    resolve_config,
+    to_yaml,
+)
 from ssl_sbir.errors import ConfigError
 
 
@@ -19,13 +27,15 @@ class Settings(Config):
 
 
 def test_later_layers_win_and_origins_are_told():
-    config, origins = resolve(Settings, [("file", {"optim": {"lr": 0.1}, "seed": 3}), ("--set", {"seed": 4})])
+    config, origins = resolve_config(
+        Settings, [("file", {"optim": {"lr": 0.1}, "seed": 3}), ("--set", {"seed": 4})]
+    )
     assert (config.seed, config.optim.lr, config.optim.name) == (4, 0.1, "adam")
     assert origins == {"seed": "--set", "optim.lr": "file", "optim.name": "default"}
 
 
 def test_a_subclass_default_of_a_group_survives_a_partial_setting():
-    config, _ = resolve(Settings, [("--set", {"optim": {"name": "sgd"}})])
+    config, _ = resolve_config(Settings, [("--set", {"optim": {"name": "sgd"}})])
     assert config.optim == Optim(lr=0.5, name="sgd")
 
 
@@ -41,7 +51,7 @@ def test_a_subclass_default_of_a_group_survives_a_partial_setting():
 )
 def test_wrong_keys_and_values_are_named(settings, says):
     with pytest.raises(ConfigError) as caught:
-        resolve(Settings, [("--set", settings)])
+        resolve_config(Settings, [("--set", settings)])
     assert says in caught.value.message
 
 
@@ -50,7 +60,7 @@ def test_files_that_settings_name_are_told_by_what_they_hold(tmp_path):
         (tmp_path / name).write_text(text)
 
     def of(value):
-        return named_files({"deep": {"semantics": value, "code": 3, "other": "glove"}})
+        return hash_named_files({"deep": {"semantics": value, "code": 3, "other": "glove"}})
 
     first = of(f"conceptnet:{tmp_path / 'a.tsv'}")
     assert set(first) == {"deep.semantics"}
@@ -90,5 +100,5 @@ def test_a_missing_file_is_refused(tmp_path):
 @given(st.integers(), st.floats(1e-9, 1e9), st.text())
 def test_yaml_says_exactly_what_the_settings_are(seed, lr, name):
     config = Settings(seed=seed, optim=Optim(lr=lr, name=name))
-    origins = dict.fromkeys((key for key, _ in leaves(config.model_dump())), "a test")
+    origins = dict.fromkeys((key for key, _ in flatten_settings(config.model_dump())), "a test")
     assert yaml.safe_load(to_yaml(config, origins)) == config.model_dump()

@@ -1,11 +1,11 @@
 from ssl_sbir import progress as module
-from ssl_sbir.progress import progress
+from ssl_sbir.progress import show_progress
 
 
 def run(monkeypatch, capsys, seconds):
     clock = iter([0.0, *(seconds * i for i in range(1, 5))])
     monkeypatch.setattr(module.time, "monotonic", lambda: next(clock))
-    with progress(4, "counting", "apple") as counter:
+    with show_progress(4, "counting", "apple") as counter:
         for i in range(4):
             counter.advance(1, loss=i / 3)
     return capsys.readouterr()
@@ -24,7 +24,7 @@ def test_plain_lines_with_rate_and_eta_when_not_a_terminal(monkeypatch, capsys):
 
 def test_a_terminal_gets_a_bar(monkeypatch):
     monkeypatch.setattr(module.sys.stderr, "isatty", lambda: True, raising=False)
-    with progress(2, "counting") as counter:
+    with show_progress(2, "counting") as counter:
         counter._start -= 10
         counter.advance(1, loss=0.5)
         bar = counter._bar

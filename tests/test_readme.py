@@ -71,7 +71,7 @@ def test_sizes_are_those_of_the_runs_that_the_tour_makes():
     # The commands below are run smaller; a start of another size than a command asks for would be refused.
     asked = re.findall(r"(?:encoder\.size=|--size )(\d+)", "\n".join(commands()))
     assert asked
-    assert set(asked) == {str(recipes.load("labelfree").Config().encoder.size)}
+    assert set(asked) == {str(recipes.load_recipe("labelfree").Config().encoder.size)}
 
 
 def test_every_command_does_what_it_says(place, monkeypatch):

@@ -3,9 +3,9 @@ import json
 import numpy as np
 import pytest
 
-from ssl_sbir.checkpoint import checkpoints
 from ssl_sbir.errors import RunError
-from ssl_sbir.run import RunFolder, refuse_taken
+from ssl_sbir.run import RunFolder, check_run_not_taken
+from ssl_sbir.training.checkpoint import list_checkpoints
 
 FACTS = {"recipe": "sake", "split": {"name": "mine"}}
 
@@ -34,7 +34,7 @@ def test_overwriting_removes_the_old_run_but_never_other_files(tmp_path):
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis/chapter.tex").write_text("x")
     with pytest.raises(RunError, match="not a run"):
-        refuse_taken(tmp_path / "thesis", overwrite=True)
+        check_run_not_taken(tmp_path / "thesis", overwrite=True)
     assert (tmp_path / "thesis/chapter.tex").is_file()
 
 
@@ -58,9 +58,9 @@ def test_metrics_past_a_step_are_forgotten_and_a_cut_off_line_is_left_out(tmp_pa
         run.log_metrics({"step": step, "loss": 1 / step})
     with (run.path / "metrics.jsonl").open("a") as file:
         file.write(json.dumps({"step": 40, "monitor": {"photo": {"rank": 3}}})[:-2])
-    assert [m["step"] for m in run.metrics()] == [10, 20, 30]
+    assert [m["step"] for m in run.read_metrics()] == [10, 20, 30]
     run.forget_metrics_after(20)
-    assert [m["step"] for m in run.metrics()] == [10, 20]
+    assert [m["step"] for m in run.read_metrics()] == [10, 20]
 
 
 def test_an_unfinished_run_has_no_encoder(tmp_path):
@@ -87,4 +87,4 @@ def test_damaged_settings_are_named(tmp_path):
 def test_what_is_named_like_a_checkpoint_is_left_alone(tmp_path):
     for name in ("step-000100", "step-000020", "step-000100.bak"):
         (tmp_path / name).mkdir()
-    assert [place.name for place in checkpoints(tmp_path)] == ["step-000020", "step-000100"]
+    assert [place.name for place in list_checkpoints(tmp_path)] == ["step-000020", "step-000100"]

@@ -13,7 +13,7 @@ Terms
     domain     cross-entropy of a discriminator that tells sketches from photos, through a reversed gradient whose
                strength grows from 0 at `ramp_start` to 1 at `ramp_end`, so that the two become alike.
 
-Each domain has its own tower (`encoder.towers=separate`), with spatial attention (`attention`) and a linear code.
+Each domain has its own tower (`encoder.towers=separate`), with spatial attention (`activation_maps`) and a linear code.
 
 Departures: any encoder takes VGG16-BN's place, and AdamW that of SGD, the code starts on the principal axes of what
 the encoder makes of the training images, each domain's mean off, and the attention with every place alike, so that
@@ -34,26 +34,44 @@ import torch
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
-from ssl_sbir.data.by_class import ImagesByClass
-from ssl_sbir.data.loading import Batch
+from ssl_sbir.data.batches import Batch
+from ssl_sbir.data.class_sampling import ImagesByClass
 from ssl_sbir.data.manifest import Domain
-from ssl_sbir.data.training import Schedule, TrainingSet
-from ssl_sbir.encoders import Attended, Edged, Encoder, Projected, Towers
-from ssl_sbir.encoders.domain_heads import principal
-from ssl_sbir.engine import total_steps
-from ssl_sbir.fusion.learning import Features
-from ssl_sbir.objectives.adversarial import domain_loss, reversed_gradient
-from ssl_sbir.objectives.ramp import ramp
-from ssl_sbir.objectives.semantic import Unknown, class_vectors, negative_weights, semantic_reconstruction
-from ssl_sbir.objectives.triplet import Distance, Mining, distances, mined_negatives, triplet
-from ssl_sbir.recipe import BatchConfig, EncoderConfig, OptimConfig, Recipe, RecipeConfig, register
+from ssl_sbir.data.training_set import BatchSchedule, TrainingSet
+from ssl_sbir.encoders import (
+    EdgeAugmentedEncoder,
+    Encoder,
+    ProjectedEncoder,
+    SpatialAttentionEncoder,
+    TwoTowerEncoder,
+)
+from ssl_sbir.encoders.domain_heads import principal_axes
+from ssl_sbir.fusion.learn_text import FrozenFeatures
+from ssl_sbir.objectives.adversarial import domain_adversarial_loss, reverse_gradient
+from ssl_sbir.objectives.semantic_losses import (
+    UnknownClasses,
+    class_vectors,
+    negative_weights,
+    semantic_reconstruction,
+)
+from ssl_sbir.objectives.triplet import Distance, Mining, mine_negatives, pairwise_distances, triplet_loss
+from ssl_sbir.objectives.weight_ramp import linear_ramp
+from ssl_sbir.training.loop import total_steps
+from ssl_sbir.training.recipe import (
+    BatchConfig,
+    EncoderConfig,
+    OptimConfig,
+    Recipe,
+    RecipeConfig,
+    register_recipe,
+)
 
 
 class Doodle2SearchConfig(RecipeConfig):
     """Settings of Doodle2Search."""
 
-    code: PositiveInt = Field(256, description="width of the embedding; published: 256")
-    start: Literal["principal", "random"] = Field(
+    embedding_dim: PositiveInt = Field(256, description="width of the embedding; published: 256")
+    embedding_init: Literal["principal", "random"] = Field(
         "principal",
         description="the code's start: the principal axes of the training images' features; published: random",
     )
@@ -66,15 +84,17 @@ class Doodle2SearchConfig(RecipeConfig):
     semantics: str | None = Field(
         "glove", description="source of word vectors or of similarity; none: no semantic term"
     )
-    unknown: Unknown = Field(
+    unknown_classes: UnknownClasses = Field(
         "refuse", description="a class that semantics doesn't know: refuse it, or no meaning"
     )
-    spread: PositiveFloat | None = Field(
+    negative_temperature: PositiveFloat | None = Field(
         0.1, description="small: negatives come from the closest classes; none: from all alike; published: .1"
     )
     triplet: NonNegativeFloat = Field(1.0, description="weight of the triplets; published: 1")
     semantic: NonNegativeFloat = Field(1.0, description="weight of the semantic term; published: 1")
-    reversal: NonNegativeFloat = Field(0.5, description="of the negative's semantic gradient; published: .5")
+    gradient_reversal: NonNegativeFloat = Field(
+        0.5, description="of the negative's semantic gradient; published: .5"
+    )
     domain: NonNegativeFloat = Field(1.0, description="weight of the domain term; published: 1")
     ramp_start: NonNegativeFloat = Field(1.0, description="where the domain term begins; published: 5")
     ramp_end: PositiveFloat = Field(5.0, description="where it has its whole strength; published: 25")
@@ -86,25 +106,30 @@ class Doodle2SearchConfig(RecipeConfig):
     optim: OptimConfig = Field(OptimConfig(epochs=5), description="")
 
 
-class _Doodle(nn.Module):
-    meaning: Tensor | None
-    negatives: Tensor
+class _DoodleModel(nn.Module):
+    class_meanings: Tensor | None
+    negative_probabilities: Tensor
 
-    def __init__(self, encoder: Encoder, meaning: Tensor | None, negatives: Tensor) -> None:
+    def __init__(
+        self, encoder: Encoder, class_meanings: Tensor | None, negative_probabilities: Tensor
+    ) -> None:
         super().__init__()
         self.encoder = encoder
-        self.register_buffer("meaning", meaning)
-        self.register_buffer("negatives", negatives)
-        if meaning is not None:
-            self.tells = nn.Sequential(
-                nn.Linear(encoder.width, 300), nn.ReLU(), nn.Dropout(), nn.Linear(300, meaning.shape[1])
+        self.register_buffer("meaning", class_meanings)
+        self.register_buffer("negatives", negative_probabilities)
+        if class_meanings is not None:
+            self.semantic_head = nn.Sequential(
+                nn.Linear(encoder.width, 300),
+                nn.ReLU(),
+                nn.Dropout(),
+                nn.Linear(300, class_meanings.shape[1]),
             )
         self.discriminator = nn.Sequential(
             nn.Linear(encoder.width, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 1)
         )
 
 
-@register("doodle2search")
+@register_recipe("doodle2search")
 class Doodle2Search(Recipe[Doodle2SearchConfig]):
     """A sketch lies nearer to photos of its class than to others, and knows what its class means."""
 
@@ -118,65 +143,75 @@ class Doodle2Search(Recipe[Doodle2SearchConfig]):
         alike = 1 - torch.eye(len(classes))
         negatives = alike / alike.sum(1, keepdim=True).clamp(min=1)
         if config.semantics is not None:
-            meaning = class_vectors(config.semantics, classes, config.unknown)
-            negatives = negative_weights(meaning, config.spread) if config.spread else negatives
-        return _Doodle(self.tower(encoder), meaning, negatives)
+            meaning = class_vectors(config.semantics, classes, config.unknown_classes)
+            negatives = (
+                negative_weights(meaning, config.negative_temperature)
+                if config.negative_temperature
+                else negatives
+            )
+        return _DoodleModel(self.build_tower(encoder), meaning, negatives)
 
-    def tower(self, encoder: Encoder) -> Encoder:
+    def build_tower(self, encoder: Encoder) -> Encoder:
         """The encoder, or each tower of it, with attention and a code on it."""
-        if isinstance(encoder, Towers):
-            return Towers(self.tower(encoder.sketch), self.tower(encoder.photo))
-        seen = Attended(encoder) if self.config.attention else encoder
-        return Projected(seen, nn.Linear(encoder.width, self.config.code))
+        if isinstance(encoder, TwoTowerEncoder):
+            return TwoTowerEncoder(self.build_tower(encoder.sketch), self.build_tower(encoder.photo))
+        seen = SpatialAttentionEncoder(encoder) if self.config.attention else encoder
+        return ProjectedEncoder(seen, nn.Linear(encoder.width, self.config.embedding_dim))
 
     def prepare(self, model: Any, data: TrainingSet) -> None:
         """Sorts the images by class, counts steps, and starts the code where the images' features vary most."""
         config = self.config
-        self.sketches, self.photos = (ImagesByClass.of(data, domain) for domain in Domain)
-        if config.start == "principal":
-            start_codes(model.encoder, data)
-        schedule = Schedule.of(data, config.batch.sketches, config.batch.photos, config.seed)
+        self.sketches, self.photos = (ImagesByClass.from_training_set(data, domain) for domain in Domain)
+        if config.embedding_init == "principal":
+            init_embedding_heads(model.encoder, data)
+        schedule = BatchSchedule.from_training_set(
+            data, config.batch.sketches, config.batch.photos, config.seed
+        )
         self.steps, self.steps_per_epoch = total_steps(self, schedule), schedule.steps_per_epoch
 
     def loss(self, model: Any, batch: Batch) -> Mapping[str, Tensor]:
         config = self.config
-        anchors = self._anchors(batch)
+        anchors = self._anchor_batch(batch)
         label = anchors.label
-        drawn = self._photos(model, label)
+        drawn = self._sample_photos(model, label)
         image, domain = torch.cat([anchors.image, drawn.image]), torch.cat([anchors.domain, drawn.domain])
         code = model.encoder(self.augment(image, domain), domain)
         sketch, positive, negative = code.chunk(3)
-        chosen = self._mined(sketch, positive, code[len(label) :], label, drawn.label)
-        terms = {"triplet": config.triplet * triplet(*chosen, config.margin, config.distance)}
+        chosen = self._mine_triplets(sketch, positive, code[len(label) :], label, drawn.label)
+        terms = {"triplet": config.triplet * triplet_loss(*chosen, config.margin, config.distance)}
         if model.meaning is not None:
-            told = model.tells(torch.cat([sketch, positive, reversed_gradient(negative, config.reversal)]))
+            told = model.tells(
+                torch.cat([sketch, positive, reverse_gradient(negative, config.gradient_reversal)])
+            )
             meaning = model.meaning[label].repeat(3, 1)
             terms["semantic"] = 3 * config.semantic * semantic_reconstruction(told, meaning)
-        strength = ramp(self.position, config.ramp_start, config.ramp_end)
-        terms["domain"] = config.domain * domain_loss(model.discriminator, code, domain, strength)
+        strength = linear_ramp(self.ramp_position, config.ramp_start, config.ramp_end)
+        terms["domain"] = config.domain * domain_adversarial_loss(model.discriminator, code, domain, strength)
         return terms
 
     @property
-    def position(self) -> float:
+    def ramp_position(self) -> float:
         """How far the run has come, in the unit of the ramp."""
         step = round(self.progress * self.steps) * self.config.optim.accumulate
         whole = step / self.steps_per_epoch
         return whole if self.config.ramp_unit == "epoch" else float(step % self.steps_per_epoch)
 
-    def _anchors(self, batch: Batch) -> Batch:
+    def _anchor_batch(self, batch: Batch) -> Batch:
         """The sketches of a batch; labelled ones stand in for those that have no label."""
         known = (batch.domain == Domain.SKETCH) & (batch.label >= 0)
         missing = int((batch.domain == Domain.SKETCH).sum() - known.sum())
         if not missing:
-            return batch.take(known)
-        return batch.take(known).joined(self.sketches.any(missing).to(batch.image.device))
+            return batch.select_images(known)
+        return batch.select_images(known).append_batch(
+            self.sketches.sample_any_images(missing).to(batch.image.device)
+        )
 
-    def _photos(self, model: Any, label: Tensor) -> Batch:
+    def _sample_photos(self, model: Any, label: Tensor) -> Batch:
         """A positive for each anchor, then a negative for each."""
         other = torch.multinomial(model.negatives[label] + 1e-12, 1)[:, 0]
-        return self.photos.drawn(torch.cat([label, other])).to(label.device)
+        return self.photos.sample_images(torch.cat([label, other])).to(label.device)
 
-    def _mined(
+    def _mine_triplets(
         self, sketch: Tensor, positive: Tensor, photos: Tensor, label: Tensor, classes: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Anchors, positives and negatives; an anchor that no photo of another class is there for is left out."""
@@ -185,34 +220,34 @@ class Doodle2Search(Recipe[Doodle2SearchConfig]):
         if self.config.mining == "random":
             use = allowed[torch.arange(len(label)), len(label) + torch.arange(len(label))]
             return sketch[use], positive[use], negative[use]
-        near = distances(sketch.detach(), positive.detach(), self.config.distance).diagonal()
-        place = mined_negatives(sketch, photos, near, allowed, self.config.mining, self.config.distance)
+        near = pairwise_distances(sketch.detach(), positive.detach(), self.config.distance).diagonal()
+        place = mine_negatives(sketch, photos, near, allowed, self.config.mining, self.config.distance)
         return sketch[place >= 0], positive[place >= 0], photos[place[place >= 0]]
 
 
 @torch.no_grad()
-def start_codes(encoder: Encoder, data: TrainingSet) -> None:
+def init_embedding_heads(encoder: Encoder, data: TrainingSet) -> None:
     """Sets the code of an encoder, or of each tower, to the principal axes of the features that it is given.
 
     Where each domain has a code of its own, its mean is taken off.
     """
-    towers = (encoder.sketch, encoder.photo) if isinstance(encoder, Towers) else (encoder,)
-    parts = [_without_code(it) for it in towers]
-    inner = Towers(*(it for it, _ in parts)) if isinstance(encoder, Towers) else parts[0][0]
-    features = Features.of(inner, data)
-    axes, means = principal(features.inner, features.domain)
-    if not isinstance(encoder, Towers):
-        means = features.inner.mean(0, keepdim=True)
+    towers = (encoder.sketch, encoder.photo) if isinstance(encoder, TwoTowerEncoder) else (encoder,)
+    parts = [_split_embedding_head(it) for it in towers]
+    inner = TwoTowerEncoder(*(it for it, _ in parts)) if isinstance(encoder, TwoTowerEncoder) else parts[0][0]
+    features = FrozenFeatures.from_training_set(inner, data)
+    axes, means = principal_axes(features.vectors, features.domain)
+    if not isinstance(encoder, TwoTowerEncoder):
+        means = features.vectors.mean(0, keepdim=True)
     for (_, code), mean in zip(parts, means, strict=True):
         axes = axes[: code.out_features]
         code.weight.zero_()[: len(axes)] = axes.to(code.weight)
         code.bias.copy_(-code.weight @ mean.to(code.weight))
 
 
-def _without_code(tower: Encoder) -> tuple[Encoder, nn.Linear]:
+def _split_embedding_head(tower: Encoder) -> tuple[Encoder, nn.Linear]:
     """What a tower is without its code, and the code."""
-    if isinstance(tower, Edged):
-        inner, code = _without_code(tower.encoder)
-        return Edged(inner), code
-    assert isinstance(tower, Projected)
+    if isinstance(tower, EdgeAugmentedEncoder):
+        inner, code = _split_embedding_head(tower.encoder)
+        return EdgeAugmentedEncoder(inner), code
+    assert isinstance(tower, ProjectedEncoder)
     return tower.encoder, tower.linear

@@ -18,9 +18,9 @@ Cost   five images a sketch.
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat
 
-from ssl_sbir.encoders import Edged, Encoder, Towers
-from ssl_sbir.recipe import register
+from ssl_sbir.encoders import EdgeAugmentedEncoder, Encoder, TwoTowerEncoder
 from ssl_sbir.recipes.finetuning.doodle2search import Doodle2Search, Doodle2SearchConfig
+from ssl_sbir.training.recipe import register_recipe
 
 
 class Prototype1Config(Doodle2SearchConfig):
@@ -28,12 +28,12 @@ class Prototype1Config(Doodle2SearchConfig):
 
     attention: bool = Field(False, description="weight each map by where it is worth looking")
     domain: NonNegativeFloat = Field(0.0, description="weight of a domain term; the prototype had none")
-    spread: PositiveFloat | None = Field(
+    negative_temperature: PositiveFloat | None = Field(
         None, description="small: negatives come from the closest classes; none: from all alike"
     )
 
 
-@register("prototype1")
+@register_recipe("prototype1")
 class Prototype1(Doodle2Search):
     """Doodle2Search whose photos are also seen by their edges."""
 
@@ -41,8 +41,10 @@ class Prototype1(Doodle2Search):
     summary = "doodle2search whose photos are also seen by their edges"
     paper = "–"
 
-    def tower(self, encoder: Encoder) -> Encoder:
+    def build_tower(self, encoder: Encoder) -> Encoder:
         """The encoder with a code on it; photos pass it twice."""
-        if isinstance(encoder, Towers):
-            return Towers(super().tower(encoder.sketch), Edged(super().tower(encoder.photo)))
-        return Edged(super().tower(encoder))
+        if isinstance(encoder, TwoTowerEncoder):
+            return TwoTowerEncoder(
+                super().build_tower(encoder.sketch), EdgeAugmentedEncoder(super().build_tower(encoder.photo))
+            )
+        return EdgeAugmentedEncoder(super().build_tower(encoder))

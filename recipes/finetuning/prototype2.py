@@ -26,38 +26,38 @@ from pydantic import Field, NonNegativeFloat
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ssl_sbir.data.by_class import ImagesByClass
-from ssl_sbir.data.loading import Batch
+from ssl_sbir.data.batches import Batch
+from ssl_sbir.data.class_sampling import ImagesByClass
 from ssl_sbir.data.manifest import Domain
-from ssl_sbir.data.training import TrainingSet
+from ssl_sbir.data.training_set import TrainingSet
 from ssl_sbir.encoders import Encoder, load_text_encoder
-from ssl_sbir.fusion import LabelTower
-from ssl_sbir.fusion.learning import Features
-from ssl_sbir.fusion.texts import spoken
-from ssl_sbir.objectives.triplet import triplet
-from ssl_sbir.recipe import BatchConfig, OptimConfig, Recipe, RecipeConfig, register
+from ssl_sbir.fusion import LabelTextTower
+from ssl_sbir.fusion.learn_text import FrozenFeatures
+from ssl_sbir.fusion.training_texts import readable_name
+from ssl_sbir.objectives.triplet import triplet_loss
+from ssl_sbir.training.recipe import BatchConfig, OptimConfig, Recipe, RecipeConfig, register_recipe
 
-Side = tuple[Tensor, Tensor]
+LabelledFeatures = tuple[Tensor, Tensor]
 
 
 class Prototype2Config(RecipeConfig):
     """Settings of prototype 2."""
 
-    text: str = Field("minilm", description="text encoder that reads the class names")
+    text_encoder: str = Field("minilm", description="text encoder that reads the class names")
     margin: NonNegativeFloat = Field(0.3, description="of the triplets, in cosine")
     batch: BatchConfig = Field(BatchConfig(sketches=64, photos=0), description="")
     optim: OptimConfig = Field(OptimConfig(epochs=5, lr=1e-3), description="")
 
 
-class Labelled(nn.Module):
+class LabelTowerModel(nn.Module):
     """An encoder that stays as it was, and the text side whose two layers are trained."""
 
-    def __init__(self, encoder: Encoder, tower: LabelTower) -> None:
+    def __init__(self, encoder: Encoder, tower: LabelTextTower) -> None:
         super().__init__()
         self.encoder, self.tower = encoder, tower
 
 
-@register("prototype2")
+@register_recipe("prototype2")
 class Prototype2(Recipe[Prototype2Config]):
     """Drawing and photo each beside the text of its class."""
 
@@ -66,23 +66,28 @@ class Prototype2(Recipe[Prototype2Config]):
     summary = "counter-example: the gallery's labels are read as text, and decide"
 
     def build(self, encoder: Encoder, classes: tuple[str, ...]) -> nn.Module:
-        words = load_text_encoder(self.config.text)
-        tower = LabelTower(words, encoder.requires_grad_(False), encoder.width)
-        self.names = words([spoken(name) for name in classes])
-        return Labelled(encoder, tower)
+        words = load_text_encoder(self.config.text_encoder)
+        tower = LabelTextTower(words, encoder.requires_grad_(False), encoder.width)
+        self.name_vectors = words([readable_name(name) for name in classes])
+        return LabelTowerModel(encoder, tower)
 
     def prepare(self, model: Any, data: TrainingSet) -> None:
         """Computes all features once."""
         for domain in Domain:
-            ImagesByClass.of(data, domain)  # refuses a class without labelled images, and one alone
+            ImagesByClass.from_training_set(
+                data, domain
+            )  # refuses a class without labelled images, and one alone
         device = model.tower.fusion.query.weight.device
-        self.features, self.names = Features.of(model.encoder, data).to(device), self.names.to(device)
+        self.features, self.name_vectors = (
+            FrozenFeatures.from_training_set(model.encoder, data).to(device),
+            self.name_vectors.to(device),
+        )
         shown = (self.features.domain == Domain.PHOTO) & (self.features.label >= 0)
-        self.photos, self.classes = self.features.inner[shown], self.features.label[shown]
+        self.photos, self.classes = self.features.vectors[shown], self.features.label[shown]
 
     def loss(self, model: Any, batch: Batch) -> Mapping[str, Tensor]:
-        drawn = batch.take((batch.domain == Domain.SKETCH) & (batch.label >= 0))
-        sketch = self.features.inner[self.features.place[drawn.row]]
+        drawn = batch.select_images((batch.domain == Domain.SKETCH) & (batch.label >= 0))
+        sketch = self.features.vectors[self.features.row_to_index[drawn.row]]
         own = drawn.label[:, None] == self.classes[None]
         positive = torch.multinomial(own.float(), 1)[:, 0]
         negative = torch.multinomial((~own).float(), 1)[:, 0]
@@ -90,17 +95,27 @@ class Prototype2(Recipe[Prototype2Config]):
             (sketch, drawn.label),
             *((self.photos[row], self.classes[row]) for row in (positive, negative)),
         )
-        return self.terms(model.tower, *sides)
+        return self.loss_terms(model.tower, *sides)
 
-    def terms(self, tower: LabelTower, sketch: Side, positive: Side, negative: Side) -> dict[str, Tensor]:
+    def loss_terms(
+        self,
+        tower: LabelTextTower,
+        sketch: LabelledFeatures,
+        positive: LabelledFeatures,
+        negative: LabelledFeatures,
+    ) -> dict[str, Tensor]:
         """The loss of drawings and photos, features and classes of each."""
-        codes = self.query(tower, *sketch), self.photo(tower, *positive), self.photo(tower, *negative)
-        return {"triplet": triplet(*codes, self.config.margin, "cosine")}
+        codes = (
+            self.embed_query(tower, *sketch),
+            self.embed_photo(tower, *positive),
+            self.embed_photo(tower, *negative),
+        )
+        return {"triplet": triplet_loss(*codes, self.config.margin, "cosine")}
 
-    def query(self, tower: LabelTower, features: Tensor, label: Tensor) -> Tensor:
+    def embed_query(self, tower: LabelTextTower, features: Tensor, label: Tensor) -> Tensor:
         """Unit vectors of drawings beside the names of some classes."""
-        return tower.fusion(F.normalize(features, dim=1), self.names[label], 0.5)[0]
+        return tower.fusion(F.normalize(features, dim=1), self.name_vectors[label], 0.5)[0]
 
-    def photo(self, tower: LabelTower, features: Tensor, label: Tensor) -> Tensor:
+    def embed_photo(self, tower: LabelTextTower, features: Tensor, label: Tensor) -> Tensor:
         """Unit vectors of photos beside the names of some classes."""
-        return tower.photos(features, self.names[label])
+        return tower.embed_photos(features, self.name_vectors[label])

@@ -17,10 +17,10 @@ from pydantic import Field, NonNegativeFloat
 from torch import Tensor
 from torch.nn import functional as F
 
-from ssl_sbir.fusion import LabelTower
-from ssl_sbir.objectives.triplet import pull
-from ssl_sbir.recipe import register
-from ssl_sbir.recipes.finetuning.prototype2 import Prototype2, Prototype2Config, Side
+from ssl_sbir.fusion import LabelTextTower
+from ssl_sbir.objectives.triplet import pull_loss
+from ssl_sbir.recipes.finetuning.prototype2 import LabelledFeatures, Prototype2, Prototype2Config
+from ssl_sbir.training.recipe import register_recipe
 
 
 class Prototype3Config(Prototype2Config):
@@ -29,22 +29,28 @@ class Prototype3Config(Prototype2Config):
     image: NonNegativeFloat = Field(1.0, description="weight of the pull towards the image alone")
 
 
-@register("prototype3")
+@register_recipe("prototype3")
 class Prototype3(Prototype2):
     """Prototype 2 with a pull towards the image."""
 
     Config = Prototype3Config
     summary = "counter-example: prototype2, pulled towards what the image alone says"
 
-    def terms(self, tower: LabelTower, sketch: Side, positive: Side, negative: Side) -> dict[str, Tensor]:
+    def loss_terms(
+        self,
+        tower: LabelTextTower,
+        sketch: LabelledFeatures,
+        positive: LabelledFeatures,
+        negative: LabelledFeatures,
+    ) -> dict[str, Tensor]:
         """Prototype 2's triplets and the pull."""
         seen = (
-            (self.query(tower, *sketch), sketch),
-            *((self.photo(tower, *s), s) for s in (positive, negative)),
+            (self.embed_query(tower, *sketch), sketch),
+            *((self.embed_photo(tower, *s), s) for s in (positive, negative)),
         )
-        pulls = [pull(code, F.normalize(side[0], dim=1)) for code, side in seen]
+        pulls = [pull_loss(code, F.normalize(side[0], dim=1)) for code, side in seen]
         weight = self.config.image  # type: ignore[attr-defined]
         return {
-            **super().terms(tower, sketch, positive, negative),
+            **super().loss_terms(tower, sketch, positive, negative),
             "image": weight * sum(pulls, pulls[0] * 0),
         }

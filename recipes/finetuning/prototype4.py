@@ -16,11 +16,11 @@ Cost   that of prototype2.
 from pydantic import Field, NonNegativeFloat
 from torch import Tensor
 
-from ssl_sbir.fusion import LabelTower
-from ssl_sbir.objectives.triplet import triplet
-from ssl_sbir.recipe import register
-from ssl_sbir.recipes.finetuning.prototype2 import Side
+from ssl_sbir.fusion import LabelTextTower
+from ssl_sbir.objectives.triplet import triplet_loss
+from ssl_sbir.recipes.finetuning.prototype2 import LabelledFeatures
 from ssl_sbir.recipes.finetuning.prototype3 import Prototype3, Prototype3Config
+from ssl_sbir.training.recipe import register_recipe
 
 
 class Prototype4Config(Prototype3Config):
@@ -29,17 +29,23 @@ class Prototype4Config(Prototype3Config):
     homogeneous: NonNegativeFloat = Field(1.0, description="weight of triplets whose texts are all the same")
 
 
-@register("prototype4")
+@register_recipe("prototype4")
 class Prototype4(Prototype3):
     """Prototype 3 with a gallery of one text."""
 
     Config = Prototype4Config
     summary = "counter-example: prototype3, and photos of other classes beside the right text"
 
-    def terms(self, tower: LabelTower, sketch: Side, positive: Side, negative: Side) -> dict[str, Tensor]:
+    def loss_terms(
+        self,
+        tower: LabelTextTower,
+        sketch: LabelledFeatures,
+        positive: LabelledFeatures,
+        negative: LabelledFeatures,
+    ) -> dict[str, Tensor]:
         """Prototype 3's terms and the triplet of one text."""
-        other = self.photo(tower, negative[0], positive[1])
-        codes = self.query(tower, *sketch), self.photo(tower, *positive), other
+        other = self.embed_photo(tower, negative[0], positive[1])
+        codes = self.embed_query(tower, *sketch), self.embed_photo(tower, *positive), other
         weight = self.config.homogeneous  # type: ignore[attr-defined]
-        same = weight * triplet(*codes, self.config.margin, "cosine")
-        return {**super().terms(tower, sketch, positive, negative), "homogeneous": same}
+        same = weight * triplet_loss(*codes, self.config.margin, "cosine")
+        return {**super().loss_terms(tower, sketch, positive, negative), "homogeneous": same}

@@ -3,7 +3,7 @@
 The fifth of the five prototypes this project grew from. It reported mAP@all .568 on Sketchy-25 where SAKE has .547
 (Liu, ICCV 2019), in a single run: repeat it with seeds before believing it.
 
-Terms    as in sake (`ssl-sbir recipes show sake`), with the published weights: no `kinship`, nearness .3.
+Terms    as in sake (`ssl-sbir recipes show sake`), with the published weights: no `class_distillation`, nearness .3.
 
 Departures: those of sake. `--set tilt=calibrated` makes the similarity matter more than a factor of 1.35.
 
@@ -16,8 +16,8 @@ from torch import nn
 
 from ssl_sbir.encoders import Encoder
 from ssl_sbir.errors import ConfigError
-from ssl_sbir.recipe import register
 from ssl_sbir.recipes.finetuning.sake import Sake, SakeConfig
+from ssl_sbir.training.recipe import register_recipe
 
 
 class Prototype5Config(SakeConfig):
@@ -26,10 +26,12 @@ class Prototype5Config(SakeConfig):
     semantics: str | None = Field(
         None, description="conceptnet:FILE, the graph that class similarity comes from"
     )
-    kinship: NonNegativeFloat = Field(0.0, description="weight of the sketches' recall; absent as published")
+    class_distillation: NonNegativeFloat = Field(
+        0.0, description="weight of the sketches' recall; absent as published"
+    )
 
 
-@register("prototype5")
+@register_recipe("prototype5")
 class Prototype5(Sake):
     """SAKE with ConceptNet."""
 

@@ -27,27 +27,27 @@ from lightly.models.modules import BarlowTwinsProjectionHead
 from pydantic import Field, NonNegativeFloat, PositiveInt
 from torch import Tensor, nn
 
-from ssl_sbir.data.loading import Batch
+from ssl_sbir.data.batches import Batch
 from ssl_sbir.encoders import Encoder
-from ssl_sbir.objectives.views import Projected, each_domain
-from ssl_sbir.recipe import OptimConfig, register
-from ssl_sbir.views import TwoViews, ViewsConfig
+from ssl_sbir.objectives.momentum_and_prototypes import ProjectionModel, mean_over_domains
+from ssl_sbir.training.recipe import OptimConfig, register_recipe
+from ssl_sbir.training.two_views import TwoViewConfig, TwoViewRecipe
 
 
-class BarlowConfig(ViewsConfig):
+class BarlowConfig(TwoViewConfig):
     """Settings of Barlow Twins."""
 
     redundancy: NonNegativeFloat = Field(
         0.005, description="weight of the correlations between different features; published: 0.005"
     )
-    projection: PositiveInt = Field(
+    projection_dim: PositiveInt = Field(
         2048, description="width of the projection's three layers; published: 8192"
     )
     optim: OptimConfig = Field(OptimConfig(lr=1.2e-3, lr_batch=256, weight_decay=1e-6), description="")
 
 
-@register("barlow")
-class Barlow(TwoViews[BarlowConfig]):
+@register_recipe("barlow")
+class Barlow(TwoViewRecipe[BarlowConfig]):
     """Features alike between views and unlike each other."""
 
     Config = BarlowConfig
@@ -56,12 +56,12 @@ class Barlow(TwoViews[BarlowConfig]):
 
     def build(self, encoder: Encoder, classes: tuple[str, ...]) -> nn.Module:
         assert not classes, "pretraining sees no labels"
-        width = self.config.projection
+        width = self.config.projection_dim
         self.twins = BarlowTwinsLoss(lambda_param=self.config.redundancy)
-        return Projected(encoder, BarlowTwinsProjectionHead(encoder.width, width, width))
+        return ProjectionModel(encoder, BarlowTwinsProjectionHead(encoder.width, width, width))
 
     def loss(self, model: Any, batch: Batch) -> Mapping[str, Tensor]:
-        first, second = self.views(batch)
+        first, second = self.sample_views(batch)
         views = model(*first), model(*second)
-        twins = each_domain(lambda _, a, b: self.twins(a, b), batch.domain, *views)
-        return {"twins": twins / self.config.projection}
+        twins = mean_over_domains(lambda _, a, b: self.twins(a, b), batch.domain, *views)
+        return {"twins": twins / self.config.projection_dim}

@@ -27,26 +27,31 @@ from lightly.models.modules import BYOLPredictionHead, BYOLProjectionHead
 from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
-from ssl_sbir.data.loading import Batch
+from ssl_sbir.data.batches import Batch
 from ssl_sbir.encoders import Encoder
-from ssl_sbir.objectives.views import Projected, Twin, each_domain, rising
-from ssl_sbir.recipe import OptimConfig, register
-from ssl_sbir.views import TwoViews, View, ViewsConfig
+from ssl_sbir.objectives.momentum_and_prototypes import (
+    MomentumEncoder,
+    ProjectionModel,
+    cosine_momentum,
+    mean_over_domains,
+)
+from ssl_sbir.training.recipe import OptimConfig, register_recipe
+from ssl_sbir.training.two_views import DomainView, TwoViewConfig, TwoViewRecipe
 
 
-class ByolConfig(ViewsConfig):
+class ByolConfig(TwoViewConfig):
     """Settings of BYOL."""
 
     momentum: float = Field(
         0.99, ge=0, le=1, description="how slowly the copy follows at first; published: .996 (1,000 epochs)"
     )
-    projection: PositiveInt = Field(256, description="width of projection and prediction; published: 256")
-    hidden: PositiveInt = Field(1024, description="width of their hidden layers; published: 4096")
+    projection_dim: PositiveInt = Field(256, description="width of projection and prediction; published: 256")
+    hidden_dim: PositiveInt = Field(1024, description="width of their hidden layers; published: 4096")
     optim: OptimConfig = Field(OptimConfig(lr=1.2e-3, lr_batch=256, weight_decay=1.5e-6), description="")
 
 
-@register("byol")
-class Byol(TwoViews[ByolConfig]):
+@register_recipe("byol")
+class Byol(TwoViewRecipe[ByolConfig]):
     """A view predicts what a slow copy makes of the other."""
 
     Config = ByolConfig
@@ -55,21 +60,23 @@ class Byol(TwoViews[ByolConfig]):
 
     def build(self, encoder: Encoder, classes: tuple[str, ...]) -> nn.Module:
         assert not classes, "pretraining sees no labels"
-        width, hidden = self.config.projection, self.config.hidden
+        width, hidden = self.config.projection_dim, self.config.hidden_dim
         self.agree = NegativeCosineSimilarity()
-        model = Projected(encoder, BYOLProjectionHead(encoder.width, hidden, width))
+        model = ProjectionModel(encoder, BYOLProjectionHead(encoder.width, hidden, width))
         model.predict = BYOLPredictionHead(width, hidden, width)
-        model.twin = Twin(model)
+        model.twin = MomentumEncoder(model)
         return model
 
     def loss(self, model: Any, batch: Batch) -> Mapping[str, Tensor]:
-        first, second = self.views(batch)
-        agree = self._predicted(model, batch, first, second) + self._predicted(model, batch, second, first)
+        first, second = self.sample_views(batch)
+        agree = self._prediction_loss(model, batch, first, second) + self._prediction_loss(
+            model, batch, second, first
+        )
         return {"agree": agree / 2}
 
-    def _predicted(self, model: Any, batch: Batch, view: View, other: View) -> Tensor:
+    def _prediction_loss(self, model: Any, batch: Batch, view: DomainView, other: DomainView) -> Tensor:
         seen, target = model.predict(model(*view)), model.twin(*other)
-        return each_domain(lambda _, p, z: self.agree(p, z), batch.domain, seen, target)
+        return mean_over_domains(lambda _, p, z: self.agree(p, z), batch.domain, seen, target)
 
     def after_step(self, model: Any, progress: float) -> None:
-        model.twin.follow(model, rising(self.config.momentum, progress))
+        model.twin.follow(model, cosine_momentum(self.config.momentum, progress))

@@ -5,7 +5,7 @@ of J. Robinson, C.-Y. Chuang, S. Sra, S. Jegelka: Contrastive Learning with Hard
 
 Terms
     contrast   a photo against its pseudo-sketch (edges by `edges`, bent, thickened and interrupted like lines of
-               a hand), both ways, similar negatives weighing more by `hardness`.
+               a hand), both ways, similar negatives weighing more by `hard_negative_beta`.
     pairs      with `batch.pairs`: the same between real sketches and the photos they were drawn after.
     preserve   the frozen teacher's distribution over ImageNet's classes for a photo, recalled from the photo and
                from its pseudo-sketch: what keeps the contrast from wearing the encoder's knowledge away.
@@ -24,32 +24,41 @@ import torch
 from pydantic import Field, NonNegativeFloat, PositiveFloat
 from torch import Tensor, nn
 
-from ssl_sbir.augment import AugmentConfig
-from ssl_sbir.data.loading import Batch
+from ssl_sbir.augment.kornia_views import AugmentConfig
+from ssl_sbir.data.batches import Batch
 from ssl_sbir.data.manifest import Domain
-from ssl_sbir.data.training import TrainingSet
-from ssl_sbir.edges.drawings import Detector, Drawings
+from ssl_sbir.data.training_set import TrainingSet
+from ssl_sbir.edges.pseudo_sketches import EdgeDetector, PseudoSketcher
 from ssl_sbir.encoders import Encoder
-from ssl_sbir.objectives.contrast import both_ways
-from ssl_sbir.objectives.recalling import Preservation, RecallConfig, Recalling, refuse_no_photos
-from ssl_sbir.recipe import BatchConfig, OptimConfig, Recipe, register
+from ssl_sbir.objectives.contrastive import symmetric_info_nce
+from ssl_sbir.objectives.teacher_distillation import (
+    DistillationConfig,
+    DistillationModel,
+    TeacherDistillation,
+    check_has_photos,
+)
+from ssl_sbir.training.recipe import BatchConfig, OptimConfig, Recipe, register_recipe
 
 
-class CrossmodalConfig(RecallConfig):
+class CrossmodalConfig(DistillationConfig):
     """Settings of crossmodal."""
 
-    edges: Detector = Field("mixed", description="what draws a photo's pseudo-sketch; hed needs its package")
+    edge_detector: EdgeDetector = Field(
+        "mixed", description="what draws a photo's pseudo-sketch; hed needs its package"
+    )
     temperature: PositiveFloat = Field(0.1, description="of the contrast's softmax")
-    hardness: NonNegativeFloat = Field(
+    hard_negative_beta: NonNegativeFloat = Field(
         0.0, description="how much more a similar negative weighs; 0 = all alike"
     )
     contrast: NonNegativeFloat = Field(1.0, description="weight of the contrast")
-    augment: AugmentConfig = Field(AugmentConfig(wobble=0.015, ink=0.5, gaps=0.5), description="")
+    augment: AugmentConfig = Field(
+        AugmentConfig(elastic=0.015, stroke_width=0.5, stroke_gaps=0.5), description=""
+    )
     batch: BatchConfig = Field(BatchConfig(photos=32, sketches=16), description="")
     optim: OptimConfig = Field(OptimConfig(epochs=6), description="")
 
 
-@register("crossmodal")
+@register_recipe("crossmodal")
 class Crossmodal(Recipe[CrossmodalConfig]):
     """A photo finds its own drawing."""
 
@@ -59,15 +68,15 @@ class Crossmodal(Recipe[CrossmodalConfig]):
 
     def build(self, encoder: Encoder, classes: tuple[str, ...]) -> nn.Module:
         assert not classes, "pretraining sees no labels"
-        self.preservation = Preservation(self.config)
-        return Recalling(*self.preservation.parts(encoder))
+        self.preservation = TeacherDistillation(self.config)
+        return DistillationModel(*self.preservation.encoder_and_head(encoder))
 
     def prepare(self, model: Any, data: TrainingSet) -> None:
         """Asks the teacher about the photos, and draws their edges where a network does it."""
-        refuse_no_photos(self.name, self.config.batch)
+        check_has_photos(self.name, self.config.batch)
         device = str(model.recall.weight.device)
-        self.drawings = Drawings.of(self.config.edges, data, device)
-        self.preservation.prepare(data, device)
+        self.drawings = PseudoSketcher.for_training_set(self.config.edge_detector, data, device)
+        self.preservation.query_teacher(data, device)
         self.instance = torch.from_numpy(data.manifest.instance)
 
     def loss(self, model: Any, batch: Batch) -> Mapping[str, Tensor]:
@@ -78,17 +87,19 @@ class Crossmodal(Recipe[CrossmodalConfig]):
         watched = len(image) if photo.all() else len(photo)
         model.encoder.watch(code[:watched], domain[:watched])
         real, pseudo = code[: len(photo)][photo], code[len(photo) :]
-        contrast = both_ways(real, pseudo, self.config.temperature, self.config.hardness)
+        contrast = symmetric_info_nce(real, pseudo, self.config.temperature, self.config.hard_negative_beta)
         terms = {"contrast": self.config.contrast * contrast}
-        terms |= self.preservation.terms(model.recall(torch.cat([real, pseudo])), batch.row[photo])
+        terms |= self.preservation.loss_terms(model.recall(torch.cat([real, pseudo])), batch.row[photo])
         if self.config.batch.pairs:
-            sketch, own = self._pairs(batch)
+            sketch, own = self._matched_pairs(batch)
             if len(sketch):
-                pairs = both_ways(code[sketch], code[own], self.config.temperature, self.config.hardness)
+                pairs = symmetric_info_nce(
+                    code[sketch], code[own], self.config.temperature, self.config.hard_negative_beta
+                )
                 terms["pairs"] = self.config.contrast * pairs
         return terms
 
-    def _pairs(self, batch: Batch) -> tuple[Tensor, Tensor]:
+    def _matched_pairs(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Places in the batch of sketches, and of the photos they were drawn after; one sketch of each photo."""
         instance, photo = self.instance[batch.row.cpu()].to(batch.row.device), batch.domain == Domain.PHOTO
         same = (instance[:, None] == instance[None, :]) & ~photo[:, None] & photo[None, :]

@@ -23,28 +23,28 @@ from lightly.models.modules import SimCLRProjectionHead
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
-from ssl_sbir.data.loading import Batch
+from ssl_sbir.data.batches import Batch
 from ssl_sbir.encoders import Encoder
-from ssl_sbir.objectives.views import Projected, each_domain
-from ssl_sbir.recipe import OptimConfig, register
-from ssl_sbir.views import TwoViews, ViewsConfig
+from ssl_sbir.objectives.momentum_and_prototypes import ProjectionModel, mean_over_domains
+from ssl_sbir.training.recipe import OptimConfig, register_recipe
+from ssl_sbir.training.two_views import TwoViewConfig, TwoViewRecipe
 
 
-class DclConfig(ViewsConfig):
+class DclConfig(TwoViewConfig):
     """Settings of DCL."""
 
     temperature: PositiveFloat = Field(0.1, description="divides the similarities; published: 0.1")
     sigma: NonNegativeFloat = Field(
         0.0, description="of the weight of alike pairs (DCLW); published: 0.5; 0 = all pairs weigh 1"
     )
-    projection: PositiveInt = Field(128, description="width of the space of the contrast; published: 128")
+    projection_dim: PositiveInt = Field(128, description="width of the space of the contrast; published: 128")
     optim: OptimConfig = Field(
         OptimConfig(name="sgd", lr=0.03, lr_batch=256, weight_decay=1e-4), description=""
     )
 
 
-@register("dcl")
-class Dcl(TwoViews[DclConfig]):
+@register_recipe("dcl")
+class Dcl(TwoViewRecipe[DclConfig]):
     """Two views of the same image agree, and only other images are negatives."""
 
     Config = DclConfig
@@ -55,9 +55,11 @@ class Dcl(TwoViews[DclConfig]):
         assert not classes, "pretraining sees no labels"
         temperature, sigma = self.config.temperature, self.config.sigma
         self.contrast = DCLWLoss(temperature, sigma) if sigma else DCLLoss(temperature)
-        return Projected(encoder, SimCLRProjectionHead(encoder.width, encoder.width, self.config.projection))
+        return ProjectionModel(
+            encoder, SimCLRProjectionHead(encoder.width, encoder.width, self.config.projection_dim)
+        )
 
     def loss(self, model: Any, batch: Batch) -> Mapping[str, Tensor]:
-        first, second = self.views(batch)
+        first, second = self.sample_views(batch)
         views = model(*first), model(*second)
-        return {"contrast": each_domain(lambda _, a, b: self.contrast(a, b), batch.domain, *views)}
+        return {"contrast": mean_over_domains(lambda _, a, b: self.contrast(a, b), batch.domain, *views)}

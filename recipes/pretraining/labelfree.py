@@ -19,11 +19,11 @@ from typing import Any
 from pydantic import Field, NonNegativeFloat
 from torch import Tensor
 
-from ssl_sbir.data.loading import Batch
+from ssl_sbir.data.batches import Batch
 from ssl_sbir.data.manifest import Domain
-from ssl_sbir.objectives.contrast import both_ways
-from ssl_sbir.recipe import register
+from ssl_sbir.objectives.contrastive import symmetric_info_nce
 from ssl_sbir.recipes.pretraining.selflabel import Selflabel, SelflabelConfig
+from ssl_sbir.training.recipe import register_recipe
 
 
 class LabelfreeConfig(SelflabelConfig):
@@ -34,7 +34,7 @@ class LabelfreeConfig(SelflabelConfig):
     )
 
 
-@register("labelfree")
+@register_recipe("labelfree")
 class Labelfree(Selflabel):
     """Self-labelling, with contrast among real sketches beside it if wanted."""
 
@@ -45,9 +45,9 @@ class Labelfree(Selflabel):
     def loss(self, model: Any, batch: Batch) -> Mapping[str, Tensor]:
         terms, sketch = dict(super().loss(model, batch)), batch.domain == Domain.SKETCH
         if self.config.sketch_contrast and sketch.sum() > 1:
-            first = model.seen[self.place[batch.row[sketch].cpu()].to(batch.row.device)]
+            first = model.last_embeddings[self.image_index[batch.row[sketch].cpu()].to(batch.row.device)]
             domain = batch.domain[sketch]
             again = model.encoder.encoder(self.augment(batch.image[sketch], domain), domain)
-            agree = both_ways(again, first, self.config.temperature)
+            agree = symmetric_info_nce(again, first, self.config.temperature)
             terms["sketch_contrast"] = self.config.sketch_contrast * agree
         return terms

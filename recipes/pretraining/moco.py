@@ -28,32 +28,38 @@ from lightly.models.modules import MoCoProjectionHead
 from pydantic import Field, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
-from ssl_sbir.data.loading import Batch
-from ssl_sbir.data.training import TrainingSet
+from ssl_sbir.data.batches import Batch
+from ssl_sbir.data.training_set import TrainingSet
 from ssl_sbir.encoders import Encoder
-from ssl_sbir.objectives.views import Projected, Twin, each_domain, kept, queue_lengths
-from ssl_sbir.recipe import OptimConfig, register
-from ssl_sbir.views import TwoViews, ViewsConfig
+from ssl_sbir.objectives.momentum_and_prototypes import (
+    MomentumEncoder,
+    ProjectionModel,
+    mean_over_domains,
+    queue_lengths,
+    register_bank_buffers,
+)
+from ssl_sbir.training.recipe import OptimConfig, register_recipe
+from ssl_sbir.training.two_views import TwoViewConfig, TwoViewRecipe
 
 
-class MocoConfig(ViewsConfig):
+class MocoConfig(TwoViewConfig):
     """Settings of MoCo v2."""
 
     temperature: PositiveFloat = Field(0.2, description="divides the similarities; published: 0.2")
     momentum: float = Field(
         0.99, ge=0, le=1, description="how slowly the copy follows; published: 0.999 (200 epochs of ImageNet)"
     )
-    queue: PositiveInt = Field(
+    queue_size: PositiveInt = Field(
         4096, description="keys in a domain's queue, at most half its images; published: 65536"
     )
-    projection: PositiveInt = Field(128, description="width of the space of the contrast; published: 128")
+    projection_dim: PositiveInt = Field(128, description="width of the space of the contrast; published: 128")
     optim: OptimConfig = Field(
         OptimConfig(name="sgd", lr=0.03, lr_batch=256, weight_decay=1e-4), description=""
     )
 
 
-@register("moco")
-class Moco(TwoViews[MocoConfig]):
+@register_recipe("moco")
+class Moco(TwoViewRecipe[MocoConfig]):
     """A view finds the other one among a long queue."""
 
     Config = MocoConfig
@@ -63,24 +69,26 @@ class Moco(TwoViews[MocoConfig]):
     def build(self, encoder: Encoder, classes: tuple[str, ...]) -> nn.Module:
         assert not classes, "pretraining sees no labels"
         width = encoder.width
-        model = Projected(encoder, MoCoProjectionHead(width, width, self.config.projection))
-        model.twin = Twin(model)
+        model = ProjectionModel(encoder, MoCoProjectionHead(width, width, self.config.projection_dim))
+        model.twin = MomentumEncoder(model)
         return model
 
     def prepare(self, model: Any, data: TrainingSet) -> None:
         """Makes a queue for each domain."""
         super().prepare(model, data)
         model.contrast = nn.ModuleList(
-            NTXentLoss(self.config.temperature, (length, self.config.projection))
-            for length in queue_lengths(data, self.config.queue).values()
+            NTXentLoss(self.config.temperature, (length, self.config.projection_dim))
+            for length in queue_lengths(data, self.config.queue_size).values()
         ).to(model.encoder.mean.device)
         for contrast in model.contrast:
-            kept(contrast.memory_bank)
+            register_bank_buffers(contrast.memory_bank)
 
     def loss(self, model: Any, batch: Batch) -> Mapping[str, Tensor]:
-        first, second = self.views(batch)
+        first, second = self.sample_views(batch)
         query, key = model(*first), model.twin(*second)
-        return {"contrast": each_domain(lambda of, q, k: model.contrast[of](q, k), batch.domain, query, key)}
+        return {
+            "contrast": mean_over_domains(lambda of, q, k: model.contrast[of](q, k), batch.domain, query, key)
+        }
 
     def after_step(self, model: Any, progress: float) -> None:  # noqa: ARG002
         model.twin.follow(model, self.config.momentum)

@@ -24,27 +24,32 @@ from lightly.models.modules import NNCLRPredictionHead, NNCLRProjectionHead, NNM
 from pydantic import Field, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
-from ssl_sbir.data.loading import Batch
-from ssl_sbir.data.training import TrainingSet
+from ssl_sbir.data.batches import Batch
+from ssl_sbir.data.training_set import TrainingSet
 from ssl_sbir.encoders import Encoder
-from ssl_sbir.objectives.views import Projected, each_domain, kept, queue_lengths
-from ssl_sbir.recipe import OptimConfig, register
-from ssl_sbir.views import TwoViews, ViewsConfig
+from ssl_sbir.objectives.momentum_and_prototypes import (
+    ProjectionModel,
+    mean_over_domains,
+    queue_lengths,
+    register_bank_buffers,
+)
+from ssl_sbir.training.recipe import OptimConfig, register_recipe
+from ssl_sbir.training.two_views import TwoViewConfig, TwoViewRecipe
 
 
-class NnclrConfig(ViewsConfig):
+class NnclrConfig(TwoViewConfig):
     """Settings of NNCLR."""
 
     temperature: PositiveFloat = Field(0.1, description="divides the similarities; published: 0.1")
-    queue: PositiveInt = Field(
+    queue_size: PositiveInt = Field(
         4096, description="projections in a domain's queue, at most half its images; published: 98304"
     )
-    projection: PositiveInt = Field(256, description="width of projection and prediction; published: 256")
+    projection_dim: PositiveInt = Field(256, description="width of projection and prediction; published: 256")
     optim: OptimConfig = Field(OptimConfig(lr=1.2e-3, lr_batch=256, weight_decay=1e-6), description="")
 
 
-@register("nnclr")
-class Nnclr(TwoViews[NnclrConfig]):
+@register_recipe("nnclr")
+class Nnclr(TwoViewRecipe[NnclrConfig]):
     """A view predicts the nearest neighbour of the other."""
 
     Config = NnclrConfig
@@ -54,8 +59,8 @@ class Nnclr(TwoViews[NnclrConfig]):
     def build(self, encoder: Encoder, classes: tuple[str, ...]) -> nn.Module:
         assert not classes, "pretraining sees no labels"
         self.contrast = NTXentLoss(self.config.temperature)
-        width = self.config.projection
-        model = Projected(encoder, NNCLRProjectionHead(encoder.width, encoder.width, width))
+        width = self.config.projection_dim
+        model = ProjectionModel(encoder, NNCLRProjectionHead(encoder.width, encoder.width, width))
         model.predict = NNCLRPredictionHead(width, encoder.width, width)
         return model
 
@@ -63,17 +68,17 @@ class Nnclr(TwoViews[NnclrConfig]):
         """Makes a queue for each domain."""
         super().prepare(model, data)
         model.queue = nn.ModuleList(
-            kept(NNMemoryBankModule((length, self.config.projection)))
-            for length in queue_lengths(data, self.config.queue).values()
+            register_bank_buffers(NNMemoryBankModule((length, self.config.projection_dim)))
+            for length in queue_lengths(data, self.config.queue_size).values()
         ).to(model.encoder.mean.device)
 
     def loss(self, model: Any, batch: Batch) -> Mapping[str, Tensor]:
-        first, second = (model(*view) for view in self.views(batch))
+        first, second = (model(*view) for view in self.sample_views(batch))
 
-        def befriended(of: int, z0: Tensor, z1: Tensor, p0: Tensor, p1: Tensor) -> Tensor:
+        def neighbor_loss(of: int, z0: Tensor, z1: Tensor, p0: Tensor, p1: Tensor) -> Tensor:
             near0 = model.queue[of](z0.detach(), update=False)
             near1 = model.queue[of](z1.detach(), update=True)
             return (self.contrast(near0, p1) + self.contrast(near1, p0)) / 2
 
         predicted = model.predict(first), model.predict(second)
-        return {"contrast": each_domain(befriended, batch.domain, first, second, *predicted)}
+        return {"contrast": mean_over_domains(neighbor_loss, batch.domain, first, second, *predicted)}

@@ -8,7 +8,7 @@ Term
                photos and, apart from them, over the views of its sketches.
 
 Departures: photos and sketches are contrasted each among their own, since telling a drawing from a photo
-needs no understanding of either. With `own_sketch` the second view of a photo is its pseudo-sketch, which
+needs no understanding of either. With `pseudo_sketch_view` the second view of a photo is its pseudo-sketch, which
 ties both domains together. AdamW takes the place of LARS, which is made for batches of thousands, at a rate of
 1.2e-3 · b/256.
 
@@ -25,23 +25,23 @@ from lightly.models.modules import SimCLRProjectionHead
 from pydantic import Field, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
-from ssl_sbir.data.loading import Batch
+from ssl_sbir.data.batches import Batch
 from ssl_sbir.encoders import Encoder
-from ssl_sbir.objectives.views import Projected, each_domain
-from ssl_sbir.recipe import OptimConfig, register
-from ssl_sbir.views import TwoViews, ViewsConfig
+from ssl_sbir.objectives.momentum_and_prototypes import ProjectionModel, mean_over_domains
+from ssl_sbir.training.recipe import OptimConfig, register_recipe
+from ssl_sbir.training.two_views import TwoViewConfig, TwoViewRecipe
 
 
-class SimclrConfig(ViewsConfig):
+class SimclrConfig(TwoViewConfig):
     """Settings of SimCLR."""
 
     temperature: PositiveFloat = Field(0.1, description="of the softmax over similarities; published: 0.1")
-    projection: PositiveInt = Field(128, description="width of the space of the contrast; published: 128")
+    projection_dim: PositiveInt = Field(128, description="width of the space of the contrast; published: 128")
     optim: OptimConfig = Field(OptimConfig(lr=1.2e-3, lr_batch=256, weight_decay=1e-4), description="")
 
 
-@register("simclr")
-class Simclr(TwoViews[SimclrConfig]):
+@register_recipe("simclr")
+class Simclr(TwoViewRecipe[SimclrConfig]):
     """Two views of the same image agree."""
 
     Config = SimclrConfig
@@ -51,9 +51,11 @@ class Simclr(TwoViews[SimclrConfig]):
     def build(self, encoder: Encoder, classes: tuple[str, ...]) -> nn.Module:
         assert not classes, "pretraining sees no labels"
         self.contrast = NTXentLoss(temperature=self.config.temperature)
-        return Projected(encoder, SimCLRProjectionHead(encoder.width, encoder.width, self.config.projection))
+        return ProjectionModel(
+            encoder, SimCLRProjectionHead(encoder.width, encoder.width, self.config.projection_dim)
+        )
 
     def loss(self, model: Any, batch: Batch) -> Mapping[str, Tensor]:
-        first, second = self.views(batch)
+        first, second = self.sample_views(batch)
         views = model(*first), model(*second)
-        return {"contrast": each_domain(lambda _, a, b: self.contrast(a, b), batch.domain, *views)}
+        return {"contrast": mean_over_domains(lambda _, a, b: self.contrast(a, b), batch.domain, *views)}

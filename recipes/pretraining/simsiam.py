@@ -24,27 +24,27 @@ from lightly.models.modules import SimSiamPredictionHead, SimSiamProjectionHead
 from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
-from ssl_sbir.data.loading import Batch
+from ssl_sbir.data.batches import Batch
 from ssl_sbir.encoders import Encoder
-from ssl_sbir.objectives.views import Projected, each_domain
-from ssl_sbir.recipe import OptimConfig, register
-from ssl_sbir.views import TwoViews, ViewsConfig
+from ssl_sbir.objectives.momentum_and_prototypes import ProjectionModel, mean_over_domains
+from ssl_sbir.training.recipe import OptimConfig, register_recipe
+from ssl_sbir.training.two_views import TwoViewConfig, TwoViewRecipe
 
 
-class SimsiamConfig(ViewsConfig):
+class SimsiamConfig(TwoViewConfig):
     """Settings of SimSiam."""
 
-    projection: PositiveInt = Field(
+    projection_dim: PositiveInt = Field(
         2048, description="width of the projection's three layers; published: 2048"
     )
-    bottleneck: PositiveInt = Field(512, description="width between the prediction's layers; published: 512")
+    hidden_dim: PositiveInt = Field(512, description="width between the prediction's layers; published: 512")
     optim: OptimConfig = Field(
         OptimConfig(name="sgd", lr=0.05, lr_batch=256, weight_decay=1e-4), description=""
     )
 
 
-@register("simsiam")
-class Simsiam(TwoViews[SimsiamConfig]):
+@register_recipe("simsiam")
+class Simsiam(TwoViewRecipe[SimsiamConfig]):
     """A view predicts the other, which is held still."""
 
     Config = SimsiamConfig
@@ -53,18 +53,20 @@ class Simsiam(TwoViews[SimsiamConfig]):
 
     def build(self, encoder: Encoder, classes: tuple[str, ...]) -> nn.Module:
         assert not classes, "pretraining sees no labels"
-        width = self.config.projection
+        width = self.config.projection_dim
         self.agree = NegativeCosineSimilarity()
-        model = Projected(encoder, SimSiamProjectionHead(encoder.width, width, width))
-        model.predict = SimSiamPredictionHead(width, self.config.bottleneck, width)
+        model = ProjectionModel(encoder, SimSiamProjectionHead(encoder.width, width, width))
+        model.predict = SimSiamPredictionHead(width, self.config.hidden_dim, width)
         return model
 
     def loss(self, model: Any, batch: Batch) -> Mapping[str, Tensor]:
-        first, second = (model(*view) for view in self.views(batch))
-        agree = self._predicted(model, batch, first, second) + self._predicted(model, batch, second, first)
+        first, second = (model(*view) for view in self.sample_views(batch))
+        agree = self._prediction_loss(model, batch, first, second) + self._prediction_loss(
+            model, batch, second, first
+        )
         return {"agree": agree / 2}
 
-    def _predicted(self, model: Any, batch: Batch, view: Tensor, other: Tensor) -> Tensor:
-        return each_domain(
+    def _prediction_loss(self, model: Any, batch: Batch, view: Tensor, other: Tensor) -> Tensor:
+        return mean_over_domains(
             lambda _, p, z: self.agree(p, z), batch.domain, model.predict(view), other.detach()
         )

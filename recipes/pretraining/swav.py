@@ -6,7 +6,7 @@ Contrasting Cluster Assignments, NeurIPS 2020.
 Term
     swapped   (lightly's SwaVLoss) cross-entropy of a view's softmax over prototypes with the other view's soft
               assignment, which three rounds of Sinkhorn-Knopp share out evenly over the batch and, later in the run,
-              over a queue of earlier images. With `local` views, small crops predict the assignments too.
+              over a queue of earlier images. With `n_local_crops` views, small crops predict the assignments too.
 
 The prototypes stay as they are for the first `held` share of the run; the queue joins in after `queue_start`,
 once it is full.
@@ -32,30 +32,40 @@ from lightly.models.modules.memory_bank import MemoryBankModule
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
-from ssl_sbir.data.loading import Batch
-from ssl_sbir.data.training import TrainingSet
+from ssl_sbir.data.batches import Batch
+from ssl_sbir.data.training_set import TrainingSet
 from ssl_sbir.encoders import Encoder
-from ssl_sbir.objectives.views import Projected, Prototypes, each_domain, kept, queue_lengths
-from ssl_sbir.recipe import OptimConfig, register
-from ssl_sbir.views import TwoViews, ViewsConfig
+from ssl_sbir.objectives.momentum_and_prototypes import (
+    ProjectionModel,
+    Prototypes,
+    mean_over_domains,
+    queue_lengths,
+    register_bank_buffers,
+)
+from ssl_sbir.training.recipe import OptimConfig, register_recipe
+from ssl_sbir.training.two_views import TwoViewConfig, TwoViewRecipe
 
 
-class SwavConfig(ViewsConfig):
+class SwavConfig(TwoViewConfig):
     """Settings of SwAV."""
 
     prototypes: PositiveInt = Field(300, description="how many prototypes; published: 3000, for ImageNet")
-    held: float = Field(0.02, ge=0, le=1, description="share of the run in which they stay; published: .005")
+    freeze_prototypes: float = Field(
+        0.02, ge=0, le=1, description="share of the run in which they stay; published: .005"
+    )
     temperature: PositiveFloat = Field(0.1, description="of a view's softmax; published: 0.1")
-    epsilon: PositiveFloat = Field(0.05, description="softness of the assignment; published: 0.05")
-    queue: PositiveInt = Field(3840, description="images in a domain's queue, at most half of its own")
+    sinkhorn_epsilon: PositiveFloat = Field(0.05, description="softness of the assignment; published: 0.05")
+    queue_size: PositiveInt = Field(3840, description="images in a domain's queue, at most half of its own")
     queue_start: float = Field(0.1, ge=0, le=1, description="share of the run before it is used")
-    projection: PositiveInt = Field(128, description="width of the prototypes; published: 128")
-    local: NonNegativeInt = Field(0, description="further views of small parts of an image; published: 6")
+    projection_dim: PositiveInt = Field(128, description="width of the prototypes; published: 128")
+    n_local_crops: NonNegativeInt = Field(
+        0, description="further views of small parts of an image; published: 6"
+    )
     optim: OptimConfig = Field(OptimConfig(lr=1.2e-3, lr_batch=256, weight_decay=1e-6), description="")
 
 
-@register("swav")
-class Swav(TwoViews[SwavConfig]):
+@register_recipe("swav")
+class Swav(TwoViewRecipe[SwavConfig]):
     """Views predict each other's prototypes."""
 
     Config = SwavConfig
@@ -64,27 +74,34 @@ class Swav(TwoViews[SwavConfig]):
 
     def build(self, encoder: Encoder, classes: tuple[str, ...]) -> nn.Module:
         assert not classes, "pretraining sees no labels"
-        self.swapped = SwaVLoss(self.config.temperature, sinkhorn_epsilon=self.config.epsilon)
-        model = Projected(encoder, SwaVProjectionHead(encoder.width, encoder.width, self.config.projection))
-        model.prototypes = Prototypes(self.config.projection, self.config.prototypes)
+        self.swav_loss = SwaVLoss(self.config.temperature, sinkhorn_epsilon=self.config.sinkhorn_epsilon)
+        model = ProjectionModel(
+            encoder, SwaVProjectionHead(encoder.width, encoder.width, self.config.projection_dim)
+        )
+        model.prototypes = Prototypes(self.config.projection_dim, self.config.prototypes)
         return model
 
     def prepare(self, model: Any, data: TrainingSet) -> None:
         """Makes two queues for each domain, one for either view."""
         super().prepare(model, data)
-        lengths = queue_lengths(data, self.config.queue).values()
-        banks = [[(length, self.config.projection)] * 2 for length in lengths]
+        lengths = queue_lengths(data, self.config.queue_size).values()
+        banks = [[(length, self.config.projection_dim)] * 2 for length in lengths]
         model.queues = nn.ModuleList(
-            nn.ModuleList(kept(MemoryBankModule(size, feature_dim_first=False)) for size in pair)
+            nn.ModuleList(
+                register_bank_buffers(MemoryBankModule(size, feature_dim_first=False)) for size in pair
+            )
             for pair in banks
         ).to(model.encoder.mean.device)
         model.register_buffer("full", torch.zeros(2, dtype=torch.bool, device=model.encoder.mean.device))
 
     def loss(self, model: Any, batch: Batch) -> Mapping[str, Tensor]:
-        model.prototypes.held = self.progress < self.config.held
-        views = [*self.views(batch), *(self.local_view(batch) for _ in range(self.config.local))]
+        model.prototypes.held = self.progress < self.config.freeze_prototypes
+        views = [
+            *self.sample_views(batch),
+            *(self.sample_local_crop(batch) for _ in range(self.config.n_local_crops)),
+        ]
 
-        def swapped(of: int, *features: Tensor) -> Tensor:
+        def swapped_loss(of: int, *features: Tensor) -> Tensor:
             was_full = bool(model.full[of])
             earlier = [
                 model.prototypes(queue(feature, update=True)[1])
@@ -93,6 +110,6 @@ class Swav(TwoViews[SwavConfig]):
             cosines = [model.prototypes(feature) for feature in features]
             model.full[of] |= model.queues[of][0].bank_ptr[0] == 0  # round once: nothing of its start is left
             used = earlier if was_full and self.progress >= self.config.queue_start else None
-            return self.swapped(cosines[:2], cosines[2:], used)[0]
+            return self.swav_loss(cosines[:2], cosines[2:], used)[0]
 
-        return {"swapped": each_domain(swapped, batch.domain, *(model(*view) for view in views))}
+        return {"swapped": mean_over_domains(swapped_loss, batch.domain, *(model(*view) for view in views))}

@@ -27,27 +27,27 @@ from lightly.models.modules import BarlowTwinsProjectionHead
 from pydantic import Field, NonNegativeFloat, PositiveInt
 from torch import Tensor, nn
 
-from ssl_sbir.data.loading import Batch
+from ssl_sbir.data.batches import Batch
 from ssl_sbir.encoders import Encoder
-from ssl_sbir.objectives.views import Projected, each_domain
-from ssl_sbir.recipe import OptimConfig, register
-from ssl_sbir.views import TwoViews, ViewsConfig
+from ssl_sbir.objectives.momentum_and_prototypes import ProjectionModel, mean_over_domains
+from ssl_sbir.training.recipe import OptimConfig, register_recipe
+from ssl_sbir.training.two_views import TwoViewConfig, TwoViewRecipe
 
 
-class VicregConfig(ViewsConfig):
+class VicregConfig(TwoViewConfig):
     """Settings of VICReg."""
 
     invariance: NonNegativeFloat = Field(25.0, description="weight of the distance; published: 25")
     variance: NonNegativeFloat = Field(25.0, description="weight of the missing variance; published: 25")
     covariance: NonNegativeFloat = Field(1.0, description="weight of the covariances; published: 1")
-    projection: PositiveInt = Field(
+    projection_dim: PositiveInt = Field(
         2048, description="width of the projection's three layers; published: 8192"
     )
     optim: OptimConfig = Field(OptimConfig(lr=1.2e-3, lr_batch=256, weight_decay=1e-6), description="")
 
 
-@register("vicreg")
-class Vicreg(TwoViews[VicregConfig]):
+@register_recipe("vicreg")
+class Vicreg(TwoViewRecipe[VicregConfig]):
     """Views at one point, features that vary and vary apart."""
 
     Config = VicregConfig
@@ -56,11 +56,11 @@ class Vicreg(TwoViews[VicregConfig]):
 
     def build(self, encoder: Encoder, classes: tuple[str, ...]) -> nn.Module:
         assert not classes, "pretraining sees no labels"
-        config, width = self.config, self.config.projection
+        config, width = self.config, self.config.projection_dim
         self.vicreg = VICRegLoss(config.invariance, config.variance, config.covariance)
-        return Projected(encoder, BarlowTwinsProjectionHead(encoder.width, width, width))
+        return ProjectionModel(encoder, BarlowTwinsProjectionHead(encoder.width, width, width))
 
     def loss(self, model: Any, batch: Batch) -> Mapping[str, Tensor]:
-        first, second = self.views(batch)
+        first, second = self.sample_views(batch)
         views = model(*first), model(*second)
-        return {"vicreg": each_domain(lambda _, a, b: self.vicreg(a, b), batch.domain, *views)}
+        return {"vicreg": mean_over_domains(lambda _, a, b: self.vicreg(a, b), batch.domain, *views)}

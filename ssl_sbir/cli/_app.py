@@ -16,11 +16,11 @@ from typer.core import TyperGroup
 from ssl_sbir.errors import SslSbirError
 from ssl_sbir.memory import keep_freed_memory
 
-out = Console(soft_wrap=True, highlight=False)
-err = Console(stderr=True, soft_wrap=True, highlight=False)
+stdout_console = Console(soft_wrap=True, highlight=False)
+stderr_console = Console(stderr=True, soft_wrap=True, highlight=False)
 
 
-class Commands(TyperGroup):
+class ErrorReportingGroup(TyperGroup):
     """Turns every error a user can cause into one line, the next step and exit code 2."""
 
     def invoke(self, ctx: Any) -> Any:
@@ -31,20 +31,20 @@ class Commands(TyperGroup):
             raise typer.Exit(2) from None
         except KeyboardInterrupt:
             kept = "a run up to its last checkpoint, an index or another file as it was"
-            err.print(f"stopped; what was whole is kept: {kept}", style="yellow")
+            stderr_console.print(f"stopped; what was whole is kept: {kept}", style="yellow")
             raise typer.Exit(130) from None
 
 
 def print_error(error: SslSbirError) -> None:
     """Prints the cause in one line and the next step below it, with no markup read into either."""
-    err.print("error:", style="bold red", end=" ")
-    err.print(error.message, markup=False)
+    stderr_console.print("error:", style="bold red", end=" ")
+    stderr_console.print(error.message, markup=False)
     if error.hint:
-        err.print(f"       {error.hint}", markup=False)
+        stderr_console.print(f"       {error.hint}", markup=False)
 
 
 app = typer.Typer(
-    cls=Commands,
+    cls=ErrorReportingGroup,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
@@ -52,27 +52,27 @@ app = typer.Typer(
 )
 
 
-Device = Annotated[str, typer.Option(help="auto (a GPU where there is one), cpu, cuda or mps.")]
+DeviceOption = Annotated[str, typer.Option(help="auto (a GPU where there is one), cpu, cuda or mps.")]
 
 
 @app.callback(invoke_without_command=True)
-def _root(
+def _version_callback(
     version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False,
 ) -> None:
     if version:
-        out.print(metadata.version("ssl-sbir"))
+        stdout_console.print(metadata.version("ssl-sbir"))
         raise typer.Exit
 
 
-def emit(facts: Any) -> None:
+def print_json(facts: Any) -> None:
     """Prints one JSON value on stdout."""
     json.dump(facts, sys.stdout, ensure_ascii=False, indent=1, default=str)
     sys.stdout.write("\n")
 
 
-def say(text: str) -> None:
+def print_message(text: str) -> None:
     """Prints a line for people on stderr, so that stdout stays a result; a file's name is never read as markup."""
-    err.print(text, markup=False)
+    stderr_console.print(text, markup=False)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -81,4 +81,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
     app(args=list(arguments) if arguments is not None else None, prog_name="ssl-sbir")
 
 
-__all__ = ["Device", "app", "emit", "err", "main", "out", "say"]
+__all__ = ["DeviceOption", "app", "main", "print_json", "print_message", "stderr_console", "stdout_console"]

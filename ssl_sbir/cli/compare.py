@@ -6,21 +6,21 @@ from typing import Annotated
 
 import typer
 
-from ssl_sbir.cli._app import app, emit, out, say
+from ssl_sbir.cli._app import app, print_json, print_message, stdout_console
 
-Runs = Annotated[
+ComparedRunsArgument = Annotated[
     list[Path], typer.Argument(help="Two or more run folders that were evaluated, or such evaluations.")
 ]
-Metrics = Annotated[
+ComparedMetricsOption = Annotated[
     list[str] | None,
     typer.Option("--metric", help="Such as 'standard mAP@all' (the default); may be repeated."),
 ]
 
 
-@app.command()
-def compare(
-    runs: Runs,
-    metric: Metrics = None,
+@app.command("compare")
+def compare_command(
+    runs: ComparedRunsArgument,
+    metric: ComparedMetricsOption = None,
     split: Annotated[
         str | None, typer.Option(help="Name of the evaluation, where runs have several.")
     ] = None,
@@ -32,18 +32,18 @@ def compare(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,
 ) -> None:
     """Test whether evaluated runs differ: paired over the same sketches, corrected for many comparisons."""
-    from ssl_sbir.evaluation.compare import compare as compared
-    from ssl_sbir.evaluation.compare import scored
-    from ssl_sbir.evaluation.compare_tables import NOTE, formatted, text
+    from ssl_sbir.evaluation.compare_runs import compare_runs as compared
+    from ssl_sbir.evaluation.compare_runs import load_run_scores
+    from ssl_sbir.evaluation.compare_tables import COMPARISON_NOTE, comparison_to_text, format_comparison
     from ssl_sbir.files import write_atomic
 
-    found = compared([scored(run, split) for run in runs], metric or ["standard mAP@all"], seed)
-    tables = {path: formatted(found, path) for path in out_file or ()}
+    found = compared([load_run_scores(run, split) for run in runs], metric or ["standard mAP@all"], seed)
+    tables = {path: format_comparison(found, path) for path in out_file or ()}
     for path, table in tables.items():
         write_atomic(path, table)
-        say(str(path))
+        print_message(str(path))
     if as_json:
-        emit({"comparisons": [asdict(one) for one in found], "note": NOTE})
+        print_json({"comparisons": [asdict(one) for one in found], "note": COMPARISON_NOTE})
     else:
-        out.print(text(found), markup=False)
-        out.print(NOTE, markup=False, style="dim")
+        stdout_console.print(comparison_to_text(found), markup=False)
+        stdout_console.print(COMPARISON_NOTE, markup=False, style="dim")

@@ -5,41 +5,47 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
-from ssl_sbir.cli._app import app, emit, out, say
+from ssl_sbir.cli._app import app, print_json, print_message, stdout_console
 from ssl_sbir.errors import ConfigError
 
 if TYPE_CHECKING:
+    from ssl_sbir.data.image_pack import Pack
     from ssl_sbir.data.manifest import Manifest
-    from ssl_sbir.data.packs import Pack
     from ssl_sbir.data.splits import Split
 
 data_app = typer.Typer(no_args_is_help=True, help="List, check and prepare data.")
 app.add_typer(data_app, name="data")
 
-Spec = Annotated[str, typer.Argument(help="KIND:PATH, a folder, or openmoji. See: ssl-sbir data list")]
-AsJson = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
-MARKS = {"ok": "[green]✓[/]", "note": "[yellow]![/]", "problem": "[red]✗[/]"}
+DataSpecArgument = Annotated[
+    str, typer.Argument(help="KIND:PATH, a folder, or openmoji. See: ssl-sbir data list")
+]
+DataJsonOption = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
+STATUS_MARKS = {"ok": "[green]✓[/]", "note": "[yellow]![/]", "problem": "[red]✗[/]"}
 
 
 @data_app.command("list")
-def list_data(as_json: AsJson = False) -> None:
+def list_data(as_json: DataJsonOption = False) -> None:
     """Kinds of data, and the published splits with their counts and hashes."""
     from ssl_sbir.data.readers import READERS
     from ssl_sbir.data.splits import Split
 
-    kinds = [{"name": name, "summary": _summary(name)} for name in READERS.names()]
+    kinds = [{"name": name, "summary": _summarize_kind(name)} for name in READERS.names()]
     splits = [_split_facts(Split.load(name)) for name in Split.names()]
     if as_json:
-        emit({"kinds": kinds, "splits": splits})
+        print_json({"kinds": kinds, "splits": splits})
         return
-    out.print(_table(("kind", "what it reads"), [tuple(it.values()) for it in kinds]))
-    out.print(_table(("split", "seen", "unseen", "queries", "gallery", "sha"), [_cells(it) for it in splits]))
-    out.print("(ssl-sbir data verify KIND:PATH · data prepare KIND:PATH --size 224)", style="dim")
+    stdout_console.print(_build_plain_table(("kind", "what it reads"), [tuple(it.values()) for it in kinds]))
+    stdout_console.print(
+        _build_plain_table(
+            ("split", "seen", "unseen", "queries", "gallery", "sha"), [_split_table_row(it) for it in splits]
+        )
+    )
+    stdout_console.print("(ssl-sbir data verify KIND:PATH · data prepare KIND:PATH --size 224)", style="dim")
 
 
 @data_app.command("prepare")
 def prepare_data(
-    spec: Spec,
+    spec: DataSpecArgument,
     size: Annotated[int, typer.Option(min=8, max=4096, help="Side in pixels.")] = 224,
     fit: Annotated[
         str, typer.Option(help="How images become square: ink, as recipes take them, squash, crop or pad.")
@@ -51,11 +57,11 @@ def prepare_data(
             help="hed or hed_lines: draw every photo's edges, too (other detectors need no preparing)."
         ),
     ] = None,
-    as_json: AsJson = False,
+    as_json: DataJsonOption = False,
 ) -> None:
     """Decode every image once, so that training and evaluation read a ready array."""
+    from ssl_sbir.data.image_pack import prepare_pack
     from ssl_sbir.data.manifest import Domain
-    from ssl_sbir.data.packs import prepare
     from ssl_sbir.data.readers import open_data
 
     if edges not in (None, "hed", "hed_lines"):
@@ -64,58 +70,60 @@ def prepare_data(
             "Write --edges hed or hed_lines, or leave it out: sobel and canny are drawn while training.",
         )
     manifest = open_data(spec)
-    pack = prepare(manifest, size, fit=fit, strict=strict)
-    drawn = _edges(manifest, pack, edges) if edges else None
+    pack = prepare_pack(manifest, size, fit=fit, strict=strict)
+    drawn = _prepare_photo_edges(manifest, pack, edges) if edges else None
     if as_json:
-        emit(_pack_facts(manifest, pack) | ({"edges": {"detector": edges, **drawn}} if drawn else {}))
+        print_json(_pack_facts(manifest, pack) | ({"edges": {"detector": edges, **drawn}} if drawn else {}))
         return
-    _say_warnings(manifest, pack)
-    sketches, photos = (len(manifest.rows(domain=domain)) for domain in Domain)
-    out.print(f"photos {photos:,} · sketches {sketches:,} · classes {len(manifest.classes):,} · {size} px")
-    out.print(f"{pack.folder}   {pack.images.nbytes / 1e6:,.0f} MB", markup=False)
+    _print_data_warnings(manifest, pack)
+    sketches, photos = (len(manifest.find_rows(domain=domain)) for domain in Domain)
+    stdout_console.print(
+        f"photos {photos:,} · sketches {sketches:,} · classes {len(manifest.classes):,} · {size} px"
+    )
+    stdout_console.print(f"{pack.folder}   {pack.images.nbytes / 1e6:,.0f} MB", markup=False)
 
 
 @data_app.command("verify")
 def verify_data(
-    spec: Spec,
+    spec: DataSpecArgument,
     split: Annotated[str | None, typer.Option(help="The split it must serve: a name or a JSON file.")] = None,
-    as_json: AsJson = False,
+    as_json: DataJsonOption = False,
 ) -> None:
     """Compare a tree with the published counts, open every image, and explain what is wrong."""
-    from ssl_sbir.data.verify import verify
+    from ssl_sbir.data.verify import verify_dataset
 
-    report = verify(spec, split)
+    report = verify_dataset(spec, split)
     if as_json:
-        emit(report.facts())
+        print_json(report.facts())
     else:
         width = max((len(it.what) for it in report.findings), default=0)
         for it in report.findings:
-            out.print(MARKS[it.status], end=" ")
-            out.print(f"{it.what:<{min(width, 48)}}  {it.text}", markup=False)
-        out.print(report.verdict + ("" if report.ready else " · exit 1"), markup=False)
-    if not report.ready:
+            stdout_console.print(STATUS_MARKS[it.status], end=" ")
+            stdout_console.print(f"{it.what:<{min(width, 48)}}  {it.text}", markup=False)
+        stdout_console.print(report.verdict + ("" if report.is_ready else " · exit 1"), markup=False)
+    if not report.is_ready:
         raise typer.Exit(1)
 
 
-def _edges(manifest: "Manifest", pack: "Pack", edges: str) -> dict[str, Any]:
-    from ssl_sbir.devices import device_of
+def _prepare_photo_edges(manifest: "Manifest", pack: "Pack", edges: str) -> dict[str, Any]:
+    from ssl_sbir.devices import resolve_device
     from ssl_sbir.edges import prepare_edges
 
-    maps = prepare_edges(manifest, pack, lines=edges == "hed_lines", device=device_of())
-    say(f"edges of {len(maps):,} photos in {maps.folder}")
+    maps = prepare_edges(manifest, pack, lines=edges == "hed_lines", device=resolve_device())
+    print_message(f"edges of {len(maps):,} photos in {maps.folder}")
     return {"photos": len(maps), "folder": str(maps.folder)}
 
 
-def _say_warnings(manifest: "Manifest", pack: "Pack") -> None:
-    for warning in (*manifest.lost, *manifest.warnings):
-        say(warning)
+def _print_data_warnings(manifest: "Manifest", pack: "Pack") -> None:
+    for warning in (*manifest.read_errors, *manifest.warnings):
+        print_message(warning)
     if pack.broken:
-        say(f"{len(pack.broken):,} images can't be read and are left out:")
+        print_message(f"{len(pack.broken):,} images can't be read and are left out:")
     for item in pack.broken[:10]:
-        say(f"  {item.key}: {item.reason}")
+        print_message(f"  {item.key}: {item.reason}")
 
 
-def _summary(kind: str) -> str:
+def _summarize_kind(kind: str) -> str:
     from ssl_sbir.data.readers import READERS
 
     return (READERS.get(kind).__doc__ or "").strip().split("\n")[0]
@@ -132,7 +140,7 @@ def _split_facts(split: "Split") -> dict[str, Any]:
     }
 
 
-def _cells(facts: dict[str, Any]) -> tuple[str, ...]:
+def _split_table_row(facts: dict[str, Any]) -> tuple[str, ...]:
     counts = facts["published_counts"]
     published = (counts.get(key) for key in ("query_sketches", "gallery_photos"))
     shown = (f"{count:,}" if count else "–" for count in published)
@@ -146,19 +154,19 @@ def _pack_facts(manifest: "Manifest", pack: "Pack") -> dict[str, Any]:
         "spec": manifest.name,
         "manifest_sha256": manifest.sha256,
         "images": len(pack),
-        "sketches": len(manifest.rows(domain=Domain.SKETCH)),
-        "photos": len(manifest.rows(domain=Domain.PHOTO)),
+        "sketches": len(manifest.find_rows(domain=Domain.SKETCH)),
+        "photos": len(manifest.find_rows(domain=Domain.PHOTO)),
         "classes": len(manifest.classes),
         "size": pack.size,
         "fit": pack.fit,
         "folder": str(pack.folder),
         "broken": [{"key": it.key, "reason": it.reason} for it in pack.broken],
-        "lost": list(manifest.lost),
+        "lost": list(manifest.read_errors),
         "warnings": list(manifest.warnings),
     }
 
 
-def _table(columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> Table:
+def _build_plain_table(columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in columns:
         table.add_column(name)

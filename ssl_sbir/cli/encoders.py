@@ -5,14 +5,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ssl_sbir.cli._app import app, emit, out
+from ssl_sbir.cli._app import app, print_json, stdout_console
 
 if TYPE_CHECKING:
     from ssl_sbir.encoders import EncoderInfo
 
 
-@app.command()
-def encoders(
+@app.command("encoders")
+def encoders_command(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON list on stdout.")] = False,
 ) -> None:
     """List image encoders: size, width, parameters, licence, where the weights come from, what to do."""
@@ -21,15 +21,18 @@ def encoders(
 
     rows = encoder_table()
     if as_json:
-        emit([asdict(row) for row in rows])
+        print_json([asdict(row) for row in rows])
         return
     for row in rows:
         here = "here" if row.available else "not here"
-        out.print(row.name, style="bold" if row.available else None, markup=False)
-        out.print(f"    {here} · {_sizes(row)}{row.licence} · {row.weights}\n    {row.note}", markup=False)
+        stdout_console.print(row.name, style="bold" if row.available else None, markup=False)
+        stdout_console.print(
+            f"    {here} · {_format_encoder_size(row)}{row.licence} · {row.weights}\n    {row.note}",
+            markup=False,
+        )
 
 
-def _sizes(row: "EncoderInfo") -> str:
+def _format_encoder_size(row: "EncoderInfo") -> str:
     if row.size is None or row.width is None or row.parameters is None:
         return ""
     return f"{row.size} px · {row.width:,} wide · {row.parameters / 1e6:.1f} M parameters · "

@@ -1,88 +1,98 @@
-"""`explain`."""
+"""`explain_command`."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ssl_sbir.cli._app import Device, app, emit, out, say
+from ssl_sbir.cli._app import DeviceOption, app, print_json, print_message, stdout_console
 from ssl_sbir.errors import ExplainError
 
 if TYPE_CHECKING:
-    from ssl_sbir.explain.index import Index
-    from ssl_sbir.explain.query import QueryReport
+    from ssl_sbir.explain.run.explain_many import ExplanationIndex
+    from ssl_sbir.explain.run.explain_query import QueryReport
 
-Run = Annotated[str, typer.Argument(help="A run folder, or the name of an encoder (ssl-sbir encoders).")]
-Data = Annotated[str, typer.Option(help="What to search, such as folder:pets/ (ssl-sbir data list).")]
-Query = Annotated[
+ExplainRunArgument = Annotated[
+    str, typer.Argument(help="A run folder, or the name of an encoder (ssl-sbir encoders).")
+]
+ExplainDataOption = Annotated[
+    str, typer.Option(help="What to search, such as folder:pets/ (ssl-sbir data list).")
+]
+ExplainQueryOption = Annotated[
     list[str] | None,
     typer.Option(
         help="The drawing: an image file, or a sketch of the data by key or row; several make an index."
     ),
 ]
-Text = Annotated[str, typer.Option(help="A sentence beside the drawing, for encoders that read text.")]
-FromEvaluation = Annotated[
+ExplainTextOption = Annotated[
+    str, typer.Option(help="A sentence beside the drawing, for encoders that read text.")
+]
+FromEvaluationOption = Annotated[
     bool,
     typer.Option(
         "--from-evaluation", help="Explain the worst, the best and random queries of the run's evaluation."
     ),
 ]
-Each = Annotated[int, typer.Option(min=1, help="With --from-evaluation: how many of each kind.")]
-Top = Annotated[int, typer.Option(min=1, max=50, help="How many results to explain.")]
-SplitName = Annotated[
+QueriesPerKindOption = Annotated[
+    int, typer.Option(min=1, help="With --from-evaluation: how many of each kind.")
+]
+TopResultsOption = Annotated[int, typer.Option(min=1, max=50, help="How many results to explain.")]
+ExplainSplitOption = Annotated[
     str | None,
     typer.Option("--split", help="Published split, JSON file, or hashed; the run's own by default."),
 ]
-Gallery = Annotated[str | None, typer.Option(help="unseen or all; unseen where there is a split.")]
-Methods = Annotated[
+GalleryScopeOption = Annotated[str | None, typer.Option(help="unseen or all; unseen where there is a split.")]
+MapMethodsOption = Annotated[
     str | None,
     typer.Option(help="Of gradcam, regions, occlusion, strokes, integrated, attention, separated by commas."),
 ]
-Expected = Annotated[
+ExpectedPhotoOption = Annotated[
     str | None, typer.Option(help="Key of a photo that should have come first: why didn't it?")
 ]
-SemanticsSpec = Annotated[
+SemanticsSpecOption = Annotated[
     str | None, typer.Option("--semantics", help="Graph for paths between ideas, such as conceptnet:FILE.")
 ]
-Draws = Annotated[int, typer.Option(min=0, help="Random maps each heat map is tested against; 0: no tests.")]
-NoIdeas = Annotated[bool, typer.Option("--no-ideas", help="Don't name ideas near drawing and photos.")]
-Templates = Annotated[Path | None, typer.Option(help="Folder of your own page templates.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print all facts as one JSON object.")]
+RandomMapsOption = Annotated[
+    int, typer.Option(min=0, help="Random maps each heat map is tested against; 0: no tests.")
+]
+NoIdeasOption = Annotated[bool, typer.Option("--no-ideas", help="Don't name ideas near drawing and photos.")]
+TemplatesOption = Annotated[Path | None, typer.Option(help="Folder of your own page templates.")]
+ExplainJsonOption = Annotated[bool, typer.Option("--json", help="Print all facts as one JSON object.")]
 
 
-@app.command()
-def explain(
-    run: Run,
-    data: Data,
-    query: Query = None,
-    text: Text = "",
-    from_evaluation: FromEvaluation = False,
-    each: Each = 3,
-    top: Top = 5,
-    split: SplitName = None,
-    gallery: Gallery = None,
-    methods: Methods = None,
-    expected: Expected = None,
-    semantics: SemanticsSpec = None,
-    draws: Draws = 3,
-    no_ideas: NoIdeas = False,
+@app.command("explain")
+def explain_command(
+    run: ExplainRunArgument,
+    data: ExplainDataOption,
+    query: ExplainQueryOption = None,
+    text: ExplainTextOption = "",
+    from_evaluation: FromEvaluationOption = False,
+    each: QueriesPerKindOption = 3,
+    top: TopResultsOption = 5,
+    split: ExplainSplitOption = None,
+    gallery: GalleryScopeOption = None,
+    methods: MapMethodsOption = None,
+    expected: ExpectedPhotoOption = None,
+    semantics: SemanticsSpecOption = None,
+    draws: RandomMapsOption = 3,
+    no_ideas: NoIdeasOption = False,
     out_file: Annotated[
         Path | None,
         typer.Option("--out", help="Page to write, or folder for several queries; RUN/explain/QUERY.html."),
     ] = None,
-    templates: Templates = None,
-    device: Device = "auto",
-    as_json: AsJson = False,
+    templates: TemplatesOption = None,
+    device: DeviceOption = "auto",
+    as_json: ExplainJsonOption = False,
 ) -> None:
     """Show why photos came back for a drawing: heat maps, matched regions, ideas, and how far to trust them."""
-    from ssl_sbir.devices import device_of
-    from ssl_sbir.explain.request import Request, answer
+    from ssl_sbir.devices import resolve_device
+    from ssl_sbir.explain.run.explanation_request import ExplanationRequest, run_explanation
 
     if not query and not from_evaluation:
         raise ExplainError("no query", "Give --query FILE-OR-KEY, or --from-evaluation.")
     names = tuple(name.strip() for name in methods.split(",")) if methods else None
-    found = answer(
-        Request(
+    found = run_explanation(
+        ExplanationRequest(
             run,
             data,
             tuple(query or ()),
@@ -98,44 +108,44 @@ def explain(
             not no_ideas,
             out_file,
             templates,
-            device_of(device),
+            resolve_device(device),
         )
     )
     if isinstance(found, tuple):
-        _one(*found, as_json)
+        _print_query_report(*found, as_json)
     else:
-        _many(found, as_json)
+        _print_report_index(found, as_json)
 
 
-def _one(report: "QueryReport", place: Path, as_json: bool) -> None:
-    from ssl_sbir.reports.render import plain
+def _print_query_report(report: "QueryReport", place: Path, as_json: bool) -> None:
+    from ssl_sbir.reports.render import to_plain_json
 
     for warning in report.facts.warnings:
-        say(warning)
+        print_message(warning)
     if as_json:
-        emit({"page": str(place), **plain(report.facts)})
+        print_json({"page": str(place), **to_plain_json(report.facts)})
         return
     for result in report.facts.results:
-        out.print(f"{result.rank:>3}  {result.explanation.score:.3f}  {result.id}", markup=False)
-    out.print(report.facts.verdict, markup=False)
+        stdout_console.print(f"{result.rank:>3}  {result.explanation.score:.3f}  {result.id}", markup=False)
+    stdout_console.print(report.facts.verdict, markup=False)
     if report.facts.trust:
-        out.print(report.facts.trust.verdict, markup=False)
-    out.print(str(place), markup=False)
+        stdout_console.print(report.facts.trust.verdict, markup=False)
+    stdout_console.print(str(place), markup=False)
 
 
-def _many(index: "Index", as_json: bool) -> None:
-    from ssl_sbir.reports.render import plain
+def _print_report_index(index: "ExplanationIndex", as_json: bool) -> None:
+    from ssl_sbir.reports.render import to_plain_json
 
     for query, reason in index.failures:
-        say(f"{query}: {reason}")
+        print_message(f"{query}: {reason}")
     if as_json:
-        emit({"page": str(index.page), **_without_page(plain(index))})
+        print_json({"page": str(index.page), **_without_page(to_plain_json(index))})
         return
     for entry in index.entries:
         kind = f"{entry.kind:>7}  " if entry.kind else ""
         score = "–" if entry.score is None else f"{entry.score:.3f}"
-        out.print(f"{kind}{score:>6}  {entry.query}  →  {entry.href}", markup=False)
-    out.print(str(index.page), markup=False)
+        stdout_console.print(f"{kind}{score:>6}  {entry.query}  →  {entry.href}", markup=False)
+    stdout_console.print(str(index.page), markup=False)
 
 
 def _without_page(facts: dict[str, Any]) -> dict[str, Any]:

@@ -6,11 +6,11 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from ssl_sbir.cli._app import app, emit, out, say
+from ssl_sbir.cli._app import app, print_json, print_message, stdout_console
 
 
-@app.command()
-def quickstart(
+@app.command("quickstart")
+def quickstart_command(
     out_folder: Annotated[Path, typer.Option("--out", help="Folder to write.")] = Path("runs/quickstart"),
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Start over.")] = False,
     tiny: Annotated[
@@ -19,11 +19,11 @@ def quickstart(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,
 ) -> None:
     """Run everything once on OpenMoji: pretrain, fine-tune, evaluate, explain (two to five minutes, no network)."""
-    from ssl_sbir.quickstart import quickstart as run
+    from ssl_sbir.quickstart import run_quickstart as run
 
-    facts = run(out_folder, say, overwrite=overwrite, tiny=tiny)
+    facts = run(out_folder, print_message, overwrite=overwrite, tiny=tiny)
     if as_json:
-        emit(facts)
+        print_json(facts)
         return
     table = Table(
         "encoder", "labels it used", "mAP@all (standard)", "95 % interval", box=None, header_style="dim"
@@ -31,11 +31,11 @@ def quickstart(
     for row in facts["stages"]:
         low, high = row["interval"]
         table.add_row(row["stage"], row["labels"], f"{row['mAP@all']:.3f}", f"{low:.3f} to {high:.3f}")
-    out.print(
+    stdout_console.print(
         f"{facts['queries']:,} drawings → {facts['gallery']:,} pictures of unseen classes", markup=False
     )
-    out.print(table)
-    out.print(
+    stdout_console.print(table)
+    stdout_console.print(
         f"chance {facts['chance']:.3f} · OpenMoji is good for a first run and for nothing else", style="dim"
     )
-    out.print(facts["page"], markup=False)
+    stdout_console.print(facts["page"], markup=False)

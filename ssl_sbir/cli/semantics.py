@@ -5,59 +5,65 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ssl_sbir.cli._app import app, emit, out, say
+from ssl_sbir.cli._app import app, print_json, print_message, stdout_console
 from ssl_sbir.cli.data import data_app
 
 if TYPE_CHECKING:
     from ssl_sbir.semantics import Semantics
 
-Source = Annotated[
+SemanticsSourceArgument = Annotated[
     str | None,
     typer.Argument(help="Such as wordnet, conceptnet:FILE, vectors:FILE, glove; lists all without."),
 ]
-A = Annotated[str, typer.Option("--a", help="Names, with commas between.")]
-B = Annotated[
+FirstNamesOption = Annotated[str, typer.Option("--a", help="Names, with commas between.")]
+SecondNamesOption = Annotated[
     str,
     typer.Option(
         "--b", help="Names to compare them with: --a's own by default; imagenet for its 1,000 classes."
     ),
 ]
-Nearest = Annotated[int, typer.Option(min=1, help="How many of the nearest names to list.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
+NearestNamesOption = Annotated[int, typer.Option(min=1, help="How many of the nearest names to list.")]
+SemanticsJsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 
 
-@app.command()
-def semantics(
-    source: Source = None, a: A = "", b: B = "", nearest: Nearest = 5, as_json: AsJson = False
+@app.command("semantics")
+def semantics_command(
+    source: SemanticsSourceArgument = None,
+    a: FirstNamesOption = "",
+    b: SecondNamesOption = "",
+    nearest: NearestNamesOption = 5,
+    as_json: SemanticsJsonOption = False,
 ) -> None:
     """How alike names are to WordNet, ConceptNet, word vectors or a sentence encoder, and why."""
     from ssl_sbir.errors import ConfigError
-    from ssl_sbir.semantics import KINDS, imagenet_names, load_semantics
+    from ssl_sbir.semantics import SEMANTICS_KINDS, imagenet_names, load_semantics
 
     if source is None:
-        kinds = [{"kind": kind, "what": what, "where": where} for kind, (what, where) in KINDS.items()]
+        kinds = [
+            {"kind": kind, "what": what, "where": where} for kind, (what, where) in SEMANTICS_KINDS.items()
+        ]
         if as_json:
-            emit(kinds)
+            print_json(kinds)
             return
-        for kind, (what, where) in KINDS.items():
-            out.print(f"{kind}{':' if where else ''}{where:<12}  {what}", markup=False)
+        for kind, (what, where) in SEMANTICS_KINDS.items():
+            stdout_console.print(f"{kind}{':' if where else ''}{where:<12}  {what}", markup=False)
         return
-    rows = _listed(a)
+    rows = _split_names(a)
     if not rows:
         raise ConfigError("--a is empty: there is no name to compare", "Give names: --a cow,horse.")
-    columns = list(imagenet_names()) if b == "imagenet" else _listed(b) or rows
-    facts = _facts(load_semantics(source), source, rows, columns, nearest)
+    columns = list(imagenet_names()) if b == "imagenet" else _split_names(b) or rows
+    facts = _similarity_facts(load_semantics(source), source, rows, columns, nearest)
     if as_json:
-        emit(facts)
+        print_json(facts)
     else:
-        _show(facts)
+        _print_similarities(facts)
 
 
 @data_app.command("conceptnet")
 def convert_conceptnet(
     dump: Annotated[str, typer.Argument(help="conceptnet-assertions-5.*.csv, also .gz, or triples.")],
     target: Annotated[Path, typer.Argument(metavar="OUT", help="The file to write: NAME.safetensors.")],
-    as_json: AsJson = False,
+    as_json: SemanticsJsonOption = False,
 ) -> None:
     """Stream ConceptNet's dump once into a compact file of its English concepts, relations and weights."""
     from ssl_sbir.errors import DataError
@@ -69,15 +75,19 @@ def convert_conceptnet(
     save_graph(found.graph, target)
     facts = {**found.facts(), "out": str(target), "bytes": target.stat().st_size}
     if as_json:
-        emit(facts)
+        print_json(facts)
         return
-    out.print(f"{facts['lines']:,} lines · {facts['concepts']:,} concepts · {facts['edges']:,} relations")
-    out.print(f"{target}   {facts['bytes'] / 1e6:,.1f} MB", markup=False)
-    say(f"use it: --set semantics=conceptnet:{target}")
+    stdout_console.print(
+        f"{facts['lines']:,} lines · {facts['concepts']:,} concepts · {facts['edges']:,} relations"
+    )
+    stdout_console.print(f"{target}   {facts['bytes'] / 1e6:,.1f} MB", markup=False)
+    print_message(f"use it: --set semantics=conceptnet:{target}")
 
 
-def _facts(source: "Semantics", spec: str, rows: list[str], columns: list[str], count: int) -> dict[str, Any]:
-    resolved = source.resolved([*rows, *columns])
+def _similarity_facts(
+    source: "Semantics", spec: str, rows: list[str], columns: list[str], count: int
+) -> dict[str, Any]:
+    resolved = source.resolve_names([*rows, *columns])
     table = source.similarity(rows, columns)
     pairs = []
     for row, values in zip(rows, table, strict=True):
@@ -88,7 +98,7 @@ def _facts(source: "Semantics", spec: str, rows: list[str], columns: list[str], 
                 "a": row,
                 "b": columns[place],
                 "similarity": values[place].item(),
-                **_way(source, row, columns[place]),
+                **_path_facts(source, row, columns[place]),
             }
             for place in others
         ]
@@ -98,7 +108,7 @@ def _facts(source: "Semantics", spec: str, rows: list[str], columns: list[str], 
     return {"semantics": spec, "resolved": told, "pairs": pairs}
 
 
-def _way(source: "Semantics", a: str, b: str) -> dict[str, Any]:
+def _path_facts(source: "Semantics", a: str, b: str) -> dict[str, Any]:
     """The path of a pair where the source has paths and knows both names; None with no relations: there is none."""
     from ssl_sbir.errors import SslSbirError
 
@@ -111,15 +121,17 @@ def _way(source: "Semantics", a: str, b: str) -> dict[str, Any]:
     return {"path": path.in_words(), "relations": list(path.relations), "weights": path.weights}
 
 
-def _show(facts: dict[str, Any]) -> None:
+def _print_similarities(facts: dict[str, Any]) -> None:
     for name, meaning in facts["resolved"].items():
         if meaning != name:
-            out.print(f"{name} → {meaning or 'unknown'}", markup=False, style="dim" if meaning else "yellow")
+            stdout_console.print(
+                f"{name} → {meaning or 'unknown'}", markup=False, style="dim" if meaning else "yellow"
+            )
     for pair in facts["pairs"]:
         line = f"{pair['similarity']:.3f}  {pair['a']} · {pair['b']}"
         way = pair["path"] or ("no path" if "relations" in pair else "")
-        out.print(f"{line}   {way}" if way else line, markup=False)
+        stdout_console.print(f"{line}   {way}" if way else line, markup=False)
 
 
-def _listed(text: str) -> list[str]:
+def _split_names(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]

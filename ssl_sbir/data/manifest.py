@@ -12,10 +12,10 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from ssl_sbir.data.names import normalise
-from ssl_sbir.data.strings import Strings
+from ssl_sbir.data.class_names import normalize_class_name
+from ssl_sbir.data.string_column import StringColumn
 
-__all__ = ["Domain", "ImageSource", "Manifest", "Streamed", "Strings"]
+__all__ = ["Domain", "ImageSource", "Manifest", "StreamedSource", "StringColumn"]
 
 
 class Domain(IntEnum):
@@ -40,10 +40,10 @@ class ImageSource(Protocol):
 
 
 @runtime_checkable
-class Streamed(ImageSource, Protocol):
+class StreamedSource(ImageSource, Protocol):
     """A source that is read faster front to back than image by image."""
 
-    def held(self, keys: Sequence[str]) -> ImageSource:
+    def load_into_memory(self, keys: Sequence[str]) -> ImageSource:
         """A source of these keys whose bytes are in memory; read by one thread, in the order of the manifest."""
 
 
@@ -54,28 +54,28 @@ class Manifest:
     Attributes:
         name: the spec it was opened from, such as "folder:pets".
         source: opens the images.
-        keys: n names that `source` understands.
+        keys: n names that `recipe_source` understands.
         domain: uint8 [n], a `Domain`.
         label: int32 [n], index into `classes`, −1 for none.
         classes: class names, normalised and sorted.
         instance: int64 [n], equal for a sketch and the photo it was drawn from, −1 for none.
         texts: distinct descriptions.
-        text: int32 [n], row of `texts`, −1 for none.
+        text: int32 [n], row of `text_encoder`, −1 for none.
         warnings: what was skipped or looks wrong, a sentence each.
-        lost: what should be there and can't be read, such as a shard that breaks off, a sentence each.
+        read_errors: what should be there and can't be read, such as a shard that breaks off, a sentence each.
     """
 
     name: str
     source: ImageSource
-    keys: Strings
+    keys: StringColumn
     domain: npt.NDArray[np.uint8]
     label: npt.NDArray[np.int32]
     classes: tuple[str, ...]
     instance: npt.NDArray[np.int64]
-    texts: Strings
+    texts: StringColumn
     text: npt.NDArray[np.int32]
     warnings: tuple[str, ...] = ()
-    lost: tuple[str, ...] = ()
+    read_errors: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -84,7 +84,7 @@ class Manifest:
     def sha256(self) -> str:
         """The hex sha256 of the columns: equal for equal trees, wherever they lie."""
         digest = hashlib.sha256("\0".join(self.classes).encode())
-        for column in (*self._strings(), self.domain, self.label, self.instance, self.text):
+        for column in (*self._string_buffers(), self.domain, self.label, self.instance, self.text):
             digest.update(len(column).to_bytes(8, "little"))
             digest.update(np.ascontiguousarray(column).data)
         return digest.hexdigest()
@@ -93,10 +93,11 @@ class Manifest:
     def nbytes(self) -> int:
         """Bytes held by the columns."""
         return sum(
-            column.nbytes for column in (*self._strings(), self.domain, self.label, self.instance, self.text)
+            column.nbytes
+            for column in (*self._string_buffers(), self.domain, self.label, self.instance, self.text)
         )
 
-    def rows(
+    def find_rows(
         self, domain: Domain | None = None, classes: Collection[str] | None = None
     ) -> npt.NDArray[np.int64]:
         """The row numbers, ascending, of one domain and of some classes (None: of all, labelled or not)."""
@@ -104,16 +105,16 @@ class Manifest:
         if domain is not None:
             keep &= self.domain == domain
         if classes is not None:
-            wanted = {normalise(name) for name in classes}
+            wanted = {normalize_class_name(name) for name in classes}
             labels = [label for label, name in enumerate(self.classes) if name in wanted]
             keep &= np.isin(self.label, labels)
         return np.flatnonzero(keep).astype(np.int64)
 
-    def select(self, rows: npt.NDArray[np.int64]) -> "Manifest":
+    def select_rows(self, rows: npt.NDArray[np.int64]) -> "Manifest":
         """A manifest of these rows in this order; class numbers stay what they were."""
         return replace(
             self,
-            keys=self.keys.take(rows),
+            keys=self.keys.take_rows(rows),
             domain=self.domain[rows],
             label=self.label[rows],
             instance=self.instance[rows],
@@ -128,21 +129,21 @@ class Manifest:
             label=none.astype(np.int32),
             classes=(),
             instance=none.astype(np.int64),
-            texts=Strings.of([]),
+            texts=StringColumn.from_strings([]),
             text=none.astype(np.int32),
         )
 
-    def counts(self) -> dict[str, tuple[int, int]]:
+    def count_by_class(self) -> dict[str, tuple[int, int]]:
         """(sketches, photos) of each class."""
         table = np.zeros((len(self.classes), 2), dtype=np.int64)
         labelled = self.label >= 0
         np.add.at(table, (self.label[labelled], self.domain[labelled]), 1)
         return {name: (int(row[0]), int(row[1])) for name, row in zip(self.classes, table, strict=True)}
 
-    def text_of(self, row: int) -> str | None:
+    def text_of_row(self, row: int) -> str | None:
         """The description of a row, or None."""
         place = int(self.text[row])
         return self.texts[place] if place >= 0 else None
 
-    def _strings(self) -> tuple[npt.NDArray[np.generic], ...]:
+    def _string_buffers(self) -> tuple[npt.NDArray[np.generic], ...]:
         return self.keys.blob, self.keys.offsets, self.texts.blob, self.texts.offsets

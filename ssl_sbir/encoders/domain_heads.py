@@ -8,7 +8,7 @@ from ssl_sbir.data.manifest import Domain
 from ssl_sbir.encoders.encoder import Encoder
 
 
-class DomainHeads(Encoder):
+class DomainHeadsEncoder(Encoder):
     """An encoder with a linear head for sketches and another for photos.
 
     Args:
@@ -24,18 +24,18 @@ class DomainHeads(Encoder):
         self.bias = nn.Parameter(torch.zeros(len(Domain), width))
 
     @torch.no_grad()
-    def centre(self, features: Float[Tensor, "n inner"], domain: Int[Tensor, " n"]) -> None:
+    def init_principal_axes(self, features: Float[Tensor, "n inner"], domain: Int[Tensor, " n"]) -> None:
         """Sets both heads to the principal axes of some features, each domain less its mean.
 
         Drawings and photos lie apart as two clouds, whatever they show; without their means the rest is compared. With
         as many axes as numbers, cosines stay those of the centred features.
         """
-        axes, means = principal(features, domain)
+        axes, means = principal_axes(features, domain)
         axes = axes[: self.bias.shape[1]]
         self.weight.zero_()[:, : len(axes)] = axes.to(self.weight)
         self.bias.copy_(-(self.weight @ means.to(self.weight)[:, :, None])[:, :, 0])
 
-    def headed(
+    def apply_heads(
         self, features: Float[Tensor, "b inner"], domain: Int[Tensor, " b"]
     ) -> Float[Tensor, "b width"]:
         """The heads on features that the inner encoder gave."""
@@ -52,15 +52,15 @@ class DomainHeads(Encoder):
         inner = self.encoder.feature_map(image, domain)
         flat = inner.permute(0, 2, 3, 1).flatten(0, 2)
         places = inner.shape[2] * inner.shape[3]
-        found = self.headed(flat, domain.repeat_interleave(places))
+        found = self.apply_heads(flat, domain.repeat_interleave(places))
         return found.view(len(image), *inner.shape[2:], self.width).permute(0, 3, 1, 2)
 
     def forward(self, image: Float[Tensor, "b 3 h w"], domain: Int[Tensor, " b"]) -> Float[Tensor, "b width"]:
         """Each image's head on its features, [b, width]."""
-        return self.headed(self.encoder(image, domain), domain)
+        return self.apply_heads(self.encoder(image, domain), domain)
 
 
-def principal(
+def principal_axes(
     features: Float[Tensor, "n width"], domain: Int[Tensor, " n"]
 ) -> tuple[Float[Tensor, "axes width"], Float[Tensor, "2 width"]]:
     """The principal axes of features about the mean of each domain, the longest first, and those means.
@@ -68,10 +68,10 @@ def principal(
     Returns:
         (unit vectors, as many as n and the width allow; the mean of each domain, 0 of one without images).
     """
-    means = torch.stack([_mean(features[domain == of]) for of in Domain])
+    means = torch.stack([_mean_or_zeros(features[domain == of]) for of in Domain])
     _, _, axes = torch.linalg.svd(features - means[domain], full_matrices=False)
     return axes, means
 
 
-def _mean(features: Float[Tensor, "n inner"]) -> Float[Tensor, " inner"]:
+def _mean_or_zeros(features: Float[Tensor, "n inner"]) -> Float[Tensor, " inner"]:
     return features.mean(0) if len(features) else features.new_zeros(features.shape[1])

@@ -5,11 +5,11 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.modules.batchnorm import _NormBase
 
-from ssl_sbir.encoders.domains import by_domain
+from ssl_sbir.encoders.by_domain import apply_by_domain
 from ssl_sbir.encoders.encoder import Encoder
 
 
-class DomainNormed(Encoder):
+class DomainNormEncoder(Encoder):
     """An encoder whose batch norms keep the statistics of sketches apart from those of photos; weights are shared.
 
     Each domain of a batch passes by itself, normed by its own mean and variance: domain-specific batch
@@ -25,28 +25,30 @@ class DomainNormed(Encoder):
             {"kind": "domain_normed", "encoder": encoder.spec}, encoder.preprocess, encoder.width
         )
         self.encoder = encoder
-        self._named = {name: name.replace(".", "/") for name in _statistics(encoder)}
+        self._buffer_names = {name: name.replace(".", "/") for name in _batch_norm_buffer_names(encoder)}
         self.sketch_norms = nn.Module()
-        for name, flat in self._named.items():
+        for name, flat in self._buffer_names.items():
             self.sketch_norms.register_buffer(flat, encoder.get_buffer(name).clone())
 
     def feature_map(
         self, image: Float[Tensor, "b 3 h w"], domain: Int[Tensor, " b"]
     ) -> Float[Tensor, "b width rows columns"]:
         """Each image's map, normed as its domain is, [b, width, rows, columns], in the given order."""
-        return self._by_domain(_Maps(self.encoder), image, domain)
+        return self._forward_by_domain(_FeatureMapForward(self.encoder), image, domain)
 
     def forward(self, image: Float[Tensor, "b 3 h w"], domain: Int[Tensor, " b"]) -> Float[Tensor, "b width"]:
         """Each image's features, normed as its domain is, [b, width], in the given order."""
-        return self._by_domain(_Features(self.encoder), image, domain)
+        return self._forward_by_domain(_FeatureForward(self.encoder), image, domain)
 
-    def _by_domain(self, call: nn.Module, image: Tensor, domain: Tensor) -> Tensor:
+    def _forward_by_domain(self, call: nn.Module, image: Tensor, domain: Tensor) -> Tensor:
         # Looked up at every call: what moves a model to a device or averages it replaces buffers.
-        norms = {f"encoder.{name}": self.sketch_norms.get_buffer(flat) for name, flat in self._named.items()}
-        return by_domain(image, domain, lambda *sketches: functional_call(call, norms, sketches), call)
+        norms = {
+            f"encoder.{name}": self.sketch_norms.get_buffer(flat) for name, flat in self._buffer_names.items()
+        }
+        return apply_by_domain(image, domain, lambda *sketches: functional_call(call, norms, sketches), call)
 
 
-class _Features(nn.Module):
+class _FeatureForward(nn.Module):
     def __init__(self, encoder: Encoder) -> None:
         super().__init__()
         self.encoder = encoder
@@ -55,12 +57,12 @@ class _Features(nn.Module):
         return self.encoder(image, domain)
 
 
-class _Maps(_Features):
+class _FeatureMapForward(_FeatureForward):
     def forward(self, image: Tensor, domain: Tensor) -> Tensor:
         return self.encoder.feature_map(image, domain)
 
 
-def _statistics(encoder: Encoder) -> list[str]:
+def _batch_norm_buffer_names(encoder: Encoder) -> list[str]:
     """The names of the buffers of an encoder's batch norms."""
     return [
         f"{name}.{buffer}"

@@ -21,7 +21,7 @@ class Preprocess:
         size: side of the square image, in pixels.
         mean: subtracted from each of R, G, B in 0..1.
         std: divides each of R, G, B after that.
-        fit: how a picture becomes a square of that size (`ssl_sbir.data.images.decode` lists the ways).
+        fit: how a picture becomes a square of that size (`ssl_sbir.data.decode_image.decode` lists the ways).
     """
 
     size: int
@@ -34,17 +34,17 @@ class Preprocess:
         return {**asdict(self), "mean": list(self.mean), "std": list(self.std)}
 
     @classmethod
-    def of(cls, facts: dict[str, Any]) -> "Preprocess":
+    def from_facts(cls, facts: dict[str, Any]) -> "Preprocess":
         """The preprocessing that `facts` describes.
 
         Raises:
             TypeError, ValueError, KeyError: a key is missing or unknown, or a value has the wrong form.
         """
         rest = {key: value for key, value in facts.items() if key not in ("mean", "std")}
-        return cls(mean=rgb(facts["mean"]), std=rgb(facts["std"]), **rest)
+        return cls(mean=to_rgb_tuple(facts["mean"]), std=to_rgb_tuple(facts["std"]), **rest)
 
 
-def rgb(values: Iterable[float | int]) -> tuple[float, float, float]:
+def to_rgb_tuple(values: Iterable[float | int]) -> tuple[float, float, float]:
     """Three numbers as a tuple of floats.
 
     Raises:
@@ -87,13 +87,13 @@ class Encoder(nn.Module, ABC):
         """A copy of the linear ImageNet head that came with the weights, or None where there is none."""
         return None
 
-    def with_fit(self, how: str) -> "Encoder":
+    def with_fit(self, fit: str) -> "Encoder":
         """This encoder, told how pictures are brought to its size; whatever it consists of is told as well."""
         for part in self.modules():
             if isinstance(part, Encoder):
-                part.preprocess = replace(part.preprocess, fit=how)
+                part.preprocess = replace(part.preprocess, fit=fit)
         return self
 
-    def normalised(self, image: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h w"]:
+    def normalize_image(self, image: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h w"]:
         """The image less the mean, over the standard deviation, of this encoder's pretraining."""
         return (image - self.mean) / self.std

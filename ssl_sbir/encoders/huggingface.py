@@ -8,19 +8,19 @@ from typing import Any
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from ssl_sbir.encoders.backbone import fits
+from ssl_sbir.encoders.backbone import accepts_own_size
 from ssl_sbir.encoders.encoder import Encoder, Preprocess
-from ssl_sbir.encoders.hub import check_patches, unfit
+from ssl_sbir.encoders.hub_files import check_patch_multiple, image_size_error
 from ssl_sbir.encoders.huggingface_sources import (
-    check_reachable,
-    filled,
-    image_processor_of,
-    made,
-    preprocess_of,
-    unloaded,
-    vision_config_of,
+    build_vision_model,
+    check_repository_reachable,
+    load_image_processor,
+    load_vision_config,
+    load_vision_model,
+    preprocess_from_config,
+    vision_model_error,
 )
-from ssl_sbir.encoders.timm_models import grid_of
+from ssl_sbir.encoders.timm_models import tokens_to_grid
 
 
 class HuggingFaceEncoder(Encoder):
@@ -34,28 +34,30 @@ class HuggingFaceEncoder(Encoder):
     def __init__(self, spec: dict[str, Any], preprocess: Preprocess, model: Any) -> None:
         config = model.config
         width = getattr(config, "projection_dim", 0) if hasattr(model, "visual_projection") else 0
-        super().__init__(spec, preprocess, width or _hidden(config))
+        super().__init__(spec, preprocess, width or _hidden_width(config))
         self.model: Any = model
         takes = "interpolate_pos_encoding" in inspect.signature(model.forward).parameters
         native = getattr(config, "image_size", preprocess.size)
-        self._options = {"interpolate_pos_encoding": True} if takes and native != preprocess.size else {}
+        self._forward_options = (
+            {"interpolate_pos_encoding": True} if takes and native != preprocess.size else {}
+        )
 
     def feature_map(
         self, image: Float[Tensor, "b 3 h w"], domain: Int[Tensor, " b"]
     ) -> Float[Tensor, "b width rows columns"]:
         """Patch tokens or the last map, [b, width, rows, columns]; the domain makes no difference."""
         del domain
-        last = self._output(image).last_hidden_state
+        last = self._model_output(image).last_hidden_state
         if last.ndim == 4:
             return last
-        rows, columns = self._grid(image, last)
+        rows, columns = self._patch_grid(image, last)
         tokens = last[:, last.shape[1] - rows * columns :]
-        return grid_of(self._projected(tokens), rows / columns)
+        return tokens_to_grid(self._project_tokens(tokens), rows / columns)
 
     def forward(self, image: Float[Tensor, "b 3 h w"], domain: Int[Tensor, " b"]) -> Float[Tensor, "b width"]:
         """Features [b, width]; the domain makes no difference."""
         del domain
-        output = self._output(image)
+        output = self._model_output(image)
         if hasattr(self.model, "visual_projection"):
             return output.image_embeds
         if type(self.model).__name__ == "SiglipVisionModel":
@@ -63,13 +65,13 @@ class HuggingFaceEncoder(Encoder):
         last = output.last_hidden_state
         if last.ndim == 4:
             return last.mean((2, 3))
-        rows, columns = self._grid(image, last)
+        rows, columns = self._patch_grid(image, last)
         return last[:, 0] if last.shape[1] > rows * columns else last.mean(1)
 
-    def _output(self, image: Tensor) -> Any:
-        return self.model(pixel_values=self.normalised(image), **self._options)
+    def _model_output(self, image: Tensor) -> Any:
+        return self.model(pixel_values=self.normalize_image(image), **self._forward_options)
 
-    def _grid(self, image: Tensor, last: Tensor) -> tuple[int, int]:
+    def _patch_grid(self, image: Tensor, last: Tensor) -> tuple[int, int]:
         """Rows and columns of patches; a hierarchical model has fewer than its first patches."""
         patch = self.model.config.patch_size
         patch = patch if isinstance(patch, int) else patch[0]
@@ -79,13 +81,13 @@ class HuggingFaceEncoder(Encoder):
         step = round(math.sqrt(rows * columns / last.shape[1]))
         return -(-rows // step), -(-columns // step)
 
-    def _projected(self, tokens: Tensor) -> Tensor:
+    def _project_tokens(self, tokens: Tensor) -> Tensor:
         if not hasattr(self.model, "visual_projection"):
             return tokens
         return self.model.visual_projection(self.model.vision_model.post_layernorm(tokens))
 
 
-def _hidden(config: Any) -> int:
+def _hidden_width(config: Any) -> int:
     sizes = getattr(config, "hidden_sizes", None)
     return sizes[-1] if sizes else config.hidden_size
 
@@ -98,26 +100,28 @@ def huggingface_encoder(name: str, *, size: int | None = None, pretrained: bool 
     Raises:
         EncoderError: nothing of that name here or on the hub, no vision model, no safetensors, or a bad size.
     """
-    check_reachable(name)
+    check_repository_reachable(name)
     try:
-        config, processor = vision_config_of(name), image_processor_of(name)
-        model = filled(name, config) if pretrained else made(config)
+        config, processor = load_vision_config(name), load_image_processor(name)
+        model = load_vision_model(name, config) if pretrained else build_vision_model(config)
     except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
-        raise unloaded(name, error) from error
-    preprocess = preprocess_of(config, processor, size)
-    return _around(name, model, preprocess)
+        raise vision_model_error(name, error) from error
+    preprocess = preprocess_from_config(config, processor, size)
+    return _wrap_huggingface_model(name, model, preprocess)
 
 
-def rebuilt_huggingface(spec: dict[str, Any]) -> Encoder:
+def huggingface_encoder_from_spec(spec: dict[str, Any]) -> Encoder:
     """The architecture that a `huggingface` spec describes, with random weights; needs no network."""
     from transformers import AutoConfig
 
     facts = dict(spec["config"])
     config = AutoConfig.for_model(facts.pop("model_type"), **facts)
-    return _around(spec["model"], made(config), Preprocess.of(spec["preprocess"]))
+    return _wrap_huggingface_model(
+        spec["model"], build_vision_model(config), Preprocess.from_facts(spec["preprocess"])
+    )
 
 
-def _around(name: str, model: Any, preprocess: Preprocess) -> Encoder:
+def _wrap_huggingface_model(name: str, model: Any, preprocess: Preprocess) -> Encoder:
     spec = {
         "kind": "huggingface",
         "model": Path(name).name if Path(name).is_dir() else name,
@@ -125,11 +129,11 @@ def _around(name: str, model: Any, preprocess: Preprocess) -> Encoder:
         "preprocess": preprocess.facts(),
     }
     if not hasattr(model.config, "depths"):  # stages that halve the map pad it themselves
-        check_patches(f"hf:{name}", preprocess.size, getattr(model.config, "patch_size", 1))
+        check_patch_multiple(f"hf:{name}", preprocess.size, getattr(model.config, "patch_size", 1))
     encoder = HuggingFaceEncoder(spec, preprocess, model)
     native = getattr(model.config, "image_size", 224)
     try:
-        fits(encoder)
+        accepts_own_size(encoder)
     except (RuntimeError, ValueError) as error:
-        raise unfit(f"hf:{name}", preprocess.size, native, error) from error
+        raise image_size_error(f"hf:{name}", preprocess.size, native, error) from error
     return encoder

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from ssl_sbir.encoders.backbone import BackboneEncoder
 from ssl_sbir.encoders.encoder import Encoder, Preprocess
-from ssl_sbir.encoders.hub import check_patches, unfit
-from ssl_sbir.encoders.timm_sources import Source, created, pretrained_facts
+from ssl_sbir.encoders.hub_files import check_patch_multiple, image_size_error
+from ssl_sbir.encoders.timm_sources import WeightsSource, create_timm_model, pretrained_config
 
 # Parts that some CNNs apply after pooling: the feature here is the mean of the map, so they go.
 AFTER_POOLING = ("head", "conv_head", "norm_head", "pre_logits")
@@ -28,26 +28,30 @@ class TimmEncoder(BackboneEncoder):
     ) -> Float[Tensor, "b width rows columns"]:
         """The last map or the patch tokens, [b, width, rows, columns]; the domain makes no difference."""
         del domain
-        last = self.backbone.forward_features(self.normalised(image))
-        return as_map(self.backbone, last, image.shape[2] / image.shape[3])
+        last = self.backbone.forward_features(self.normalize_image(image))
+        return to_feature_map(self.backbone, last, image.shape[2] / image.shape[3])
 
     def forward(self, image: Float[Tensor, "b 3 h w"], domain: Int[Tensor, " b"]) -> Float[Tensor, "b width"]:
         """Features [b, width]; the domain makes no difference."""
         del domain
-        last = self.backbone.forward_features(self.normalised(image))
+        last = self.backbone.forward_features(self.normalize_image(image))
         if last.ndim == 3:
             return self.backbone.forward_head(last, pre_logits=True)
-        return as_map(self.backbone, last, image.shape[2] / image.shape[3]).mean((2, 3))
+        return to_feature_map(self.backbone, last, image.shape[2] / image.shape[3]).mean((2, 3))
 
 
-def as_map(model: nn.Module, last: Tensor, ratio: float) -> Tensor:
+def to_feature_map(model: nn.Module, last_features: Tensor, ratio: float) -> Tensor:
     """A timm model's last features as [b, width, rows, columns]; `ratio` is image height over width."""
-    if last.ndim == 4:
-        return last.permute(0, 3, 1, 2) if getattr(model, "output_fmt", "NCHW") == "NHWC" else last
-    return grid_of(last[:, getattr(model, "num_prefix_tokens", 0) :], ratio)
+    if last_features.ndim == 4:
+        return (
+            last_features.permute(0, 3, 1, 2)
+            if getattr(model, "output_fmt", "NCHW") == "NHWC"
+            else last_features
+        )
+    return tokens_to_grid(last_features[:, getattr(model, "num_prefix_tokens", 0) :], ratio)
 
 
-def grid_of(tokens: Float[Tensor, "b n width"], ratio: float) -> Float[Tensor, "b width rows columns"]:
+def tokens_to_grid(tokens: Float[Tensor, "b n width"], ratio: float) -> Float[Tensor, "b width rows columns"]:
     """Patch tokens in raster order as a map; `ratio` is rows over columns.
 
     Raises:
@@ -63,8 +67,8 @@ def timm_encoder(
     name: str,
     *,
     size: int | None = None,
-    pretrained: Source = True,
-    asked: str | None = None,
+    pretrained: WeightsSource = True,
+    encoder_name: str | None = None,
 ) -> TimmEncoder:
     """timm's model of that name.
 
@@ -73,39 +77,43 @@ def timm_encoder(
         size: image side in pixels; by default the one of the model's pretraining.
         pretrained: take its weights from the hub, from this file (.safetensors, or .pth of tensors only), or
             have this function fill the model.
-        asked: the encoder name that errors mention.
+        encoder_name: the encoder name that errors mention.
 
     Raises:
         EncoderError: an unknown name, weights that can't be had, or a size that doesn't fit the model.
     """
-    asked = asked or f"timm:{name}"
-    facts = pretrained_facts(name)
+    encoder_name = encoder_name or f"timm:{name}"
+    facts = pretrained_config(name)
     preprocess = Preprocess(size or facts.input_size[-1], tuple(facts.mean), tuple(facts.std))
-    model = created(name, preprocess.size, pretrained, asked, facts.fixed_input_size)
+    model = create_timm_model(name, preprocess.size, pretrained, encoder_name, facts.fixed_input_size)
     head = model.get_classifier() if pretrained else None
-    return _around(model, name, preprocess, head if isinstance(head, nn.Linear) else None, asked)
+    return _wrap_timm_model(
+        model, name, preprocess, head if isinstance(head, nn.Linear) else None, encoder_name
+    )
 
 
-def rebuilt_timm(spec: dict[str, Any]) -> Encoder:
+def timm_encoder_from_spec(spec: dict[str, Any]) -> Encoder:
     """The architecture that a `timm` spec describes, with random weights."""
-    name, preprocess = spec["model"], Preprocess.of(spec["preprocess"])
-    fixed = pretrained_facts(name).fixed_input_size
-    model = created(name, preprocess.size, False, f"timm:{name}", fixed)
-    return _around(model, name, preprocess, None, f"timm:{name}")
+    name, preprocess = spec["model"], Preprocess.from_facts(spec["preprocess"])
+    fixed = pretrained_config(name).fixed_input_size
+    model = create_timm_model(name, preprocess.size, False, f"timm:{name}", fixed)
+    return _wrap_timm_model(model, name, preprocess, None, f"timm:{name}")
 
 
-def _around(model: Any, name: str, preprocess: Preprocess, head: nn.Linear | None, asked: str) -> TimmEncoder:
+def _wrap_timm_model(
+    model: Any, name: str, preprocess: Preprocess, head: nn.Linear | None, asked: str
+) -> TimmEncoder:
     model.reset_classifier(0)
     patch = getattr(getattr(model, "patch_embed", None), "patch_size", None)
     if patch and hasattr(model, "num_prefix_tokens"):
-        check_patches(asked, preprocess.size, patch[0])
-    width, same = _probed(model, preprocess.size, asked, name)
+        check_patch_multiple(asked, preprocess.size, patch[0])
+    width, same = _probe_feature_width(model, preprocess.size, asked, name)
     spec = {"kind": "timm", "model": name, "preprocess": preprocess.facts()}
     fitting = head if same and head is not None and head.in_features == width else None
     return TimmEncoder(spec, preprocess, width, model, fitting)
 
 
-def _probed(model: Any, size: int, asked: str, name: str) -> tuple[int, bool]:
+def _probe_feature_width(model: Any, size: int, asked: str, name: str) -> tuple[int, bool]:
     """The feature's width, and whether the model's own pooling gives the same feature as ours."""
     used: set[str] = set()
     hooks = [
@@ -123,15 +131,15 @@ def _probed(model: Any, size: int, asked: str, name: str) -> tuple[int, bool]:
             for hook in hooks:
                 hook.remove()
             pooled = model.forward_head(last, pre_logits=True)
-            return _width(model, last, pooled, used)
+            return _feature_width(model, last, pooled, used)
     except (RuntimeError, ValueError, AssertionError) as error:
-        raise unfit(asked, size, pretrained_facts(name).input_size[-1], error) from error
+        raise image_size_error(asked, size, pretrained_config(name).input_size[-1], error) from error
     finally:
         model.train()
 
 
-def _width(model: Any, last: Tensor, pooled: Tensor, used: set[str]) -> tuple[int, bool]:
-    where = as_map(model, last, 1.0)
+def _feature_width(model: Any, last: Tensor, pooled: Tensor, used: set[str]) -> tuple[int, bool]:
+    where = to_feature_map(model, last, 1.0)
     if last.ndim == 3:
         return pooled.shape[1], True
     for top in AFTER_POOLING:

@@ -7,14 +7,22 @@ import torchvision.models as zoo
 from torch import Tensor, hub, nn
 from torchvision.models.vgg import cfgs, make_layers
 
-from ssl_sbir.encoders.backbone import BackboneEncoder, fits
+from ssl_sbir.encoders.backbone import BackboneEncoder, accepts_own_size
 from ssl_sbir.encoders.encoder import Encoder, Preprocess
-from ssl_sbir.encoders.hub import in_torch_hub, offline, unfetched, unfit
+from ssl_sbir.encoders.hub_files import (
+    checkpoint_download_error,
+    image_size_error,
+    is_in_torch_hub,
+    is_offline,
+)
 from ssl_sbir.errors import EncoderError
 
 # The first ImageNet weights of each: the ones the papers started from.
-WEIGHTS = {"resnet50": zoo.ResNet50_Weights.IMAGENET1K_V1, "vgg16_bn": zoo.VGG16_BN_Weights.IMAGENET1K_V1}
-WIDTHS = {"resnet50": 2048, "vgg16_bn": 512}
+TORCHVISION_WEIGHTS = {
+    "resnet50": zoo.ResNet50_Weights.IMAGENET1K_V1,
+    "vgg16_bn": zoo.VGG16_BN_Weights.IMAGENET1K_V1,
+}
+TORCHVISION_WIDTHS = {"resnet50": 2048, "vgg16_bn": 512}
 
 
 def torchvision_encoder(name: str, *, size: int | None = None, pretrained: bool = True) -> BackboneEncoder:
@@ -25,37 +33,37 @@ def torchvision_encoder(name: str, *, size: int | None = None, pretrained: bool 
     Raises:
         EncoderError: the weights can't be had, or the size is too small.
     """
-    weights = _fetched(name) if pretrained else {}
-    encoder = _around(name, Preprocess(size or 224), _head(weights))
+    weights = _fetch_torchvision_weights(name) if pretrained else {}
+    encoder = _wrap_torchvision_model(name, Preprocess(size or 224), _imagenet_head(weights))
     if pretrained:
         kept = {key: value for key, value in weights.items() if not key.startswith(("fc.", "classifier."))}
         encoder.backbone.load_state_dict(kept)
     return encoder
 
 
-def rebuilt_torchvision(spec: dict[str, Any]) -> Encoder:
+def torchvision_encoder_from_spec(spec: dict[str, Any]) -> Encoder:
     """The architecture that a `torchvision` spec describes, with random weights."""
-    return _around(spec["model"], Preprocess.of(spec["preprocess"]), None)
+    return _wrap_torchvision_model(spec["model"], Preprocess.from_facts(spec["preprocess"]), None)
 
 
-def _around(name: str, preprocess: Preprocess, head: nn.Linear | None) -> BackboneEncoder:
+def _wrap_torchvision_model(name: str, preprocess: Preprocess, head: nn.Linear | None) -> BackboneEncoder:
     spec = {"kind": "torchvision", "model": name, "preprocess": preprocess.facts()}
-    encoder = BackboneEncoder(spec, preprocess, WIDTHS[name], _convolutions(name), head)
+    encoder = BackboneEncoder(spec, preprocess, TORCHVISION_WIDTHS[name], _convolutional_layers(name), head)
     try:
-        fits(encoder)
+        accepts_own_size(encoder)
     except RuntimeError as error:
-        raise unfit(name, preprocess.size, 224, error) from error
+        raise image_size_error(name, preprocess.size, 224, error) from error
     return encoder
 
 
-def _convolutions(name: str) -> nn.Module:
+def _convolutional_layers(name: str) -> nn.Module:
     if name == "vgg16_bn":  # without its three linear layers, which are nine tenths of it
         return nn.Sequential(OrderedDict(features=make_layers(cfgs["D"], batch_norm=True)))
     parts = zoo.get_model(name, weights=None).named_children()
     return nn.Sequential(OrderedDict((part, layer) for part, layer in parts if part not in ("avgpool", "fc")))
 
 
-def _head(weights: dict[str, Tensor]) -> nn.Linear | None:
+def _imagenet_head(weights: dict[str, Tensor]) -> nn.Linear | None:
     if "fc.weight" not in weights:
         return None
     classes, width = weights["fc.weight"].shape
@@ -64,14 +72,14 @@ def _head(weights: dict[str, Tensor]) -> nn.Linear | None:
     return head
 
 
-def _fetched(name: str) -> dict[str, Any]:
-    url = WEIGHTS[name].url
-    if offline() and not in_torch_hub(url):
-        raise unfetched(name, url, "HF_HUB_OFFLINE is set")
+def _fetch_torchvision_weights(name: str) -> dict[str, Any]:
+    url = TORCHVISION_WEIGHTS[name].url
+    if is_offline() and not is_in_torch_hub(url):
+        raise checkpoint_download_error(name, url, "HF_HUB_OFFLINE is set")
     try:
         return dict(hub.load_state_dict_from_url(url, map_location="cpu", check_hash=True, weights_only=True))
     except OSError as error:
-        raise unfetched(name, url, str(error)) from error
+        raise checkpoint_download_error(name, url, str(error)) from error
     except Exception as error:  # a damaged archive raises whatever its broken part led to
         raise EncoderError(
             f"encoder '{name}': its checkpoint can't be read ({error})", "Delete it and run again."

@@ -1,7 +1,7 @@
 """Every published retrieval number, exact, with its name on it."""
 
-from ssl_sbir.evaluation.embeddings import evaluate_embeddings
-from ssl_sbir.evaluation.protocols import PRESETS, Protocol
-from ssl_sbir.evaluation.result import Evaluation, ProtocolResult
+from ssl_sbir.evaluation.from_embeddings import evaluate_embeddings
+from ssl_sbir.evaluation.metrics.protocols import PRESETS, EvaluationProtocol
+from ssl_sbir.evaluation.metrics.result import Evaluation, ProtocolResult
 
-__all__ = ["PRESETS", "Evaluation", "Protocol", "ProtocolResult", "evaluate_embeddings"]
+__all__ = ["PRESETS", "Evaluation", "EvaluationProtocol", "ProtocolResult", "evaluate_embeddings"]

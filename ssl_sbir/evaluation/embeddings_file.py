@@ -16,11 +16,11 @@ from safetensors.torch import load_file
 from ssl_sbir.errors import EvaluationError
 from ssl_sbir.registry import did_you_mean
 
-NEEDED = ("query", "query_labels", "gallery", "gallery_labels")
-OPTIONAL = ("training", "query_instances", "gallery_instances")
-HINT = (
+REQUIRED_ARRAYS = ("query", "query_labels", "gallery", "gallery_labels")
+OPTIONAL_ARRAYS = ("training", "query_instances", "gallery_instances")
+EMBEDDINGS_FILE_HINT = (
     "It holds arrays query [q, d], query_labels [q], gallery [n, d], gallery_labels [n]; "
-    f"and may hold {', '.join(OPTIONAL)}."
+    f"and may hold {', '.join(OPTIONAL_ARRAYS)}."
 )
 
 
@@ -42,51 +42,53 @@ def read_embeddings(path: Path) -> EmbeddingsFile:
         EvaluationError: the file is missing, is of another kind, is damaged, or lacks an array.
     """
     if not path.is_file():
-        raise EvaluationError(f"{path}: no such file", HINT)
-    arrays = _npz(path) if path.suffix == ".npz" else _safetensors(path)
+        raise EvaluationError(f"{path}: no such file", EMBEDDINGS_FILE_HINT)
+    arrays = _read_npz_arrays(path) if path.suffix == ".npz" else _read_safetensors_arrays(path)
     names = path.with_suffix(".csv")
-    table = _csv(names) if names.is_file() else None
+    table = _read_label_csv(names) if names.is_file() else None
     classes = None
     if table is not None and "set" in table[0]:
         for side in ("query", "gallery"):
             arrays[f"{side}_labels"] = [line["name"] for line in table if line["set"] == side]
     elif table is not None:
-        classes = _class_names(names, table)
-    for name in NEEDED:
+        classes = _class_names_from_table(names, table)
+    for name in REQUIRED_ARRAYS:
         if name not in arrays:
-            near = did_you_mean(name, [found for found in arrays if found not in NEEDED])
-            raise EvaluationError(f"{path} has no array '{name}'.{near}", HINT)
-    return EmbeddingsFile({name: arrays[name] for name in (*NEEDED, *OPTIONAL) if name in arrays}, classes)
+            near = did_you_mean(name, [found for found in arrays if found not in REQUIRED_ARRAYS])
+            raise EvaluationError(f"{path} has no array '{name}'.{near}", EMBEDDINGS_FILE_HINT)
+    return EmbeddingsFile(
+        {name: arrays[name] for name in (*REQUIRED_ARRAYS, *OPTIONAL_ARRAYS) if name in arrays}, classes
+    )
 
 
-def _npz(path: Path) -> dict[str, Any]:
+def _read_npz_arrays(path: Path) -> dict[str, Any]:
     try:
         with zipfile.ZipFile(path):  # a .npy by that name isn't one
             pass
         with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
-            return {name: _plain(file[name]) for name in file.files}
-    except (ValueError, OSError, EOFError, SyntaxError, *_DAMAGED) as error:
-        raise EvaluationError(f"{path} can't be read: {error}", HINT) from error
+            return {name: _to_native_byte_order(file[name]) for name in file.files}
+    except (ValueError, OSError, EOFError, SyntaxError, *_NPZ_ERRORS) as error:
+        raise EvaluationError(f"{path} can't be read: {error}", EMBEDDINGS_FILE_HINT) from error
 
 
-_DAMAGED = (zipfile.BadZipFile, zlib.error, tokenize.TokenError)
+_NPZ_ERRORS = (zipfile.BadZipFile, zlib.error, tokenize.TokenError)
 
 
-def _plain(array: np.ndarray) -> Any:
+def _to_native_byte_order(array: np.ndarray) -> Any:
     return array.astype(array.dtype.newbyteorder("=")) if array.dtype.kind in "fiub" else array
 
 
-def _safetensors(path: Path) -> dict[str, Any]:
+def _read_safetensors_arrays(path: Path) -> dict[str, Any]:
     if path.suffix != ".safetensors":
-        raise EvaluationError(f"{path} is neither .npz nor .safetensors", HINT)
+        raise EvaluationError(f"{path} is neither .npz nor .safetensors", EMBEDDINGS_FILE_HINT)
     try:
         loaded: dict[str, torch.Tensor] = load_file(path)
     except (SafetensorError, OSError) as error:
-        raise EvaluationError(f"{path} can't be read: {error}", HINT) from error
+        raise EvaluationError(f"{path} can't be read: {error}", EMBEDDINGS_FILE_HINT) from error
     return dict(loaded)
 
 
-def _csv(path: Path) -> list[dict[str, str]]:
+def _read_label_csv(path: Path) -> list[dict[str, str]]:
     try:
         with path.open(newline="", encoding="utf-8") as file:
             table = list(csv.DictReader(file))
@@ -99,7 +101,7 @@ def _csv(path: Path) -> list[dict[str, str]]:
     return table
 
 
-def _class_names(path: Path, table: list[dict[str, str]]) -> tuple[str, ...]:
+def _class_names_from_table(path: Path, table: list[dict[str, str]]) -> tuple[str, ...]:
     try:
         names = {int(line["label"]): line["name"] for line in table}
     except (TypeError, ValueError) as error:

@@ -11,20 +11,20 @@ from ssl_sbir.data.splits import Split
 from ssl_sbir.errors import EvaluationError
 from ssl_sbir.registry import did_you_mean
 
-Rows = npt.NDArray[np.int64]
+GeneralizedRows = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Gzs:
+class GeneralizedTestSet:
     """One meaning of "generalised": the queries, the gallery, what was added in words, and added whole classes."""
 
-    queries: Rows
-    gallery: Rows
+    queries: GeneralizedRows
+    gallery: GeneralizedRows
     added: str
     classes: tuple[str, ...] = ()
 
 
-def generalised(name: str, manifest: Manifest, split: Split, seed: int = 0) -> Gzs:
+def generalized_test_set(name: str, manifest: Manifest, split: Split, seed: int = 0) -> GeneralizedTestSet:
     """Queries and gallery of one generalised protocol; rows of the manifest, ascending.
 
     `all-seen`: unseen sketches; photos of all classes. `sempcyc`: sketches and photos of unseen classes, and as many
@@ -34,42 +34,50 @@ def generalised(name: str, manifest: Manifest, split: Split, seed: int = 0) -> G
     Raises:
         EvaluationError: no protocol has that name.
     """
-    if name not in MEANINGS:
+    if name not in GENERALIZED_PROTOCOLS:
         raise EvaluationError(
-            f"unknown generalised protocol '{name}'.{did_you_mean(name, MEANINGS)}",
-            f"Known: {', '.join(MEANINGS)}.",
+            f"unknown generalised protocol '{name}'.{did_you_mean(name, GENERALIZED_PROTOCOLS)}",
+            f"Known: {', '.join(GENERALIZED_PROTOCOLS)}.",
         )
-    return MEANINGS[name](manifest, split, np.random.default_rng(seed))
+    return GENERALIZED_PROTOCOLS[name](manifest, split, np.random.default_rng(seed))
 
 
-def _all_seen(manifest: Manifest, split: Split, _: np.random.Generator) -> Gzs:
-    photos = manifest.rows(Domain.PHOTO, (*split.seen, *split.unseen))
-    return Gzs(manifest.rows(Domain.SKETCH, split.unseen), photos, "photos of all seen classes")
+def _with_all_seen_photos(manifest: Manifest, split: Split, _: np.random.Generator) -> GeneralizedTestSet:
+    photos = manifest.find_rows(Domain.PHOTO, (*split.seen, *split.unseen))
+    return GeneralizedTestSet(
+        manifest.find_rows(Domain.SKETCH, split.unseen), photos, "photos of all seen classes"
+    )
 
 
-def _sempcyc(manifest: Manifest, split: Split, draw: np.random.Generator) -> Gzs:
+def _with_sempcyc_fifth(manifest: Manifest, split: Split, draw: np.random.Generator) -> GeneralizedTestSet:
     sides = []
     for domain in (Domain.SKETCH, Domain.PHOTO):
-        unseen, seen = manifest.rows(domain, split.unseen), manifest.rows(domain, split.seen)
+        unseen, seen = manifest.find_rows(domain, split.unseen), manifest.find_rows(domain, split.seen)
         count = min(int(0.2 * len(unseen)), len(seen))
         sides.append(np.sort(np.concatenate([draw.choice(seen, count, replace=False), unseen])))
-    return Gzs(sides[0], sides[1], "a random fifth as many sketches and photos of seen classes")
+    return GeneralizedTestSet(
+        sides[0], sides[1], "a random fifth as many sketches and photos of seen classes"
+    )
 
 
-def _whole_classes(side: str) -> Callable[[Manifest, Split, np.random.Generator], Gzs]:
-    def meaning(manifest: Manifest, split: Split, draw: np.random.Generator) -> Gzs:
+def _with_whole_seen_classes(
+    side: str,
+) -> Callable[[Manifest, Split, np.random.Generator], GeneralizedTestSet]:
+    def build_test_set(manifest: Manifest, split: Split, draw: np.random.Generator) -> GeneralizedTestSet:
         count = min(round(0.2 * len(getattr(split, side))), len(split.seen))
         chosen = sorted(draw.choice(split.seen, count, replace=False).tolist())
-        photos = manifest.rows(Domain.PHOTO, (*chosen, *split.unseen))
+        photos = manifest.find_rows(Domain.PHOTO, (*chosen, *split.unseen))
         added = f"photos of {count} whole seen classes, drawn by the seed"
-        return Gzs(manifest.rows(Domain.SKETCH, split.unseen), photos, added, tuple(chosen))
+        return GeneralizedTestSet(
+            manifest.find_rows(Domain.SKETCH, split.unseen), photos, added, tuple(chosen)
+        )
 
-    return meaning
+    return build_test_set
 
 
-MEANINGS: dict[str, Callable[[Manifest, Split, np.random.Generator], Gzs]] = {
-    "all-seen": _all_seen,
-    "sempcyc": _sempcyc,
-    "ocean": _whole_classes("unseen"),
-    "drclip": _whole_classes("seen"),
+GENERALIZED_PROTOCOLS: dict[str, Callable[[Manifest, Split, np.random.Generator], GeneralizedTestSet]] = {
+    "all-seen": _with_all_seen_photos,
+    "sempcyc": _with_sempcyc_fifth,
+    "ocean": _with_whole_seen_classes("unseen"),
+    "drclip": _with_whole_seen_classes("seen"),
 }

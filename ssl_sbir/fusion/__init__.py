@@ -1,23 +1,23 @@
 """A drawing and a sentence as one query, in the space of photos that were embedded without either."""
 
-from ssl_sbir.fusion.concatenation import Concatenation, LabelTower
-from ssl_sbir.fusion.export import load_tower, save_tower
-from ssl_sbir.fusion.kinds import Fusion, Gate, Joint, Late, fusions
-from ssl_sbir.fusion.modulation import Modulation
-from ssl_sbir.fusion.tower import Query, TextTower, Weights
+from ssl_sbir.fusion.concatenation import ConcatenationFusion, LabelTextTower
+from ssl_sbir.fusion.export_text_side import load_text_tower, save_text_tower
+from ssl_sbir.fusion.fusion_kinds import Fusion, GatedFusion, JointFusion, LateFusion, fusion_registry
+from ssl_sbir.fusion.modulation import ModulationFusion
+from ssl_sbir.fusion.text_tower import FusedQuery, QueryWeights, TextTower
 
 __all__ = [
-    "Concatenation",
+    "ConcatenationFusion",
+    "FusedQuery",
     "Fusion",
-    "Gate",
-    "Joint",
-    "LabelTower",
-    "Late",
-    "Modulation",
-    "Query",
+    "GatedFusion",
+    "JointFusion",
+    "LabelTextTower",
+    "LateFusion",
+    "ModulationFusion",
+    "QueryWeights",
     "TextTower",
-    "Weights",
-    "fusions",
-    "load_tower",
-    "save_tower",
+    "fusion_registry",
+    "load_text_tower",
+    "save_text_tower",
 ]

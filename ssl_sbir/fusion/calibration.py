@@ -7,23 +7,23 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from ssl_sbir.fusion.kinds import STEPS
-from ssl_sbir.grouped import class_means
+from ssl_sbir.fusion.fusion_kinds import CALIBRATION_STEPS
+from ssl_sbir.group_means import class_means
 
-SCORES = 1 << 23  # of queries with photos, at once
-FINE = 41  # weights that are tried
-TOP = 10
-ONE_SIDED = 1.645  # standard errors below which a mean lies with a chance of 5 %
-SHARES = tuple(step / 20 for step in range(1, 20))
-Mixed = Callable[[Tensor, Tensor, float], Tensor]
+MAX_SCORES_AT_ONCE = 1 << 23  # of queries with photos, at once
+NUM_TRIED_WEIGHTS = 41  # weights that are tried
+CALIBRATION_TOP_K = 10
+ONE_SIDED_95_Z = 1.645  # standard errors below which a mean lies with a chance of 5 %
+CANDIDATE_SHARES = tuple(step / 20 for step in range(1, 20))
+MixFunction = Callable[[Tensor, Tensor, float], Tensor]
 
 
-def kept_share(
+def sketch_top_k_share(
     query: Float[Tensor, "q d"],
     sketch: Float[Tensor, "q d"],
     text: Float[Tensor, "q d"],
     gallery: Float[Tensor, "n d"],
-    k: int = TOP,
+    k: int = CALIBRATION_TOP_K,
 ) -> Float[Tensor, " q"]:
     """The drawing's share of each query's first k: of those that either side alone also ranks among its first k.
 
@@ -36,7 +36,7 @@ def kept_share(
         gallery: unit vectors of photos.
         k: how many first results.
     """
-    fused, drawn, told = (first(part, gallery, k) for part in (query, sketch, text))
+    fused, drawn, told = (top_k_indices(part, gallery, k) for part in (query, sketch, text))
     from_sketch, from_text = ((fused[:, :, None] == ids[:, None]).any(2) for ids in (drawn, told))
     by_sketch, by_text, both = (
         some.sum(1).double() for some in (from_sketch, from_text, from_sketch & from_text)
@@ -46,17 +46,19 @@ def kept_share(
     return torch.where(total > 0, (by_sketch - both) / total.clamp(min=1), 0.5)
 
 
-def first(query: Float[Tensor, "q d"], gallery: Float[Tensor, "n d"], k: int) -> Int[Tensor, "q k"]:
+def top_k_indices(query: Float[Tensor, "q d"], gallery: Float[Tensor, "n d"], k: int) -> Int[Tensor, "q k"]:
     """The places of each query's first k photos; at no time the scores of all queries with all photos."""
     k = min(k, len(gallery))
-    return torch.cat([(some @ gallery.T).topk(k, dim=1).indices for some in query.split(_block(gallery))])
+    return torch.cat(
+        [(some @ gallery.T).topk(k, dim=1).indices for some in query.split(_query_block_size(gallery))]
+    )
 
 
-def _block(gallery: Tensor) -> int:
-    return max(1, SCORES // max(1, len(gallery)))
+def _query_block_size(gallery: Tensor) -> int:
+    return max(1, MAX_SCORES_AT_ONCE // max(1, len(gallery)))
 
 
-def conflicting(labels: Int[Tensor, " q"], seed: int = 0) -> Int[Tensor, " q"]:
+def sample_conflicting_indices(labels: Int[Tensor, " q"], seed: int = 0) -> Int[Tensor, " q"]:
     """For each query the place of another one, of another class, whose text contradicts it.
 
     Raises:
@@ -69,19 +71,21 @@ def conflicting(labels: Int[Tensor, " q"], seed: int = 0) -> Int[Tensor, " q"]:
     return torch.multinomial(other.float(), 1, generator=generator)[:, 0]
 
 
-def mean_precision(
+def average_precision_per_query(
     query: Float[Tensor, "q d"],
     labels: Int[Tensor, " q"],
     gallery: Float[Tensor, "n d"],
     gallery_labels: Int[Tensor, " n"],
 ) -> Float[Tensor, " q"]:
     """Average precision of each query over the whole gallery (plain; ties by gallery order)."""
-    block = _block(gallery)
+    block = _query_block_size(gallery)
     blocks = zip(query.split(block), labels.split(block), strict=True)
-    return torch.cat([_precision(some @ gallery.T, own, gallery_labels) for some, own in blocks])
+    return torch.cat(
+        [_average_precision_block(some @ gallery.T, own, gallery_labels) for some, own in blocks]
+    )
 
 
-def _precision(
+def _average_precision_block(
     score: Float[Tensor, "b n"], labels: Int[Tensor, " b"], gallery_labels: Int[Tensor, " n"]
 ) -> Float[Tensor, " b"]:
     order = score.sort(dim=1, descending=True, stable=True).indices
@@ -109,7 +113,7 @@ def class_spread(photos: Float[Tensor, "n d"], labels: Int[Tensor, " n"]) -> Flo
 
 
 def mixing_table(
-    mixed: Mixed, sketch: Tensor, text: Tensor, labels: Int[Tensor, " q"], gallery: Tensor, seed: int = 0
+    mix: MixFunction, sketch: Tensor, text: Tensor, labels: Int[Tensor, " q"], gallery: Tensor, seed: int = 0
 ) -> Float[Tensor, " steps"]:
     """The weight at which drawings keep a share of 0, .05, …, 1 of the top ten, or more, against another class's text.
 
@@ -117,25 +121,25 @@ def mixing_table(
     is to hold for others as well.
 
     Args:
-        mixed: query vectors of sketches, texts and a weight.
+        mix: query vectors of sketches, texts and a weight.
         sketch: unit vectors of drawings.
         text: unit vectors of their own texts.
         labels: classes of the drawings.
         gallery: unit vectors of photos.
         seed: decides which text contradicts which drawing.
     """
-    wrong = text[conflicting(labels, seed)]
-    tried = torch.linspace(0, 1, FINE)
+    wrong = text[sample_conflicting_indices(labels, seed)]
+    tried = torch.linspace(0, 1, NUM_TRIED_WEIGHTS)
     shares = torch.stack(
-        [_kept(mixed, sketch, wrong, float(weight), gallery, labels) for weight in tried]
+        [_sketch_share_lower_bound(mix, sketch, wrong, float(weight), gallery, labels) for weight in tried]
     ).cpu()
     shares = shares.cummax(0).values
     if shares[-1] <= shares[0]:
         print("the drawing's weight isn't calibrated: too few photos to tell", file=sys.stderr)
-        return torch.linspace(0, 1, STEPS)
+        return torch.linspace(0, 1, CALIBRATION_STEPS)
     shares = (shares - shares[0]) / (shares[-1] - shares[0]).clamp(min=1e-9)
-    wanted = torch.linspace(0, 1, STEPS, dtype=torch.float64)
-    upper = torch.searchsorted(shares, wanted).clamp(1, FINE - 1)
+    wanted = torch.linspace(0, 1, CALIBRATION_STEPS, dtype=torch.float64)
+    upper = torch.searchsorted(shares, wanted).clamp(1, NUM_TRIED_WEIGHTS - 1)
     low, high = shares[upper - 1], shares[upper]
     within = ((wanted - low) / (high - low).clamp(min=1e-9)).clamp(0, 1)
     table = tried[upper - 1] + within.float() * (tried[upper] - tried[upper - 1])
@@ -143,27 +147,30 @@ def mixing_table(
     return table
 
 
-def _kept(
-    mixed: Mixed, sketch: Tensor, text: Tensor, weight: float, gallery: Tensor, labels: Tensor
+def _sketch_share_lower_bound(
+    mixed: MixFunction, sketch: Tensor, text: Tensor, weight: float, gallery: Tensor, labels: Tensor
 ) -> Tensor:
     """The lower confidence limit of the share that is kept."""
     few = min(
-        TOP, max(1, len(gallery) // 3)
+        CALIBRATION_TOP_K, max(1, len(gallery) // 3)
     )  # of a small gallery all are among the first ten, whoever decides
-    share = kept_share(mixed(sketch, text, weight), sketch, text, gallery, few)
+    share = sketch_top_k_share(mixed(sketch, text, weight), sketch, text, gallery, few)
     _, means = class_means(share[:, None], labels.to(share.device))
     if len(means) < 2:
         return means.mean()
-    return means.mean() - ONE_SIDED * means.std(correction=1) / len(means) ** 0.5
+    return means.mean() - ONE_SIDED_95_Z * means.std(correction=1) / len(means) ** 0.5
 
 
-def best_share(
-    fused: Callable[[float], Tensor],
+def best_sketch_share(
+    fuse_at_share: Callable[[float], Tensor],
     labels: Int[Tensor, " q"],
     gallery: Tensor,
     gallery_labels: Int[Tensor, " n"],
-    shares: Sequence[float] = SHARES,
+    shares: Sequence[float] = CANDIDATE_SHARES,
 ) -> float:
     """The drawing's share whose queries have the best mean average precision."""
-    found = [float(mean_precision(fused(s), labels, gallery, gallery_labels).mean()) for s in shares]
+    found = [
+        float(average_precision_per_query(fuse_at_share(s), labels, gallery, gallery_labels).mean())
+        for s in shares
+    ]
     return shares[max(range(len(shares)), key=found.__getitem__)]

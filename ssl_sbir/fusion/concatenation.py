@@ -6,11 +6,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ssl_sbir.encoders import Encoder, TextEncoder
-from ssl_sbir.fusion.kinds import Fusion, Parts, Vectors
-from ssl_sbir.fusion.tower import TextTower
+from ssl_sbir.fusion.fusion_kinds import FusedVectors, Fusion, Vectors
+from ssl_sbir.fusion.text_tower import TextTower
 
 
-class Concatenation(Fusion):
+class ConcatenationFusion(Fusion):
     """[image; text] → one vector, a layer for each side of the search. A missing side is a zero vector.
 
     Both unit vectors are stretched to length √width, so that the layer sees numbers about 1. The parts are exact: what
@@ -27,37 +27,37 @@ class Concatenation(Fusion):
         super().__init__(width, words=words)
         self.query, self.photo = nn.Linear(width + words, width), nn.Linear(width + words, width)
 
-    def beside(self, side: nn.Linear, image: Vectors, words: Float[Tensor, "b words"]) -> Vectors:
+    def project_pair(self, side: nn.Linear, image: Vectors, words: Float[Tensor, "b words"]) -> Vectors:
         """What a side's layer makes of image features and text vectors."""
-        return side(torch.cat([stretched(image), stretched(words)], 1))
+        return side(torch.cat([scale_to_sqrt_width(image), scale_to_sqrt_width(words)], 1))
 
-    def at(self, sketch: Vectors, text: Float[Tensor, "b told"], weight: float) -> Parts:
+    def fuse_at_weight(self, sketch: Vectors, text: Float[Tensor, "b told"], weight: float) -> FusedVectors:
         """Unit query vectors and their parts; a weight of .5 leaves both inputs as they are."""
-        drawn, told = 2 * weight * self._drawn(sketch), 2 * (1 - weight) * self._told(text)
+        drawn, told = 2 * weight * self._project_sketch(sketch), 2 * (1 - weight) * self._project_text(text)
         length = (drawn + told).norm(dim=1, keepdim=True).clamp(min=1e-6)
         return (drawn + told) / length, drawn / length, told / length
 
     def sketch_alone(self, sketch: Vectors) -> Vectors:
         """The drawing's part alone, as a unit vector."""
-        return F.normalize(self._drawn(sketch), dim=1)
+        return F.normalize(self._project_sketch(sketch), dim=1)
 
     def text_alone(self, text: Float[Tensor, "b told"]) -> Vectors:
         """The text's part alone, as a unit vector."""
-        return F.normalize(self._told(text), dim=1)
+        return F.normalize(self._project_text(text), dim=1)
 
-    def _drawn(self, sketch: Vectors) -> Vectors:
-        return F.linear(stretched(sketch), self.query.weight[:, : self.width], self.query.bias / 2)
+    def _project_sketch(self, sketch: Vectors) -> Vectors:
+        return F.linear(scale_to_sqrt_width(sketch), self.query.weight[:, : self.width], self.query.bias / 2)
 
-    def _told(self, text: Float[Tensor, "b words"]) -> Vectors:
-        return F.linear(stretched(text), self.query.weight[:, self.width :], self.query.bias / 2)
+    def _project_text(self, text: Float[Tensor, "b words"]) -> Vectors:
+        return F.linear(scale_to_sqrt_width(text), self.query.weight[:, self.width :], self.query.bias / 2)
 
 
-def stretched(vectors: Float[Tensor, "b n"]) -> Float[Tensor, "b n"]:
+def scale_to_sqrt_width(vectors: Float[Tensor, "b n"]) -> Float[Tensor, "b n"]:
     """Vectors of length √n; zero stays zero."""
     return F.normalize(vectors, dim=1) * vectors.shape[1] ** 0.5
 
 
-class LabelTower(TextTower):
+class LabelTextTower(TextTower):
     """The text side of a run whose gallery reads the text of each photo's label: no search can be built on it.
 
     Args:
@@ -66,17 +66,17 @@ class LabelTower(TextTower):
         width: of the image features and of the vectors that are compared.
     """
 
-    kind = Concatenation.kind
+    kind = ConcatenationFusion.kind
     reads_labels = True
-    fusion: Concatenation
+    fusion: ConcatenationFusion
 
     def __init__(self, encoder: TextEncoder, image_encoder: Encoder, width: int) -> None:
-        super().__init__(encoder, image_encoder, nn.Identity(), Concatenation(width, encoder.width))
+        super().__init__(encoder, image_encoder, nn.Identity(), ConcatenationFusion(width, encoder.width))
 
-    def placed(self, vectors: Float[Tensor, "b words"]) -> Float[Tensor, "b words"]:
+    def to_photo_space(self, vectors: Float[Tensor, "b words"]) -> Float[Tensor, "b words"]:
         """The text encoder's vectors as they are: the layer reads them."""
         return vectors.to(self.fusion.mixing.device)
 
-    def photos(self, features: Vectors, words: Float[Tensor, "b words"]) -> Vectors:
+    def embed_photos(self, features: Vectors, words: Float[Tensor, "b words"]) -> Vectors:
         """Unit vectors of photos beside the texts of their labels: the leak that the audit finds."""
-        return F.normalize(self.fusion.beside(self.fusion.photo, features, words), dim=1)
+        return F.normalize(self.fusion.project_pair(self.fusion.photo, features, words), dim=1)

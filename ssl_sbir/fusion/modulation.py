@@ -8,13 +8,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ssl_sbir.encoders import Encoder, Towers
-from ssl_sbir.encoders.stages import Stage, stages
-from ssl_sbir.fusion.kinds import Fusion, Vectors, fusions
+from ssl_sbir.encoders import Encoder, TwoTowerEncoder
+from ssl_sbir.encoders.stages import EncoderStage, encoder_stages
+from ssl_sbir.fusion.fusion_kinds import Fusion, Vectors, fusion_registry
 
 
-@fusions.register("modulation")
-class Modulation(Fusion):
+@fusion_registry.register("modulation")
+class ModulationFusion(Fusion):
     """Feature modulation: the text gives each stage of the sketch's encoder a scale and a shift for each channel.
 
     Source: Huang et al. (SEJE), where a text network modulates sketch features layer by layer and either side may be
@@ -39,21 +39,21 @@ class Modulation(Fusion):
             nn.init.zeros_(layer.weight)  # type: ignore[arg-type]
             nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
 
-    def seen(
+    def encode_sketches(
         self, encoder: Encoder, image: Float[Tensor, "b 3 h w"], words: Float[Tensor, "b words"] | None
     ) -> Vectors:
         """Features of drawings, modulated by the texts beside them."""
         if words is None:
-            return super().seen(encoder, image, None)
-        with self._telling(encoder, words.to(image.device)):
-            return super().seen(encoder, image, words)
+            return super().encode_sketches(encoder, image, None)
+        with self._modulate_stages(encoder, words.to(image.device)):
+            return super().encode_sketches(encoder, image, words)
 
     @contextmanager
-    def _telling(self, encoder: Encoder, words: Float[Tensor, "b words"]) -> Iterator[None]:
+    def _modulate_stages(self, encoder: Encoder, words: Float[Tensor, "b words"]) -> Iterator[None]:
         """Modulates what leaves each stage while drawings pass."""
         read = self.reads(words * words.shape[1] ** 0.5)
         handles = [
-            last_part(stage).register_forward_hook(_changing(layer(read)))
+            last_stage_module(stage).register_forward_hook(_modulation_hook(layer(read)))
             for stage, layer in zip(modulated_stages(encoder), self.tells, strict=True)
         ]
         try:
@@ -63,33 +63,37 @@ class Modulation(Fusion):
                 handle.remove()
 
 
-def _changing(told: Float[Tensor, "b channels"]) -> Any:
-    def change(module: nn.Module, inputs: Any, output: Tensor) -> Tensor:
+def _modulation_hook(told: Float[Tensor, "b channels"]) -> Any:
+    def modulate_output(module: nn.Module, inputs: Any, output: Tensor) -> Tensor:
         del module, inputs
         places = (slice(None), slice(None), None, None) if output.ndim == 4 else (slice(None), None)
         scale, shift = (part.to(output.dtype)[places] for part in told.chunk(2, 1))
         return output * (1 + scale) + shift
 
-    return change
+    return modulate_output
 
 
-def modulated_stages(encoder: Encoder) -> list[Stage]:
+def modulated_stages(encoder: Encoder) -> list[EncoderStage]:
     """The stages of a drawing's way whose output is a map or a row of tokens: all but linear heads."""
-    encoder = encoder.sketch if isinstance(encoder, Towers) else encoder
-    return [stage for stage in stages(encoder) if stage.parts and not isinstance(stage.parts[-1], nn.Linear)]
+    encoder = encoder.sketch if isinstance(encoder, TwoTowerEncoder) else encoder
+    return [
+        stage
+        for stage in encoder_stages(encoder)
+        if stage.parts and not isinstance(stage.parts[-1], nn.Linear)
+    ]
 
 
-def last_part(stage: Stage) -> nn.Module:
+def last_stage_module(stage: EncoderStage) -> nn.Module:
     """The module whose output leaves the stage."""
     return stage.parts[-1]
 
 
 @torch.no_grad()
-def channels_of(encoder: Encoder) -> list[int]:
+def stage_channels(encoder: Encoder) -> list[int]:
     """How many channels leave each modulated stage, found by passing one blank image."""
     found: list[int] = []
     handles = [
-        last_part(stage).register_forward_hook(
+        last_stage_module(stage).register_forward_hook(
             lambda _module, _inputs, output: found.append(output.shape[1 if output.ndim == 4 else -1])
         )
         for stage in modulated_stages(encoder)

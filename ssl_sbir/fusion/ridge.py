@@ -7,7 +7,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 
-def ridge(
+def fit_ridge(
     inputs: Float[Tensor, "n a"],
     targets: Float[Tensor, "n b"],
     weights: Float[Tensor, " n"],
@@ -34,7 +34,7 @@ def ridge(
     return found
 
 
-def out_of_fold(
+def out_of_fold_predictions(
     inputs: Float[Tensor, "n a"],
     targets: Float[Tensor, "n b"],
     weights: Float[Tensor, " n"],
@@ -48,14 +48,14 @@ def out_of_fold(
     much.
     """
     found = torch.empty(len(inputs), targets.shape[1])
-    for outside in _folds(group, folds):
+    for outside in _fold_masks(group, folds):
         inside = ~outside
-        made = ridge(inputs[inside], targets[inside], weights[inside], penalty)
+        made = fit_ridge(inputs[inside], targets[inside], weights[inside], penalty)
         found[outside] = made(inputs[outside].to(made.weight))
     return found
 
 
-def _folds(group: Int[Tensor, " n"], folds: int) -> Iterator[Tensor]:
+def _fold_masks(group: Int[Tensor, " n"], folds: int) -> Iterator[Tensor]:
     """Which rows belong to each fold; a group is in one fold as a whole."""
     kinds, place = group.unique(return_inverse=True)
     folds = min(folds, len(kinds))

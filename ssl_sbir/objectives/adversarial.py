@@ -8,7 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 
-class _Reversal(torch.autograd.Function):
+class _GradientReversal(torch.autograd.Function):
     @staticmethod
     def forward(context: Any, code: Tensor, strength: float) -> Tensor:
         context.strength = strength
@@ -19,24 +19,24 @@ class _Reversal(torch.autograd.Function):
         return -context.strength * gradients[0], None
 
 
-def reversed_gradient(code: Float[Tensor, "b width"], strength: float) -> Float[Tensor, "b width"]:
+def reverse_gradient(embeddings: Float[Tensor, "b width"], strength: float) -> Float[Tensor, "b width"]:
     """The codes unchanged; what flows back through them is multiplied by −strength.
 
     Source: Y. Ganin, V. Lempitsky: Unsupervised Domain Adaptation by Backpropagation, ICML 2015.
     """
-    return _Reversal.apply(code, strength)
+    return _GradientReversal.apply(embeddings, strength)
 
 
-def domain_loss(
-    discriminator: nn.Module, code: Float[Tensor, "b width"], domain: Int[Tensor, " b"], strength: float
+def domain_adversarial_loss(
+    discriminator: nn.Module, embeddings: Float[Tensor, "b width"], domain: Int[Tensor, " b"], strength: float
 ) -> Float[Tensor, ""]:
     """How badly a discriminator tells the domains apart (binary cross-entropy); the encoder learns to raise it.
 
     Args:
         discriminator: codes to logits [b, 1].
-        code: of both domains.
+        embeddings: of both domains.
         domain: 0 sketch, 1 photo.
         strength: of the reversed gradient; 0 leaves the encoder alone.
     """
-    logits = discriminator(reversed_gradient(code, strength))[:, 0]
+    logits = discriminator(reverse_gradient(embeddings, strength))[:, 0]
     return F.binary_cross_entropy_with_logits(logits.float(), domain.float())

@@ -11,7 +11,7 @@ Distance = Literal["euclidean", "cosine"]
 Mining = Literal["random", "semi-hard", "hard"]
 
 
-def distances(
+def pairwise_distances(
     first: Float[Tensor, "a width"], second: Float[Tensor, "b width"], distance: Distance
 ) -> Float[Tensor, "a b"]:
     """The distance of every row of one set to every row of another: Euclidean, or 1 − cosine (0 to 2)."""
@@ -21,7 +21,7 @@ def distances(
     return squared.clamp(min=1e-12).sqrt()  # the root has no gradient at 0
 
 
-def triplet(
+def triplet_loss(
     anchor: Float[Tensor, "n width"],
     positive: Float[Tensor, "n width"],
     negative: Float[Tensor, "n width"],
@@ -39,18 +39,20 @@ def triplet(
         margin: by how much the negative is to lie further away.
         distance: Euclidean, or 1 − cosine.
     """
-    near, far = _paired(anchor, positive, distance), _paired(anchor, negative, distance)
+    near, far = _rowwise_distance(anchor, positive, distance), _rowwise_distance(anchor, negative, distance)
     return (near - far + margin).relu().sum() / max(len(anchor), 1)
 
 
-def _paired(left: Float[Tensor, "n width"], right: Float[Tensor, "n width"], distance: Distance) -> Tensor:
+def _rowwise_distance(
+    left: Float[Tensor, "n width"], right: Float[Tensor, "n width"], distance: Distance
+) -> Tensor:
     if distance == "cosine":
         return 1 - F.cosine_similarity(left, right, dim=1)
     return (left - right).square().sum(1).clamp(min=1e-12).sqrt()
 
 
 @torch.no_grad()
-def drawn(allowed: Bool[Tensor, "anchors candidates"]) -> Int[Tensor, " anchors"]:
+def sample_allowed(allowed: Bool[Tensor, "anchors candidates"]) -> Int[Tensor, " anchors"]:
     """A candidate for each anchor, any of those allowed with the same chance; -1 where none is."""
     possible = allowed.any(1)
     place = torch.multinomial(torch.where(possible[:, None], allowed.float(), 1.0), 1)[:, 0]
@@ -58,7 +60,7 @@ def drawn(allowed: Bool[Tensor, "anchors candidates"]) -> Int[Tensor, " anchors"
 
 
 @torch.no_grad()
-def mined_negatives(
+def mine_negatives(
     anchor: Float[Tensor, "a width"],
     candidate: Float[Tensor, "c width"],
     to_positive: Float[Tensor, " a"],
@@ -80,8 +82,8 @@ def mined_negatives(
         distance: in which it's measured.
     """
     if mining == "random":
-        return drawn(allowed)
-    far = distances(anchor, candidate, distance).masked_fill(~allowed, torch.inf)
+        return sample_allowed(allowed)
+    far = pairwise_distances(anchor, candidate, distance).masked_fill(~allowed, torch.inf)
     if mining == "semi-hard":
         beyond = far.masked_fill(far <= to_positive[:, None], torch.inf)
         furthest = far.masked_fill(~allowed, -torch.inf).argmax(1)
@@ -91,6 +93,6 @@ def mined_negatives(
     return torch.where(allowed.any(1), place, -1)
 
 
-def pull(code: Float[Tensor, "n width"], towards: Float[Tensor, "n width"]) -> Float[Tensor, ""]:
+def pull_loss(embeddings: Float[Tensor, "n width"], target: Float[Tensor, "n width"]) -> Float[Tensor, ""]:
     """The mean squared Euclidean distance of each code to its target (the L2 term); 0 without codes."""
-    return (code - towards).square().sum() / max(len(code), 1)
+    return (embeddings - target).square().sum() / max(len(embeddings), 1)

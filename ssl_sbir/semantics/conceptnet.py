@@ -19,21 +19,23 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
-from ssl_sbir.data.names import normalise
-from ssl_sbir.data.strings import Strings
+from ssl_sbir.data.class_names import normalize_class_name
+from ssl_sbir.data.string_column import StringColumn
 from ssl_sbir.errors import DataError
 from ssl_sbir.files import cache_dir, sha256_of, write_atomic
-from ssl_sbir.progress import progress
-from ssl_sbir.semantics.graph import MOST_RELATIONS, ConceptGraph, Edges
+from ssl_sbir.progress import show_progress
+from ssl_sbir.semantics.concept_graph import MAX_RELATIONS, ConceptEdges, ConceptGraph
 
-ENGLISH = b"/c/en/"
-GZIP = b"\x1f\x8b"
-EVERY = 1 << 16
-FORMAT = "ssl-sbir concept graph 1"
-_HINT = "It should be conceptnet-assertions-5.*.csv.gz, or lines of relation, head, tail with tabs between."
+ENGLISH_URI_PREFIX = b"/c/en/"
+GZIP_MAGIC = b"\x1f\x8b"
+PROGRESS_INTERVAL = 1 << 16
+CONCEPT_GRAPH_FORMAT = "ssl-sbir concept graph 1"
+_DUMP_FORMAT_HINT = (
+    "It should be conceptnet-assertions-5.*.csv.gz, or lines of relation, head, tail with tabs between."
+)
 
 
-class _Columns:
+class _EdgeColumns:
     """Edges as they arrive: a few bytes each, and each name once."""
 
     def __init__(self) -> None:
@@ -42,35 +44,37 @@ class _Columns:
         self.head, self.tail = array("i"), array("i")
         self.relation, self.weight = array("B"), array("f")
 
-    def add(self, relation: bytes, head: bytes, tail: bytes, weight: float) -> None:
+    def append_edge(self, relation: bytes, head: bytes, tail: bytes, weight: float) -> None:
         """Appends an edge."""
         names, relations = self.names, self.relations
-        if len(relations) == MOST_RELATIONS and relation not in relations:
-            raise ValueError(f"more than {MOST_RELATIONS} relations: does each line begin with its relation?")
+        if len(relations) == MAX_RELATIONS and relation not in relations:
+            raise ValueError(f"more than {MAX_RELATIONS} relations: does each line begin with its relation?")
         self.head.append(names.setdefault(head, len(names)))
         self.tail.append(names.setdefault(tail, len(names)))
         self.relation.append(relations.setdefault(relation, len(relations)))
         self.weight.append(weight)
 
-    def graph(self) -> ConceptGraph:
+    def build_graph(self) -> ConceptGraph:
         """The graph, its concepts in bytewise order."""
         labels = sorted(self.names)
         place = np.empty(len(labels), np.int32)
         place[np.fromiter((self.names[label] for label in labels), np.int64, len(labels))] = np.arange(
             len(labels), dtype=np.int32
         )
-        edges = Edges(
+        edges = ConceptEdges(
             place[np.frombuffer(self.head, np.int32)],
             place[np.frombuffer(self.tail, np.int32)],
             np.frombuffer(self.relation, np.uint8),
             np.frombuffer(self.weight, np.float32),
         )
         texts = (label.decode("utf-8", "replace") for label in labels)
-        return ConceptGraph(Strings.of(texts), [name.decode() for name in self.relations], edges)
+        return ConceptGraph(
+            StringColumn.from_strings(texts), [name.decode() for name in self.relations], edges
+        )
 
 
 @dataclass(frozen=True)
-class Conversion:
+class GraphConversion:
     """What a conversion read and kept."""
 
     graph: ConceptGraph
@@ -87,7 +91,7 @@ class Conversion:
         }
 
 
-def read_graph(path: Path | str) -> Conversion:
+def read_graph(path: Path | str) -> GraphConversion:
     """The English graph of a dump (plain or gzip) or of a file of triples, read once from front to back.
 
     Memory grows with the English concepts and edges (about 200 bytes and 13), not with the file.
@@ -95,13 +99,13 @@ def read_graph(path: Path | str) -> Conversion:
     Raises:
         DataError: the file is missing, empty, broken off, or something else; names the line.
     """
-    columns, lines = _Columns(), 0
-    with _opened(Path(path)) as (file, raw, size), progress(size, "reading", "B") as counter:
-        read, seen = _line_reader(path, file), 0
+    columns, lines = _EdgeColumns(), 0
+    with _open_graph_lines(Path(path)) as (file, raw, size), show_progress(size, "reading", "B") as counter:
+        read, seen = _choose_line_parser(path, file), 0
         try:
             for lines, line in enumerate(file, 1):
                 read(columns, line, lines)
-                if lines % EVERY == 0:
+                if lines % PROGRESS_INTERVAL == 0:
                     now = raw.tell()
                     counter.advance(now - seen, lines=f"{lines:,}", edges=f"{len(columns.head):,}")
                     seen = now
@@ -112,55 +116,55 @@ def read_graph(path: Path | str) -> Conversion:
             ) from error
     if not columns.head:
         found = "is empty" if not lines else f"has {lines:,} lines, none of them between two English concepts"
-        raise DataError(f"{path} {found}", _HINT)
-    return Conversion(columns.graph(), lines)
+        raise DataError(f"{path} {found}", _DUMP_FORMAT_HINT)
+    return GraphConversion(columns.build_graph(), lines)
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[tuple[Any, BinaryIO, int]]:
+def _open_graph_lines(path: Path) -> Iterator[tuple[Any, BinaryIO, int]]:
     """The lines of a file, plain or gzip; the file as it lies on disk, whose place tells the progress; its size."""
     try:
         raw = open(path, "rb")  # noqa: SIM115 (closed below)
     except OSError as error:
-        raise DataError(f"{path} can't be opened: {error.strerror}", _HINT) from error
+        raise DataError(f"{path} can't be opened: {error.strerror}", _DUMP_FORMAT_HINT) from error
     with raw:
-        zipped = raw.read(2) == GZIP
+        zipped = raw.read(2) == GZIP_MAGIC
         raw.seek(0)
         yield gzip.GzipFile(fileobj=raw) if zipped else raw, raw, path.stat().st_size
 
 
-def _line_reader(path: Path | str, file: Any) -> Any:
+def _choose_line_parser(path: Path | str, file: Any) -> Any:
     """How to read a line of this file: a dump's first line begins with an assertion's URI."""
     try:
         start = file.peek(3)[:3]
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise DataError(f"{path} breaks off in its first line: {error}", "Download it again.") from error
-    read = _assertion if start == b"/a/" else _triple
+    read = _parse_assertion_line if start == b"/a/" else _parse_triple_line
 
-    def checked(columns: _Columns, line: bytes, number: int) -> None:
+    def parse_checked_line(columns: _EdgeColumns, line: bytes, number: int) -> None:
         try:
             read(columns, line)
         except (ValueError, IndexError) as error:
             raise DataError(
                 f"{path}, line {number:,}: {line[:60].decode('utf-8', 'replace')!r} is no edge ({error})",
-                _HINT,
+                _DUMP_FORMAT_HINT,
             ) from error
 
-    return checked
+    return parse_checked_line
 
 
-def _assertion(columns: _Columns, line: bytes) -> None:
+def _parse_assertion_line(columns: _EdgeColumns, line: bytes) -> None:
     """A line of the official dump."""
     _, relation, head, tail, facts = line.split(b"\t", 4)
-    if head.startswith(ENGLISH) and tail.startswith(ENGLISH):
+    if head.startswith(ENGLISH_URI_PREFIX) and tail.startswith(ENGLISH_URI_PREFIX):
         at = facts.rindex(b'"weight":') + 9
         weight = float(facts[at : facts.rindex(b"}")].split(b",", 1)[0])
-        columns.add(relation[3:], head.split(b"/", 4)[3], tail.split(b"/", 4)[3], weight)
+        columns.append_edge(relation[3:], head.split(b"/", 4)[3], tail.split(b"/", 4)[3], weight)
     elif not facts.rstrip().endswith(b"}"):
         raise ValueError("the line breaks off")
 
 
-def _triple(columns: _Columns, line: bytes) -> None:
+def _parse_triple_line(columns: _EdgeColumns, line: bytes) -> None:
     """Relation, head, tail and perhaps a weight."""
     if not line.strip():
         return
@@ -169,10 +173,12 @@ def _triple(columns: _Columns, line: bytes) -> None:
         raise ValueError("a field is empty")
     weight = float(rest[0]) if rest else 1.0
     if head.startswith("/c/"):  # ConceptNet's own way to write concepts
-        if not all(end.startswith(ENGLISH.decode()) for end in (head, tail)):
+        if not all(end.startswith(ENGLISH_URI_PREFIX.decode()) for end in (head, tail)):
             return
         relation, head, tail = relation.removeprefix("/r/"), head.split("/")[3], tail.split("/")[3]
-    columns.add(relation.encode(), normalise(head).encode(), normalise(tail).encode(), weight)
+    columns.append_edge(
+        relation.encode(), normalize_class_name(head).encode(), normalize_class_name(tail).encode(), weight
+    )
 
 
 def save_graph(graph: ConceptGraph, path: Path) -> None:
@@ -190,7 +196,9 @@ def save_graph(graph: ConceptGraph, path: Path) -> None:
         "labels": torch.from_numpy(graph.labels.blob.copy()),
         "offsets": torch.from_numpy(graph.labels.offsets.copy()),
     }
-    write_atomic(path, save(tensors, {"format": FORMAT, "relations": json.dumps(graph.relations)}))
+    write_atomic(
+        path, save(tensors, {"format": CONCEPT_GRAPH_FORMAT, "relations": json.dumps(graph.relations)})
+    )
 
 
 def load_graph(path: Path | str) -> ConceptGraph:
@@ -201,27 +209,27 @@ def load_graph(path: Path | str) -> ConceptGraph:
     """
     path = Path(path)
     if path.suffix == ".safetensors":
-        return _compact(path)
+        return _load_compact_graph(path)
     if not path.is_file():
-        raise DataError(f"there is no file {path}", _HINT)
+        raise DataError(f"there is no file {path}", _DUMP_FORMAT_HINT)
     facts = path.stat()
-    key = sha256_of(FORMAT, str(path.resolve()), str(facts.st_size), str(facts.st_mtime_ns))
+    key = sha256_of(CONCEPT_GRAPH_FORMAT, str(path.resolve()), str(facts.st_size), str(facts.st_mtime_ns))
     cached = cache_dir() / "graphs" / f"{path.name.split('.')[0]}-{key[:16]}.safetensors"
     if not cached.is_file():
         save_graph(read_graph(path).graph, cached)
-    return _compact(cached)
+    return _load_compact_graph(cached)
 
 
-def _compact(path: Path) -> ConceptGraph:
+def _load_compact_graph(path: Path) -> ConceptGraph:
     hint = "Convert the dump again: ssl-sbir data conceptnet DUMP OUT."
     try:
         with safe_open(str(path), "pt") as file:
             facts = file.metadata() or {}
-            if facts.get("format") != FORMAT:
+            if facts.get("format") != CONCEPT_GRAPH_FORMAT:
                 raise DataError(f"{path} isn't a concept graph of this version", hint)
             columns = {name: file.get_tensor(name).numpy() for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise DataError(f"{path} can't be read: {error}", hint) from error
-    labels = Strings(columns["labels"], columns["offsets"])
-    edges = Edges(columns["head"], columns["tail"], columns["relation"], columns["weight"])
+    labels = StringColumn(columns["labels"], columns["offsets"])
+    edges = ConceptEdges(columns["head"], columns["tail"], columns["relation"], columns["weight"])
     return ConceptGraph(labels, json.loads(facts["relations"]), edges)

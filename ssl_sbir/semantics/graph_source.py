@@ -8,14 +8,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ssl_sbir.semantics.graph import ConceptGraph
-from ssl_sbir.semantics.names import first_known
-from ssl_sbir.semantics.source import ConceptPath, Keys, Resolution, Semantics
+from ssl_sbir.semantics.candidate_names import resolve_first_known
+from ssl_sbir.semantics.concept_graph import ConceptGraph
+from ssl_sbir.semantics.similarity_source import ConceptPath, Keys, Resolution, Semantics
 
-Measure = Literal["path", "pagerank", "overlap"]
+GraphMeasure = Literal["path", "pagerank", "overlap"]
 
 
-class Graph(Semantics):
+class GraphSemantics(Semantics):
     """Similarity in a graph, by one of three measures (see `ConceptGraph`), and its best paths.
 
     Args:
@@ -24,14 +24,14 @@ class Graph(Semantics):
         measure: path, pagerank or overlap.
     """
 
-    def __init__(self, graph: ConceptGraph, spec: str, measure: Measure = "path") -> None:
+    def __init__(self, graph: ConceptGraph, spec: str, measure: GraphMeasure = "path") -> None:
         self.graph, self.spec, self.measure = graph, spec, measure
 
-    def find(self, name: str) -> Resolution | None:
+    def resolve_name(self, name: str) -> Resolution | None:
         """The concept of the first spelling that the graph knows."""
-        return first_known(name, self.graph.place)
+        return resolve_first_known(name, self.graph.concept_index)
 
-    def compare(self, rows: Sequence[Keys], columns: Sequence[Keys]) -> Float[Tensor, "rows columns"]:
+    def compare_keys(self, rows: Sequence[Keys], columns: Sequence[Keys]) -> Float[Tensor, "rows columns"]:
         """Similarities by the measure, each pair of concepts computed once."""
         flat_rows, flat_columns = (sorted({keys[0] for keys in side}) for side in (rows, columns))
         by_measure = {
@@ -52,7 +52,7 @@ class Graph(Semantics):
         if found is None:
             return None
         nodes, similarity = found
-        steps = [self.graph.strongest(*pair) for pair in pairwise(nodes)]
+        steps = [self.graph.strongest_relation(*pair) for pair in pairwise(nodes)]
         return ConceptPath(
             tuple(self.graph.labels[node] for node in nodes),
             tuple(step[0] for step in steps),

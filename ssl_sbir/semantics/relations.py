@@ -16,7 +16,7 @@ class Relation:
     strength: float
 
 
-RELATIONS = {
+CONCEPTNET_RELATIONS = {
     "Synonym": Relation("is the same as", 0.95),
     "FormOf": Relation("is a form of", 0.95),
     "IsA": Relation("is a", 0.8),
@@ -55,7 +55,7 @@ RELATIONS = {
     "ObstructedBy": Relation("is prevented by", 0.0),
     "ExternalURL": Relation("is described at", 0.0),
 }
-OTHER = 0.2
+DEFAULT_RELATION_STRENGTH = 0.2
 
 
 def relation_of(name: str) -> Relation:
@@ -65,7 +65,7 @@ def relation_of(name: str) -> Relation:
     ('is a', 0.0, 'location of action')
     """
     bare = name.rsplit("/", 1)[-1]
-    if bare in RELATIONS:
-        return RELATIONS[bare]
+    if bare in CONCEPTNET_RELATIONS:
+        return CONCEPTNET_RELATIONS[bare]
     words = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", bare).lower()
-    return Relation(words, 0.0 if bare.startswith("Not") else OTHER)
+    return Relation(words, 0.0 if bare.startswith("Not") else DEFAULT_RELATION_STRENGTH)

@@ -12,16 +12,20 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ssl_sbir.data.names import normalise
+from ssl_sbir.data.class_names import normalize_class_name
 from ssl_sbir.errors import DataError
 
-FOLDERS = ("/usr/share/wordnet", "/usr/local/WordNet-3.0/dict", "/usr/share/nltk_data/corpora/wordnet")
+WORDNET_FOLDERS = (
+    "/usr/share/wordnet",
+    "/usr/local/WordNet-3.0/dict",
+    "/usr/share/nltk_data/corpora/wordnet",
+)
 # The first ImageNet class: in another release something else, or nothing, stands at that place.
 _TENCH = (1440764, "tench")
-Depths = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]
+AncestorDepths = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]
 
 
-class Nouns:
+class WordNetNouns:
     """The synsets of nouns, numbered in the order of the file.
 
     Attributes:
@@ -39,22 +43,22 @@ class Nouns:
         senses: dict[str, tuple[int, ...]],
     ) -> None:
         self.offsets, self.words, self.parents, self.senses = offsets, words, parents, senses
-        self._depths: dict[int, Depths] = {}
+        self._depths: dict[int, AncestorDepths] = {}
 
     @cached_property
-    def place(self) -> dict[int, int]:
+    def index_by_offset(self) -> dict[int, int]:
         """Offset → number of the synset."""
         return {offset: number for number, offset in enumerate(self.offsets)}
 
-    def of_id(self, synset: str) -> int | None:
+    def find_synset(self, synset: str) -> int | None:
         """The number of the synset with an id such as "n01440764"; None where there is none."""
-        return self.place.get(int(synset[1:9]))
+        return self.index_by_offset.get(int(synset[1:9]))
 
-    def id_of(self, number: int) -> str:
+    def describe_synset(self, number: int) -> str:
         """The id and first lemma of a synset: "n01440764 tench"."""
         return f"n{self.offsets[number]:08} {self.words[number][0]}"
 
-    def ancestors(self, number: int) -> Depths:
+    def ancestor_depths(self, number: int) -> AncestorDepths:
         """A synset and everything above it, and the least number of steps to each, [k] and [k]."""
         if number not in self._depths:
             found, edge, step = {number: 0}, [number], 0
@@ -65,7 +69,7 @@ class Nouns:
             self._depths[number] = np.fromiter(found, np.int64), np.fromiter(found.values(), np.int64)
         return self._depths[number]
 
-    def distances(self, rows: Sequence[int], columns: Sequence[int]) -> npt.NDArray[np.float64]:
+    def path_distances(self, rows: Sequence[int], columns: Sequence[int]) -> npt.NDArray[np.float64]:
         """Steps from each synset up to a common ancestor and down to each other one, the fewest; inf without one.
 
         Args:
@@ -75,13 +79,13 @@ class Nouns:
         Returns:
             [r, c].
         """
-        ways = [self.ancestors(column) for column in columns]
+        ways = [self.ancestor_depths(column) for column in columns]
         above, steps = np.concatenate([way[0] for way in ways]), np.concatenate([way[1] for way in ways])
         starts = np.cumsum([0, *(len(way[0]) for way in ways[:-1])])
         found = np.empty((len(rows), len(columns)))
         up = np.full(len(self.offsets), np.inf)
         for place, row in enumerate(rows):
-            mine, depth = self.ancestors(row)
+            mine, depth = self.ancestor_depths(row)
             up[mine] = depth
             found[place] = np.minimum.reduceat(up[above] + steps, starts)
             up[mine] = np.inf
@@ -89,12 +93,12 @@ class Nouns:
 
     def path_similarity(self, rows: Sequence[int], columns: Sequence[int]) -> npt.NDArray[np.float64]:
         """1 / (1 + distance), [r, c]: WordNet's path similarity, over the lowest common ancestor."""
-        return 1 / (1 + self.distances(rows, columns))
+        return 1 / (1 + self.path_distances(rows, columns))
 
-    def within(self, rows: Sequence[int], columns: Sequence[int]) -> npt.NDArray[np.bool_]:
+    def hyponym_mask(self, rows: Sequence[int], columns: Sequence[int]) -> npt.NDArray[np.bool_]:
         """Where one synset is the other or a kind of it, either way round, [r, c]."""
-        above = [set(self.ancestors(column)[0].tolist()) for column in columns]
-        mine = [set(self.ancestors(row)[0].tolist()) for row in rows]
+        above = [set(self.ancestor_depths(column)[0].tolist()) for column in columns]
+        mine = [set(self.ancestor_depths(row)[0].tolist()) for row in rows]
         return np.array(
             [[row in up or column in own for column, up in zip(columns, above, strict=True)]
              for row, own in zip(rows, mine, strict=True)]
@@ -103,21 +107,21 @@ class Nouns:
     def sake_similarity(self, rows: Sequence[int], columns: Sequence[int]) -> npt.NDArray[np.float64]:
         """SAKE's similarity of synsets, [r, c]: 1 within, else the path similarity if above .2, else 0."""
         path = self.path_similarity(rows, columns)
-        return np.where(self.within(rows, columns), 1.0, np.where(path > 0.2, path, 0.0))
+        return np.where(self.hyponym_mask(rows, columns), 1.0, np.where(path > 0.2, path, 0.0))
 
-    def path(self, a: int, b: int) -> tuple[list[int], list[int]]:
+    def hypernym_path(self, a: int, b: int) -> tuple[list[int], list[int]]:
         """The synsets from `a` up to the nearest common ancestor, and on from below it down to `b`."""
         mine, theirs = (
-            dict(zip(*(side.tolist() for side in self.ancestors(end)), strict=True)) for end in (a, b)
+            dict(zip(*(side.tolist() for side in self.ancestor_depths(end)), strict=True)) for end in (a, b)
         )
         common = min(mine.keys() & theirs.keys(), key=lambda node: (mine[node] + theirs[node], node))
         up, down = ([common] for _ in range(2))
         for way, steps in ((up, mine), (down, theirs)):
             while steps[way[-1]]:
-                way.append(self._below(way[-1], steps))
+                way.append(self._next_descendant(way[-1], steps))
         return up[::-1], down[1:]
 
-    def _below(self, node: int, steps: dict[int, int]) -> int:
+    def _next_descendant(self, node: int, steps: dict[int, int]) -> int:
         """The first synset, among those a step nearer to the start, that has `node` as a parent."""
         return min(
             one for one, step in steps.items() if step == steps[node] - 1 and node in self.parents[one]
@@ -127,34 +131,34 @@ class Nouns:
         """The graph of hypernyms as a networkx.DiGraph of ids, from each synset to what it is a kind of."""
         import networkx as nx
 
-        names = [self.id_of(number).split()[0] for number in range(len(self.offsets))]
+        names = [self.describe_synset(number).split()[0] for number in range(len(self.offsets))]
         graph: Any = nx.DiGraph()
         graph.add_nodes_from(names)
         graph.add_edges_from((names[n], names[up]) for n, ups in enumerate(self.parents) for up in ups)
         return graph
 
 
-def nouns_in(*places: str) -> Path | None:
+def find_wordnet_folder(*folders: str) -> Path | None:
     """The first of some folders that holds WordNet's nouns."""
-    return next((Path(place) for place in places if (Path(place) / "data.noun").is_file()), None)
+    return next((Path(place) for place in folders if (Path(place) / "data.noun").is_file()), None)
 
 
-def load_nouns(folder: str | None) -> Nouns:
+def load_nouns(folder: str | None) -> WordNetNouns:
     """The nouns of a WordNet folder, by default of the one that is installed; read once a process.
 
     Raises:
         DataError: there is none, it is broken, or of another release than 3.0.
     """
-    places = (folder,) if folder else FOLDERS
-    found = nouns_in(*places)
+    places = (folder,) if folder else WORDNET_FOLDERS
+    found = find_wordnet_folder(*places)
     if found is None:
         hint = "Debian and Ubuntu: apt install wordnet-base. Elsewhere: wordnet:FOLDER of WordNet 3.0's dict."
         raise DataError(f"no WordNet: there is no data.noun in {', '.join(map(str, places))}", hint)
-    return _read(found)
+    return _read_nouns(found)
 
 
 @lru_cache(maxsize=2)
-def _read(folder: Path) -> Nouns:
+def _read_nouns(folder: Path) -> WordNetNouns:
     offsets: list[int] = []
     words: list[tuple[str, ...]] = []
     above: list[tuple[int, ...]] = []
@@ -163,7 +167,7 @@ def _read(folder: Path) -> Nouns:
             if line.startswith(" "):
                 continue
             try:
-                offset, lemmas, ups = _synset(line)
+                offset, lemmas, ups = _parse_synset(line)
             except (ValueError, IndexError) as error:
                 raise DataError(
                     f"{folder}/data.noun, line {number}: not a synset", "Install WordNet anew."
@@ -172,17 +176,17 @@ def _read(folder: Path) -> Nouns:
             words.append(lemmas)
             above.append(ups)
     place = {offset: number for number, offset in enumerate(offsets)}
-    _refuse_others(folder, place, words)
+    _check_wordnet_release(folder, place, words)
     try:
         parents = [tuple(place[up] for up in ups) for ups in above]
     except KeyError as error:
         raise DataError(
             f"{folder}/data.noun breaks off: synset {error} is missing", "Install WordNet anew."
         ) from error
-    return Nouns(offsets, words, parents, _senses(folder, place, words))
+    return WordNetNouns(offsets, words, parents, _read_senses(folder, place, words))
 
 
-def _synset(line: str) -> tuple[int, tuple[str, ...], tuple[int, ...]]:
+def _parse_synset(line: str) -> tuple[int, tuple[str, ...], tuple[int, ...]]:
     fields = line.split(" | ", 1)[0].split()
     count = int(fields[3], 16)
     at = 4 + 2 * count
@@ -191,7 +195,7 @@ def _synset(line: str) -> tuple[int, tuple[str, ...], tuple[int, ...]]:
     return int(fields[0]), tuple(fields[4:at:2]), ups
 
 
-def _refuse_others(folder: Path, place: dict[int, int], words: list[tuple[str, ...]]) -> None:
+def _check_wordnet_release(folder: Path, place: dict[int, int], words: list[tuple[str, ...]]) -> None:
     offset, lemma = _TENCH
     if offset not in place or lemma not in words[place[offset]]:
         raise DataError(
@@ -200,13 +204,15 @@ def _refuse_others(folder: Path, place: dict[int, int], words: list[tuple[str, .
         )
 
 
-def _senses(folder: Path, place: dict[int, int], words: list[tuple[str, ...]]) -> dict[str, tuple[int, ...]]:
+def _read_senses(
+    folder: Path, place: dict[int, int], words: list[tuple[str, ...]]
+) -> dict[str, tuple[int, ...]]:
     """Lemma → synsets, in the order of `index.noun` (by frequency), or of the file where that is missing."""
     found: dict[str, tuple[int, ...]] = {}
     index = folder / "index.noun"
     if not index.is_file():
         for number, lemmas in enumerate(words):
-            for lemma in {normalise(lemma) for lemma in lemmas}:
+            for lemma in {normalize_class_name(lemma) for lemma in lemmas}:
                 found[lemma] = (*found.get(lemma, ()), number)
         return found
     with open(index, encoding="utf-8") as file:
@@ -215,7 +221,7 @@ def _senses(folder: Path, place: dict[int, int], words: list[tuple[str, ...]]) -
                 continue
             try:
                 fields = line.split()
-                lemma = normalise(fields[0])
+                lemma = normalize_class_name(fields[0])
                 numbers = [place[int(offset)] for offset in fields[-int(fields[2]) :]]
             except (ValueError, IndexError, KeyError) as error:
                 raise DataError(

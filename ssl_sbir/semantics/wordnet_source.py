@@ -9,45 +9,51 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ssl_sbir.data.names import normalise
-from ssl_sbir.semantics.names import class_table, first_known
-from ssl_sbir.semantics.source import AS_IT_IS, ConceptPath, Keys, Resolution, Semantics
-from ssl_sbir.semantics.spelling import synset_id
-from ssl_sbir.semantics.wordnet import Nouns
+from ssl_sbir.data.class_names import normalize_class_name
+from ssl_sbir.semantics.candidate_names import class_table, resolve_first_known
+from ssl_sbir.semantics.class_spelling import synset_id
+from ssl_sbir.semantics.similarity_source import AS_IT_IS, ConceptPath, Keys, Resolution, Semantics
+from ssl_sbir.semantics.wordnet import WordNetNouns
 
-Rule = Literal["repaired", "path"]
+WordNetRule = Literal["repaired", "path"]
 
 
-class WordNet(Semantics):
+class WordNetSemantics(Semantics):
     """Similarity of nouns. A name's synsets come from the table of class names, or its first sense is taken.
 
     Args:
         nouns: WordNet's.
         spec: what it was loaded from.
         rule: `repaired`: SAKE's rule, the maximum over the synsets of a name; beside ImageNet's classes, one that
-            would be like none of them keeps its largest path similarities. `path`: 1 / (1 + steps over the lowest
+            would be like none of them keeps its largest path similarities. `hypernym_path`: 1 / (1 + steps over the lowest
             common ancestor).
     """
 
-    def __init__(self, nouns: Nouns, spec: str = "wordnet", rule: Rule = "repaired") -> None:
+    def __init__(self, nouns: WordNetNouns, spec: str = "wordnet", rule: WordNetRule = "repaired") -> None:
         self.nouns, self.spec, self.rule = nouns, spec, rule
 
-    def find(self, name: str) -> Resolution | None:
+    def resolve_name(self, name: str) -> Resolution | None:
         """The synsets that a name means: by its id, by the table, or its first sense by the back-off."""
-        synset, whole = synset_id(name), normalise(name)
+        synset, whole = synset_id(name), normalize_class_name(name)
         if synset is not None:
-            place = self.nouns.of_id(synset)
-            return None if place is None else Resolution(self.nouns.id_of(place), AS_IT_IS, (place,))
+            place = self.nouns.find_synset(synset)
+            return (
+                None if place is None else Resolution(self.nouns.describe_synset(place), AS_IT_IS, (place,))
+            )
         if whole in class_table() and class_table()[whole].get("synsets"):
             entries = class_table()[whole]["synsets"]
-            places = [self.nouns.of_id(entry) for entry in entries]
+            places = [self.nouns.find_synset(entry) for entry in entries]
             return Resolution(" + ".join(entries), AS_IT_IS, tuple(p for p in places if p is not None))
-        found = first_known(name, self._first_sense)
+        found = resolve_first_known(name, self._first_sense)
         if found is None:
             return None
-        others = len(self.nouns.senses[found.found]) - 1
-        how = found.how if not others else f"{_and(found.how)}the first of {others + 1} senses"
-        return Resolution(self.nouns.id_of(found.keys[0]), how, found.keys)
+        others = len(self.nouns.senses[found.matched_name]) - 1
+        how = (
+            found.match_step
+            if not others
+            else f"{_match_step_prefix(found.match_step)}the first of {others + 1} senses"
+        )
+        return Resolution(self.nouns.describe_synset(found.keys[0]), how, found.keys)
 
     def _first_sense(self, word: str) -> int | None:
         senses = self.nouns.senses.get(word)
@@ -58,21 +64,21 @@ class WordNet(Semantics):
         values = super().similarity(a, b)
         alone = ~values.any(1)
         if self.rule == "repaired" and alone.any() and all(synset_id(name) for name in b):
-            path = WordNet(self.nouns, self.spec, "path").similarity(a, b)
+            path = WordNetSemantics(self.nouns, self.spec, "path").similarity(a, b)
             values[alone] = torch.where(path >= path.amax(1, keepdim=True), path, 0.0)[alone]
         return values
 
-    def compare(self, rows: Sequence[Keys], columns: Sequence[Keys]) -> Float[Tensor, "rows columns"]:
+    def compare_keys(self, rows: Sequence[Keys], columns: Sequence[Keys]) -> Float[Tensor, "rows columns"]:
         """The similarities by the rule, 0 to 1: of two names the largest over their synsets."""
         flat_rows, flat_columns = (sorted({key for keys in side for key in keys}) for side in (rows, columns))
         measure = self.nouns.path_similarity if self.rule == "path" else self.nouns.sake_similarity
-        values = _largest(measure(flat_rows, flat_columns), flat_rows, rows)
-        return torch.from_numpy(_largest(values.T, flat_columns, columns).T.copy()).float()
+        values = _max_over_keys(measure(flat_rows, flat_columns), flat_rows, rows)
+        return torch.from_numpy(_max_over_keys(values.T, flat_columns, columns).T.copy()).float()
 
     def path(self, a: str, b: str) -> ConceptPath | None:
         """The way from one name up to the nearest common ancestor and down to the other, for their nearest synsets."""
-        ends = (self.keys_of(name, self._words) for name in (a, b))
-        ways = [self.nouns.path(*pair) for pair in product(*ends)]
+        ends = (self.keys_of(name, self._table_names) for name in (a, b))
+        ways = [self.nouns.hypernym_path(*pair) for pair in product(*ends)]
         up, down = min(ways, key=lambda way: len(way[0]) + len(way[1]))
         nodes = tuple(self.nouns.words[number][0] for number in (*up, *down))
         steps = len(nodes) - 1
@@ -80,15 +86,15 @@ class WordNet(Semantics):
         return ConceptPath(nodes, ("is a",) * steps, directions, None, 1 / (1 + steps))
 
     @property
-    def _words(self) -> list[str]:
+    def _table_names(self) -> list[str]:
         return list(class_table())
 
 
-def _and(how: str) -> str:
+def _match_step_prefix(how: str) -> str:
     return "" if how == AS_IT_IS else f"{how}, "
 
 
-def _largest(values: np.ndarray, flat: list[int], keys: Sequence[Keys]) -> np.ndarray:
+def _max_over_keys(values: np.ndarray, flat: list[int], keys: Sequence[Keys]) -> np.ndarray:
     """[flat, m] → [keys, m]: of the rows of each name's synsets the maximum."""
     place = {key: number for number, key in enumerate(flat)}
     found = np.empty((len(keys), values.shape[1]))

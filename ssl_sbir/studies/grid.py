@@ -19,14 +19,14 @@ from filelock import FileLock, Timeout
 from ssl_sbir.data.readers import open_data
 from ssl_sbir.errors import ConfigError, RunError
 from ssl_sbir.files import make_folder, write_atomic
-from ssl_sbir.progress import progress
-from ssl_sbir.run import read_json
-from ssl_sbir.studies.cell import Cell
-from ssl_sbir.studies.pool import Worker, threads_each
-from ssl_sbir.studies.table import Row, Table, row_of
+from ssl_sbir.progress import show_progress
+from ssl_sbir.run import read_run_json
+from ssl_sbir.studies.study_cell import StudyCell
+from ssl_sbir.studies.study_table import StudyRow, StudyTable, build_study_row
+from ssl_sbir.studies.worker_pool import Worker, threads_per_worker
 
 
-def run_grid(cells: Sequence[Cell], out: Path, jobs: int = 1, *, retry: bool = False) -> Table:
+def run_grid(cells: Sequence[StudyCell], out: Path, jobs: int = 1, *, retry: bool = False) -> StudyTable:
     """The table of a grid, whose cells are now made or recorded as failed.
 
     A study that was killed goes on where it was, cells broken off in training from their last checkpoint.
@@ -44,89 +44,89 @@ def run_grid(cells: Sequence[Cell], out: Path, jobs: int = 1, *, retry: bool = F
     if jobs < 1:
         raise ConfigError(f"--jobs {jobs}", "Give 1 or more.")
     data = {name: open_data(name).sha256 for name in {cell.data for cell in cells}}
-    places = [_Place.of(cell, out, data[cell.data]) for cell in cells]
+    places = [_GridEntry.from_cell(cell, out, data[cell.data]) for cell in cells]
     make_folder(out)
     try:
         with FileLock(out / ".lock", timeout=0):
-            _run([place for place in _distinct(places) if not place.ended(retry)], jobs)
+            _run_entries([place for place in _distinct_entries(places) if not place.has_ended(retry)], jobs)
     except Timeout as error:
         raise RunError(f"another process is at {out}", "Wait for it, or choose another --out.") from error
-    table = Table([place.row() for place in places])
-    write_atomic(out / "table.csv", table.csv())
+    table = StudyTable([place.build_row() for place in places])
+    write_atomic(out / "table.csv", table.to_csv())
     return table
 
 
 @dataclass(frozen=True)
-class _Place:
+class _GridEntry:
     """A cell and where it lies."""
 
-    cell: Cell
+    cell: StudyCell
     out: Path
     name: str
 
     @classmethod
-    def of(cls, cell: Cell, out: Path, data_sha256: str) -> "_Place":
+    def from_cell(cls, cell: StudyCell, out: Path, data_sha256: str) -> "_GridEntry":
         amount = cell.labels.amount.replace("%", "pc") if cell.trained else "untrained"
-        parts = (Path(cell.recipe).stem, _short(cell.start), amount, cell.choice, str(cell.seed))
+        parts = (Path(cell.recipe).stem, _short_start_name(cell.start), amount, cell.choice, str(cell.seed))
         return cls(cell, out, "-".join([part for part in parts if part] + [cell.sha256(data_sha256)[:12]]))
 
     @property
-    def run(self) -> Path:
+    def run_folder(self) -> Path:
         return self.out / "runs" / self.name
 
     @property
-    def record(self) -> Path:
+    def record_path(self) -> Path:
         return self.out / "cells" / f"{self.name}.json"
 
-    def ended(self, retry: bool) -> bool:
-        return self.record.is_file() and not (retry and read_json(self.record)["cause"])
+    def has_ended(self, retry: bool) -> bool:
+        return self.record_path.is_file() and not (retry and read_run_json(self.record_path)["cause"])
 
-    def make(self, worker: Worker) -> str:
+    def make_cell(self, worker: Worker) -> str:
         """Has a worker make it, and records how it ended."""
         begun, before = time.monotonic(), 0.0
-        if self.record.is_file():
-            before = read_json(self.record)["seconds"]
-        cause = worker.make(self.cell, self.run, self.out / "logs" / f"{self.name}.log")
+        if self.record_path.is_file():
+            before = read_run_json(self.record_path)["seconds"]
+        cause = worker.make_cell(self.cell, self.run_folder, self.out / "logs" / f"{self.name}.log")
         facts = {"cause": cause, "seconds": before + time.monotonic() - begun}
-        facts["command"] = ["ssl-sbir", *self.cell.command(self.run)]
-        write_atomic(self.record, json.dumps({**facts, "cell": self.cell.facts()}, indent=1) + "\n")
+        facts["command"] = ["ssl-sbir", *self.cell.command_arguments(self.run_folder)]
+        write_atomic(self.record_path, json.dumps({**facts, "cell": self.cell.facts()}, indent=1) + "\n")
         return cause
 
-    def row(self) -> Row:
-        facts = read_json(self.record)
-        return row_of(self.cell, self.run, facts["cause"], facts["seconds"])
+    def build_row(self) -> StudyRow:
+        facts = read_run_json(self.record_path)
+        return build_study_row(self.cell, self.run_folder, facts["cause"], facts["seconds"])
 
 
-def _short(start: str) -> str:
+def _short_start_name(start: str) -> str:
     name = Path(start.removeprefix("run:")).name
     return "".join(sign if sign.isalnum() else "_" for sign in name)[:24]
 
 
-def _distinct(places: Sequence[_Place]) -> list[_Place]:
+def _distinct_entries(places: Sequence[_GridEntry]) -> list[_GridEntry]:
     return list({place.name: place for place in places}.values())
 
 
-def _run(places: Sequence[_Place], jobs: int) -> None:
+def _run_entries(places: Sequence[_GridEntry], jobs: int) -> None:
     """Makes cells, `jobs` at a time; when it is interrupted, what is under way stays resumable."""
     jobs = min(jobs, len(places))
     if not jobs:
         return
-    workers = [Worker(threads_each(jobs)) for _ in range(jobs)]
+    workers = [Worker(threads_per_worker(jobs)) for _ in range(jobs)]
     free: queue.SimpleQueue[Worker] = queue.SimpleQueue()
     for worker in workers:
         free.put(worker)
 
-    def make(place: _Place) -> tuple[_Place, str]:
+    def make_with_free_worker(place: _GridEntry) -> tuple[_GridEntry, str]:
         worker = free.get()
         try:
-            return place, place.make(worker)
+            return place, place.make_cell(worker)
         finally:
             free.put(worker)
 
     failed = 0
-    with progress(len(places), "study", "run") as counter, ThreadPoolExecutor(jobs) as pool:
+    with show_progress(len(places), "study", "run") as counter, ThreadPoolExecutor(jobs) as pool:
         try:
-            for future in as_completed([pool.submit(make, place) for place in places]):
+            for future in as_completed([pool.submit(make_with_free_worker, place) for place in places]):
                 place, cause = future.result()
                 failed += bool(cause)
                 counter.advance(1, last=place.name, failed=str(failed))

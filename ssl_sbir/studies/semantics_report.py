@@ -4,21 +4,26 @@ from pathlib import Path
 from typing import Any
 
 from ssl_sbir.files import write_atomic
-from ssl_sbir.reports.charts import Strip, strip, top_of_scale
-from ssl_sbir.reports.render import json_text, render
+from ssl_sbir.reports.render import json_text, render_template
+from ssl_sbir.reports.svg_charts import StripValue, strip_chart, top_of_scale
 from ssl_sbir.run import RunFolder
-from ssl_sbir.semantics import load_semantics, told
-from ssl_sbir.studies.semantics import NONE, SemanticsStudy
-from ssl_sbir.studies.semantics_findings import Arm, Contrast, SemanticsFindings, verdict
-from ssl_sbir.studies.table import Table
-from ssl_sbir.studies.tables import comma_separated, latex
+from ssl_sbir.semantics import describe_resolutions, load_semantics
+from ssl_sbir.studies.findings_tables import study_rows_to_csv, study_rows_to_latex
+from ssl_sbir.studies.semantics_findings import (
+    ArmContrast,
+    SemanticsFindings,
+    StudyArm,
+    describe_reported_gap,
+)
+from ssl_sbir.studies.semantics_study import NO_SOURCE, SemanticsStudy
+from ssl_sbir.studies.study_table import StudyTable
 
 
-def semantics_report(asked: SemanticsStudy, table: Table, out: Path) -> dict[str, Any]:
+def write_semantics_report(study: SemanticsStudy, table: StudyTable, out: Path) -> dict[str, Any]:
     """Writes `index.html`, `study.json`, CSV and LaTeX of a study into its folder.
 
     Args:
-        asked: what was to be found out.
+        study: what was to be found out.
         table: what `run_study` returned.
         out: folder of the study.
 
@@ -28,38 +33,41 @@ def semantics_report(asked: SemanticsStudy, table: Table, out: Path) -> dict[str
     Raises:
         EvaluationError: no run has a result.
     """
-    findings = SemanticsFindings(asked, table)
-    arms = [_arm(findings, arm) for arm in findings.arms]
-    contrasts = [_contrast(one) for one in findings.contrasts]
+    findings = SemanticsFindings(study, table)
+    arms = [_arm_row(findings, arm) for arm in findings.study_arms]
+    contrasts = [_contrast_row(one) for one in findings.corrected_contrasts]
     for name, rows in (("sources", arms), ("contrasts", contrasts)):
-        write_atomic(out / f"{name}.csv", comma_separated(rows))
-        write_atomic(out / f"{name}.tex", latex(rows, f"{asked.column}, {asked.seeds} seeds, 95 % intervals"))
-    split = findings.scored.facts["split"]
-    done = next(row for row in table.rows if not row.failed)
+        write_atomic(out / f"{name}.csv", study_rows_to_csv(rows))
+        write_atomic(
+            out / f"{name}.tex",
+            study_rows_to_latex(rows, f"{study.metric_column}, {study.seeds} seeds, 95 % intervals"),
+        )
+    split = findings.evaluation.facts["split"]
+    done = next(row for row in table.rows if not row.has_failed)
     facts = {
-        "verdict": verdict(findings),
+        "verdict": describe_reported_gap(findings),
         "sources": arms,
         "contrasts": contrasts,
-        "names": _names(asked, RunFolder(done.run).provenance["split"]["seen"]),
-        "failed": [row.columns() for row in table.rows if row.failed],
+        "names": _name_resolution_facts(study, RunFolder(done.run).provenance["split"]["seen"]),
+        "failed": [row.to_columns() for row in table.rows if row.has_failed],
         "split": split,
-        "counts": findings.scored.facts["counts"],
-        "size": findings.scored.facts["size"],
-        "settings": list(asked.settings),
+        "counts": findings.evaluation.facts["counts"],
+        "size": findings.evaluation.facts["size"],
+        "settings": list(study.settings),
     }
     write_atomic(out / "study.json", json_text(facts, indent=1))
     most = top_of_scale([row["high"] for row in arms])
-    strips = [strip(Strip(row["mean"], most, row["low"], row["high"])) for row in arms]
-    shown = {**facts, "asked": asked, "strips": strips}
-    write_atomic(out / "index.html", render("semantics.html.j2", shown))
+    strips = [strip_chart(StripValue(row["mean"], most, row["low"], row["high"])) for row in arms]
+    shown = {**facts, "asked": study, "strips": strips}
+    write_atomic(out / "index.html", render_template("semantics.html.j2", shown))
     return {**facts, "page": str(out / "index.html")}
 
 
-def _arm(findings: SemanticsFindings, arm: Arm) -> dict[str, Any]:
-    mean, low, high = findings.spread(arm)
-    by_seed = arm.values[arm.there].mean(1).tolist()
+def _arm_row(findings: SemanticsFindings, arm: StudyArm) -> dict[str, Any]:
+    mean, low, high = findings.mean_with_interval(arm)
+    by_seed = arm.values[arm.has_run].mean(1).tolist()
     return {
-        "source": arm.name,
+        "source": arm.display_name,
         "mean": mean,
         "low": low,
         "high": high,
@@ -68,11 +76,11 @@ def _arm(findings: SemanticsFindings, arm: Arm) -> dict[str, Any]:
     }
 
 
-def _contrast(one: Contrast) -> dict[str, Any]:
+def _contrast_row(one: ArmContrast) -> dict[str, Any]:
     return {
-        "source": one.arm.name,
-        "less": one.less.name,
-        "difference": one.difference,
+        "source": one.arm.display_name,
+        "less": one.baseline.display_name,
+        "difference": one.mean_difference,
         "low": one.low,
         "high": one.high,
         "by_seed": " ".join(f"{value:+.4f}" for value in one.by_seed),
@@ -82,11 +90,11 @@ def _contrast(one: Contrast) -> dict[str, Any]:
     }
 
 
-def _names(asked: SemanticsStudy, seen: list[str]) -> list[dict[str, Any]]:
+def _name_resolution_facts(asked: SemanticsStudy, seen: list[str]) -> list[dict[str, Any]]:
     """For each source the seen classes that it took for something else, or doesn't know."""
     found = []
     for source in asked.sources:
-        if source != NONE:
-            resolved = load_semantics(source.replace("{seed}", "0")).resolved(seen)
-            found.append({"source": source, "told": told(resolved, len(seen))})
+        if source != NO_SOURCE:
+            resolved = load_semantics(source.replace("{seed}", "0")).resolve_names(seen)
+            found.append({"source": source, "told": describe_resolutions(resolved, len(seen))})
     return found

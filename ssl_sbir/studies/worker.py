@@ -15,37 +15,37 @@ from typing import Any
 import torch
 
 from ssl_sbir.errors import SslSbirError
-from ssl_sbir.evaluation.subject import How, evaluated
+from ssl_sbir.evaluation.evaluated_encoder import EvaluationSettings, evaluate_run
 from ssl_sbir.memory import keep_freed_memory
-from ssl_sbir.run import PROVENANCE, RunFolder
-from ssl_sbir.studies.cell import Cell
-from ssl_sbir.studies.ordering import write_order
-from ssl_sbir.training import train, untrained
+from ssl_sbir.run import PROVENANCE_FILE, RunFolder
+from ssl_sbir.studies.label_order_file import write_label_order
+from ssl_sbir.studies.study_cell import StudyCell
+from ssl_sbir.training.pipeline import export_untrained, train
 
 OUT_OF_MEMORY = "ran out of memory"
 
 
-def make(cell: Cell, folder: Path) -> None:
+def train_and_evaluate_cell(cell: StudyCell, folder: Path) -> None:
     """Trains and evaluates a cell, from where an earlier attempt broke off.
 
     Raises:
-        SslSbirError: as `train` and `evaluated` do.
+        SslSbirError: as `enter_training_mode` and `evaluated` do.
     """
-    begun = (folder / PROVENANCE).is_file()
-    if not (begun and RunFolder(folder).finished):
-        write_order(cell, folder)
-        begin = train if cell.trained else untrained
-        begin(cell.order(folder, resume=begun), cell.stage, _log)
+    begun = (folder / PROVENANCE_FILE).is_file()
+    if not (begun and RunFolder(folder).is_finished):
+        write_label_order(cell, folder)
+        begin = train if cell.trained else export_untrained
+        begin(cell.training_request(folder, resume=begun), cell.stage, _print_log_line)
     if not any(folder.glob("evaluate/*/results.json")):
         device = "cuda" if torch.cuda.is_available() else "cpu"
-        how = How(protocols=cell.protocols, centre=cell.centre, device=device)
-        evaluated(str(folder), cell.data, cell.split, how)
+        how = EvaluationSettings(protocols=cell.protocols, centre=cell.centre, device=device)
+        evaluate_run(str(folder), cell.data, cell.split, how)
 
 
-def failure(cell: Cell, folder: Path) -> str:
+def find_failure_cause(cell: StudyCell, folder: Path) -> str:
     """Makes a cell; returns why that failed, or nothing."""
     try:
-        make(cell, folder)
+        train_and_evaluate_cell(cell, folder)
     except SslSbirError as error:
         return error.message
     except (MemoryError, torch.OutOfMemoryError):
@@ -61,34 +61,36 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what libraries print must not be taken for an answer
     asked: queue.Queue[dict[str, Any]] = queue.Queue()
-    threading.Thread(target=_read, args=(asked,), daemon=True).start()
+    threading.Thread(target=_read_requests, args=(asked,), daemon=True).start()
     while True:
         request = asked.get()
         folder = Path(request["folder"])
-        _log_to(Path(request["log"]))
-        cell = Cell.of(request["cell"])
-        sys.argv[1:] = cell.command(folder)  # a run's provenance names the command that makes it by hand
-        cause = failure(cell, folder)
+        _redirect_output_to(Path(request["log"]))
+        cell = StudyCell.from_facts(request["cell"])
+        sys.argv[1:] = cell.command_arguments(
+            folder
+        )  # a run's provenance names the command that makes it by hand
+        cause = find_failure_cause(cell, folder)
         if cause:
-            _log(f"failed: {cause}")
+            _print_log_line(f"failed: {cause}")
         answers.write(json.dumps({"cause": cause}) + "\n")
         answers.flush()
 
 
-def _read(asked: "queue.Queue[dict[str, Any]]") -> None:
+def _read_requests(asked: "queue.Queue[dict[str, Any]]") -> None:
     for line in sys.stdin:
         asked.put(json.loads(line))
     os._exit(0)
 
 
-def _log_to(path: Path) -> None:
+def _redirect_output_to(path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("ab") as file:
         for stream in (1, 2):
             os.dup2(file.fileno(), stream)
 
 
-def _log(text: str) -> None:
+def _print_log_line(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 

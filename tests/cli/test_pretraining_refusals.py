@@ -110,10 +110,10 @@ def test_pairs_of_one_domain_are_refused(shapes, tmp_path, absent):
 
 
 def test_what_cannot_replace_an_older_run_leaves_it_where_it_is(shapes, tmp_path):
-    small = ("code=16", "teacher_size=32")
+    small = ("embedding_dim=16", "teacher_size=32")
     assert pretrain("crossmodal", shapes, tmp_path / "run", *small).exit_code == 0
     before = {file: file.read_bytes() for file in (tmp_path / "run").rglob("*") if file.is_file()}
-    for wrong in ("code=5000", "teacher=timm:nope"):
+    for wrong in ("embedding_dim=5000", "teacher=timm:nope"):
         result = pretrain("crossmodal", shapes, tmp_path / "run", *small, wrong, more=("--overwrite",))
         assert result.exit_code == 2, result.output
         assert {f: f.read_bytes() for f in (tmp_path / "run").rglob("*") if f.is_file()} == before

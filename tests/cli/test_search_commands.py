@@ -1,4 +1,4 @@
-"""`index` and `search` from a folder to a sheet, and their errors: one line, a next step, exit code 2."""
+"""`index_command` and `search_command` from a folder to a sheet, and their errors: one line, a next step, exit code 2."""
 
 import json
 import shutil

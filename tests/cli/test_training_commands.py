@@ -1,4 +1,4 @@
-"""`pretrain`, `finetune`, `recipes` and `data preview` through their own entry point, with what people get wrong."""
+"""`pretrain`, `finetune`, `iterate_recipes` and `data preview` through their own entry point, with what people get wrong."""
 
 import importlib.metadata
 import json
@@ -120,7 +120,7 @@ def test_a_dry_run_prints_every_setting_with_its_origin_and_writes_nothing(shape
         (["sake", "--split", "sketchy-sake-52"], ["Did you mean 'sketchy-sake-25'?"]),
         (["sake", "--from", "nowhere"], ["no run folder at nowhere"]),
         (["mine.py"], ["no recipe file at mine.py"]),
-        (["sake", "--set", "code=2000"], ["code = 2000 exceeds"]),
+        (["sake", "--set", "embedding_dim=2000"], ["code = 2000 exceeds"]),
     ],
 )
 def test_what_is_misspelt_is_named_with_the_next_step(shapes, tmp_path, arguments, texts):
@@ -158,7 +158,7 @@ def test_a_taken_or_foreign_folder_is_left_alone(shapes, tmp_path):
 def test_fine_tuning_goes_on_from_a_run_and_remembers_where_it_began(shapes, tmp_path):
     assert pretrain(shapes, tmp_path / "first").exit_code == 0
     result = run("finetune", "sake", "--data", f"folder:{shapes}", "--from", tmp_path / "first", "--out",
-                 tmp_path / "second", *sets(*TINY, "code=16", "teacher_size=32"), "--json")  # fmt: skip
+                 tmp_path / "second", *sets(*TINY, "embedding_dim=16", "teacher_size=32"), "--json")  # fmt: skip
     assert result.exit_code == 0, result.output
     facts = json.loads(result.stdout)
     assert facts["start"]["name"] == "timm:test_efficientnet"
@@ -175,7 +175,7 @@ def test_fine_tuning_goes_on_from_a_run_and_remembers_where_it_began(shapes, tmp
     (tmp_path / "other.json").write_text(json.dumps(other))
     third = run("finetune", "sake", "--data", f"folder:{shapes}", "--from", tmp_path / "second", "--out",
                 tmp_path / "third", "--split", tmp_path / "other.json",
-                *sets(*TINY, "code=16", "teacher_size=32"))  # fmt: skip
+                *sets(*TINY, "embedding_dim=16", "teacher_size=32"))  # fmt: skip
     taught = facts["labelled_classes"][0]
     refused(third, f"was taught labels of '{taught}'", "the split other holds out", "Start from a run of")
     assert not (tmp_path / "third").exists()

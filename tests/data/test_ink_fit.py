@@ -9,14 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
-from ssl_sbir.data.images import INK_SIDE, decode
-from ssl_sbir.data.trees import FileSource
+from ssl_sbir.data.decode_image import INK_SIDE, decode_image
+from ssl_sbir.data.image_folders import FileSource
 
 
 def fitted(image, size=64, fit="ink"):
     with tempfile.TemporaryDirectory() as folder:
         image.save(Path(folder) / "one.png")
-        return decode(FileSource(Path(folder)), "one.png", size, fit)
+        return decode_image(FileSource(Path(folder)), "one.png", size, fit)
 
 
 def page(box, side=200, paper=255):
@@ -76,7 +76,7 @@ def test_a_long_thin_picture_takes_no_more_than_others(monkeypatch):
 
     monkeypatch.setattr(Image.Image, "transform", watched(Image.Image.transform, 1))
     monkeypatch.setattr(Image, "new", watched(Image.new, 1))
-    monkeypatch.setattr("ssl_sbir.data.images.INK_CANVAS", 400)
+    monkeypatch.setattr("ssl_sbir.data.decode_image.INK_CANVAS", 400)
     small = fitted(image, 128).astype(float)
     assert sides
     assert max(sides) <= 400

@@ -11,10 +11,10 @@ import torch
 from PIL import Image
 from trees_for_tests import noise, write_image, write_tree
 
-from ssl_sbir.data import packs
-from ssl_sbir.data.loading import Pack, decode, load_batch, prepare
+from ssl_sbir.data import image_pack as packs
+from ssl_sbir.data.batches import Pack, decode_image, load_batch, prepare_pack
+from ssl_sbir.data.image_folders import FileSource
 from ssl_sbir.data.readers import open_data
-from ssl_sbir.data.trees import FileSource
 from ssl_sbir.errors import DataError, SslSbirError
 from ssl_sbir.files import cache_dir
 
@@ -67,7 +67,7 @@ REASONS = {
 
 def test_broken_images_are_counted_and_listed(tmp_path):
     manifest = open_data(str(broken_folder(tmp_path)))
-    pack = prepare(manifest, 16)
+    pack = prepare_pack(manifest, 16)
     found = {item.key.rpartition("/")[2]: item.reason for item in pack.broken}
     assert found.keys() == REASONS.keys()
     for name, reason in REASONS.items():
@@ -76,21 +76,21 @@ def test_broken_images_are_counted_and_listed(tmp_path):
     assert sorted(manifest.keys[row] for row in good) == ["photo/cat/good.jpg", "photo/cat/good.png"]
     assert pack.images[~pack.ok].min() == 255
     with pytest.raises(DataError, match="6 of 8 images can't be read"):
-        prepare(manifest, 16, strict=True)
+        prepare_pack(manifest, 16, strict=True)
 
 
 def test_a_file_that_vanished(tmp_path):
     write_tree(tmp_path / "t", {"photo/cat": 2})
     manifest = open_data(str(tmp_path / "t"))
     (tmp_path / "t/photo/cat/0.png").unlink()
-    assert prepare(manifest, 8).broken[0].reason == "the file is gone"
+    assert prepare_pack(manifest, 8).broken[0].reason == "the file is gone"
 
 
 def test_nothing_readable_is_an_error(tmp_path):
     (tmp_path / "t").mkdir()
     (tmp_path / "t" / "a.png").write_bytes(b"")
     with pytest.raises(DataError, match="1 of 1 images"):
-        prepare(open_data(str(tmp_path / "t")), 8)
+        prepare_pack(open_data(str(tmp_path / "t")), 8)
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr", "I;16", "I", "F"])
@@ -107,7 +107,7 @@ def test_every_mode_becomes_rgb(tmp_path, mode):
         image = image.convert("RGB").convert(mode) if mode != "1" else image.convert("1")
     file = tmp_path / ("x.tif" if mode in ("CMYK", "YCbCr", "F", "I", "I;16") else "x.png")
     image.save(file)
-    pixels = decode(FileSource(tmp_path), file.name, 32).astype(int)
+    pixels = decode_image(FileSource(tmp_path), file.name, 32).astype(int)
     assert np.abs(pixels.mean(-1).mean(0) - values[0]).mean() < (20 if mode in ("1", "P") else 4)
 
 
@@ -117,7 +117,7 @@ def test_transparency_lies_on_white(tmp_path):
     half.putpalette([0, 0, 0, 9, 9, 9])
     half.save(tmp_path / "palette.png", transparency=0)
     for name in ("clear.png", "palette.png"):
-        assert decode(FileSource(tmp_path), name, 4).min() == 255
+        assert decode_image(FileSource(tmp_path), name, 4).min() == 255
 
 
 def test_exif_orientation(tmp_path):
@@ -126,7 +126,7 @@ def test_exif_orientation(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6  # shown turned by 90° clockwise
     image.save(tmp_path / "turned.png", exif=exif)
-    pixels = decode(FileSource(tmp_path), "turned.png", 8)
+    pixels = decode_image(FileSource(tmp_path), "turned.png", 8)
     assert pixels[0].max() == 0
     assert pixels[-1].min() == 255
 
@@ -136,25 +136,25 @@ def test_fits(tmp_path):
     image.paste((200, 0, 0), (10, 0, 30, 20))
     image.save(tmp_path / "wide.png")
     source = FileSource(tmp_path)
-    assert decode(source, "wide.png", 20, "crop")[..., 0].min() == 200
-    padded = decode(source, "wide.png", 40, "pad")
+    assert decode_image(source, "wide.png", 20, "crop")[..., 0].min() == 200
+    padded = decode_image(source, "wide.png", 40, "pad")
     assert padded[0].min() == 255
     assert padded[20, 0].max() == 0
-    assert decode(source, "wide.png", 20, "squash")[:, 0].max() == 0
+    assert decode_image(source, "wide.png", 20, "squash")[:, 0].max() == 0
 
 
 def test_a_pack_is_reused_and_rebuilt(tmp_path, monkeypatch):
     root = write_tree(tmp_path / "t", {"photo/cat": 3})
     manifest = open_data(str(root))
-    first = prepare(manifest, 8)
+    first = prepare_pack(manifest, 8)
     with monkeypatch.context() as patch:
-        patch.setattr("ssl_sbir.data.packs.decode_many", lambda *_: pytest.fail("decoded again"))
-        assert prepare(manifest, 8).key == first.key
-        assert prepare(manifest.without_labels(), 8).key == first.key
-    assert prepare(manifest, 9).key != first.key
-    assert prepare(manifest, 8, fit="pad").key != first.key
+        patch.setattr("ssl_sbir.data.image_pack.decode_many", lambda *_: pytest.fail("decoded again"))
+        assert prepare_pack(manifest, 8).key == first.key
+        assert prepare_pack(manifest.without_labels(), 8).key == first.key
+    assert prepare_pack(manifest, 9).key != first.key
+    assert prepare_pack(manifest, 8, fit="pad").key != first.key
     write_image(root / "photo/cat/1.png", 200, (9, 9))
-    changed = prepare(manifest, 8)
+    changed = prepare_pack(manifest, 8)
     assert changed.key != first.key
     assert changed.images[1, 0, 0, 0] == 200
     for damage in ("truncate", "json", "foreign"):
@@ -168,7 +168,7 @@ def test_a_pack_is_reused_and_rebuilt(tmp_path, monkeypatch):
             shutil.rmtree(folder)
             folder.mkdir()
             (folder / "something").write_text("else")
-        assert prepare(manifest, 8).images[1, 0, 0, 0] == 200
+        assert prepare_pack(manifest, 8).images[1, 0, 0, 0] == 200
         assert sorted(file.name for file in folder.iterdir()) == ["images.npy", "pack.json"]
 
 
@@ -177,7 +177,7 @@ def test_no_disk_space(tmp_path, monkeypatch):
     usage = shutil.disk_usage(tmp_path)._replace(free=1000)
     monkeypatch.setattr("shutil.disk_usage", lambda _: usage)
     with pytest.raises(DataError, match=r"need 0\.1 GB"):
-        prepare(manifest, 8)
+        prepare_pack(manifest, 8)
     assert not list((cache_dir() / "packs").glob("[!.]*/"))
 
 
@@ -187,9 +187,9 @@ def test_a_disk_that_fills_up_leaves_nothing(tmp_path, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("ssl_sbir.data.packs._write_images", full)
+    monkeypatch.setattr("ssl_sbir.data.image_pack._write_images", full)
     with pytest.raises(SslSbirError, match="No space left"):
-        prepare(manifest, 8)
+        prepare_pack(manifest, 8)
     assert [file.suffix for file in (cache_dir() / "packs").iterdir()] == [".lock"]
 
 
@@ -198,7 +198,7 @@ def test_a_cache_that_cannot_be_made_is_named(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("x")
     monkeypatch.setenv("SSL_SBIR_CACHE", str(tmp_path / "file"))
     with pytest.raises(SslSbirError, match="cannot write") as caught:
-        prepare(manifest, 8)
+        prepare_pack(manifest, 8)
     assert "SSL_SBIR_CACHE" in caught.value.hint
 
 
@@ -207,7 +207,7 @@ def test_an_interrupted_pack_is_gone_on_with(tmp_path, monkeypatch):
     for number in (3, 120):
         (root / f"photo/cat/{number}.png").write_bytes(b"broken")
     manifest = open_data(str(root))
-    asked, whole = [], packs.decode_many
+    asked, whole = [], packs.decode_image_list
 
     def dying(source, keys, size, fit):
         asked.append(len(keys))
@@ -217,7 +217,7 @@ def test_an_interrupted_pack_is_gone_on_with(tmp_path, monkeypatch):
 
     monkeypatch.setattr(packs, "decode_many", dying)
     with pytest.raises(KeyboardInterrupt):
-        prepare(manifest, 8)
+        prepare_pack(manifest, 8)
     (draft,) = (cache_dir() / "packs").glob(".*.part")
     kept = (draft / "images.npy").stat().st_size
     for file, torn in (("images.npy", b"half an image"), ("broken.jsonl", b'[99, "half a line')):
@@ -225,7 +225,7 @@ def test_an_interrupted_pack_is_gone_on_with(tmp_path, monkeypatch):
             cut.write(torn)
     asked.clear()
     asked.extend([0] * 9)
-    pack = prepare(manifest, 8)
+    pack = prepare_pack(manifest, 8)
     assert sum(asked[9:]) == 150 - kept // (8 * 8 * 3)
     assert not draft.exists()
     assert (~pack.ok).nonzero()[0].tolist() == sorted(
@@ -233,13 +233,13 @@ def test_an_interrupted_pack_is_gone_on_with(tmp_path, monkeypatch):
     )
     found = pack.images.copy()
     shutil.rmtree(pack.folder)
-    assert (prepare(manifest, 8).images == found).all()
+    assert (prepare_pack(manifest, 8).images == found).all()
 
 
 def test_two_processes_prepare_the_same_pack(tmp_path):
     root = write_tree(tmp_path / "t", {"photo/cat": 40})
     code = (
-        "import sys; from ssl_sbir.data.readers import open_data; from ssl_sbir.data.loading import prepare; "
+        "import sys; from ssl_sbir.data.readers import open_data; from ssl_sbir.data.batches import prepare; "
         "p = prepare(open_data(sys.argv[1]), 64); print(p.ok.sum(), p.images.sum(dtype='int64'))"
     )
     runs = [
@@ -256,12 +256,12 @@ def test_batches(tmp_path):
     root = write_tree(tmp_path / "t", {"photo/cat": 3, "sketch/cat": 2, "photo/dog": 70})
     (root / "texts.csv").write_text("file,text\nphoto/cat/1.png,one\n")
     manifest = open_data(str(root))
-    pack = prepare(manifest, 8)
+    pack = prepare_pack(manifest, 8)
     assert isinstance(pack, Pack)
     rows = np.array([len(manifest) - 1, 0, 3, 3])
     batch = load_batch(pack, manifest, rows)
     for place, row in enumerate(rows):
-        expected = decode(manifest.source, manifest.keys[int(row)], 8)
+        expected = decode_image(manifest.source, manifest.keys[int(row)], 8)
         assert np.array_equal(batch.image[place].permute(1, 2, 0).numpy(), expected)
     assert batch.label.tolist() == manifest.label[rows].tolist()
     assert batch.domain.tolist() == manifest.domain[rows].tolist()
@@ -277,9 +277,9 @@ def test_batches(tmp_path):
 def test_unknown_fit_and_no_images(tmp_path):
     manifest = open_data(str(write_tree(tmp_path / "t", {"photo/cat": 1})))
     with pytest.raises(DataError, match="unknown fit 'stretch'"):
-        prepare(manifest, 8, fit="stretch")
+        prepare_pack(manifest, 8, fit="stretch")
     with pytest.raises(DataError, match="holds no images"):
-        prepare(manifest.select(np.array([], dtype=np.int64)), 8)
+        prepare_pack(manifest.select_rows(np.array([], dtype=np.int64)), 8)
 
 
 def test_large_jpegs_are_drafted(tmp_path):
@@ -287,7 +287,9 @@ def test_large_jpegs_are_drafted(tmp_path):
     Image.new("RGB", (4000, 4000), (10, 200, 30)).save(data, "JPEG")
     (tmp_path / "big.jpg").write_bytes(data.getvalue())
     with Image.open(tmp_path / "big.jpg") as image:
-        from ssl_sbir.data.images import _upright
+        from ssl_sbir.data.decode_image import _load_upright_rgb
 
-        assert _upright(image, 64).size == (500, 500)
-    assert np.abs(decode(FileSource(tmp_path), "big.jpg", 64)[3, 3].astype(int) - (10, 200, 30)).max() < 4
+        assert _load_upright_rgb(image, 64).size == (500, 500)
+    assert (
+        np.abs(decode_image(FileSource(tmp_path), "big.jpg", 64)[3, 3].astype(int) - (10, 200, 30)).max() < 4
+    )

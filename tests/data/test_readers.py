@@ -13,12 +13,12 @@ import pytest
 from PIL import Image
 from trees_for_tests import write_image, write_tree
 
-from ssl_sbir.data.drawing import redrawn
-from ssl_sbir.data.loading import decode
+from ssl_sbir.data.batches import decode_image
 from ssl_sbir.data.manifest import Domain, ImageSource
+from ssl_sbir.data.quickdraw_strokes import rasterize_strokes
 from ssl_sbir.data.readers import open_data
-from ssl_sbir.data.readers.openmoji import _shapes, _without
-from ssl_sbir.data.strokes import drawn
+from ssl_sbir.data.readers.openmoji import _filter_line_groups, _parse_line_shapes
+from ssl_sbir.data.readers.openmoji_sketch import redraw_shapes_by_hand
 from ssl_sbir.errors import ConfigError, DataError
 
 
@@ -27,12 +27,12 @@ def test_folder_with_classes_pairs_and_texts(tmp_path):
     (tmp_path / "pairs.csv").write_text("class,sketch,photo\nBig Cat,0.png,1.png\nbig cat,9.png,1.png\n")
     (tmp_path / "texts.csv").write_text("\ufefffile,text\nphotos/big-cat/1.png,a big cat\n", encoding="utf-8")
     manifest = open_data(f"folder:{tmp_path}")
-    assert manifest.counts() == {"big_cat": (2, 2), "dog": (0, 1)}
+    assert manifest.count_by_class() == {"big_cat": (2, 2), "dog": (0, 1)}
     rows = {manifest.keys[row]: row for row in range(len(manifest))}
     drawn_from = manifest.instance[rows["sketches/Big Cat/0.png"]]
     assert drawn_from == manifest.instance[rows["photos/big-cat/1.png"]] >= 0
     assert manifest.instance[rows["photos/big-cat/0.png"]] == -1
-    assert manifest.text_of(rows["photos/big-cat/1.png"]) == "a big cat"
+    assert manifest.text_of_row(rows["photos/big-cat/1.png"]) == "a big cat"
     assert manifest.warnings == ("pairs.csv names 1 files that are not there: big_cat/9.png",)
     assert isinstance(manifest.source, ImageSource)
 
@@ -58,7 +58,7 @@ def test_hostile_names_are_read(tmp_path):
     assert sorted(key.split("/")[2] for key in manifest.keys) == sorted(HOSTILE)
     assert manifest.warnings == ()
     for row, key in enumerate(manifest.keys):
-        assert decode(manifest.source, manifest.keys[row], 8)[0, 0, 0] == 20 * HOSTILE.index(
+        assert decode_image(manifest.source, manifest.keys[row], 8)[0, 0, 0] == 20 * HOSTILE.index(
             key.split("/")[2]
         )
 
@@ -70,7 +70,7 @@ def test_names_that_are_no_utf8(tmp_path):
     source = write_image(tmp_path / "x.png")
     os.rename(source, folder + b"/\xff\xfe.png")
     manifest = open_data(str(tmp_path))
-    assert decode(manifest.source, manifest.keys[0], 4).shape == (4, 4, 3)
+    assert decode_image(manifest.source, manifest.keys[0], 4).shape == (4, 4, 3)
 
 
 def test_strays_become_warnings(tmp_path):
@@ -161,7 +161,7 @@ def sketchy_tree(root: Path) -> Path:
 
 def test_sketchy(tmp_path):
     manifest = open_data(f"sketchy:{sketchy_tree(tmp_path)}")
-    assert manifest.counts() == {"alarm_clock": (2, 2)}
+    assert manifest.count_by_class() == {"alarm_clock": (2, 2)}
     assert manifest.instance.tolist() == [0, 0, 0, -1]
     assert len(open_data(f"sketchy:{tmp_path}", extended=False)) == 3
     assert len(open_data(f"sketchy:{tmp_path}/256x256", extended=False)) == 3
@@ -187,13 +187,13 @@ def test_tuberlin(tmp_path):
     write_tree(tmp_path, {"ImageResized_ready/hot air balloon": 3}, ".JPEG")
     (tmp_path / "png" / "filelist.txt").write_text("x")
     manifest = open_data(f"tuberlin:{tmp_path}")
-    assert manifest.counts() == {"hot_air_balloon": (2, 3)}
+    assert manifest.count_by_class() == {"hot_air_balloon": (2, 3)}
     assert manifest.warnings == ()
 
 
 def test_quickdraw_extended(tmp_path):
     write_tree(tmp_path, {"QuickDraw_sketches_final/t-shirt": 2, "QuickDraw_images_final/t_shirt": 3})
-    assert open_data(f"quickdraw:{tmp_path}").counts() == {"t_shirt": (2, 3)}
+    assert open_data(f"quickdraw:{tmp_path}").count_by_class() == {"t_shirt": (2, 3)}
 
 
 def test_quickdraw_strokes(tmp_path):
@@ -203,25 +203,25 @@ def test_quickdraw_strokes(tmp_path):
     )
     write_tree(tmp_path, {"photos/ice cream": 1})
     manifest = open_data(f"quickdraw:{tmp_path}")
-    assert manifest.counts() == {"ice_cream": (3, 1)}
+    assert manifest.count_by_class() == {"ice_cream": (3, 1)}
     first, broken, last = (decode_or_message(manifest, row) for row in range(3))
     assert np.array_equal(first, last)
     assert first[16, 16].max() < 60
     assert first[2, 29].min() == 255
     assert "not a line" in broken
     assert len(open_data(f"quickdraw:{tmp_path}", per_class=1)) == 2
-    assert decode(manifest.source, manifest.keys[3], 8).shape == (8, 8, 3)
+    assert decode_image(manifest.source, manifest.keys[3], 8).shape == (8, 8, 3)
 
 
 def decode_or_message(manifest, row):
     try:
-        return decode(manifest.source, manifest.keys[row], 32)
+        return decode_image(manifest.source, manifest.keys[row], 32)
     except DataError as error:
         return error.message
 
 
 def test_strokes_are_antialiased():
-    assert len(np.unique(np.asarray(drawn([[[0, 255], [0, 90]]], 64)))) > 4
+    assert len(np.unique(np.asarray(rasterize_strokes([[[0, 255], [0, 90]]], 64)))) > 4
 
 
 @pytest.fixture(scope="module")
@@ -244,7 +244,7 @@ def test_openmoji_classes_and_texts(emoji):
 
 
 def test_openmoji_pictures_hold_no_outline(emoji):
-    colour = decode(emoji.source, "1F408/colour", 96)
+    colour = decode_image(emoji.source, "1F408/colour", 96)
     assert (colour.max(-1) < 60).mean() < 0.001
     full = emoji.source.path("1F408/colour").read_text()
     assert 'id="line"' in full
@@ -252,21 +252,21 @@ def test_openmoji_pictures_hold_no_outline(emoji):
 
 
 def test_openmoji_sketches_are_black_on_white_and_differ(emoji):
-    sketches = [decode(emoji.source, f"1F408/line-{hand}", 96) for hand in range(3)]
+    sketches = [decode_image(emoji.source, f"1F408/line-{hand}", 96) for hand in range(3)]
     for sketch in sketches:
         assert (sketch.max(-1) - sketch.min(-1)).max() == 0
         assert 0.03 < (sketch[..., 0] < 128).mean() < 0.4
     assert not np.array_equal(sketches[0], sketches[1])
-    assert np.array_equal(sketches[2], decode(emoji.source, "1F408/line-2", 96))
+    assert np.array_equal(sketches[2], decode_image(emoji.source, "1F408/line-2", 96))
 
 
 def test_jitter_is_the_same_in_another_process(emoji):
     code = (
-        "import hashlib; from ssl_sbir.data.images import decode; "
+        "import hashlib; from ssl_sbir.data.decode_image import decode; "
         "from ssl_sbir.data.readers import open_data; "
         "m = open_data('openmoji'); print(hashlib.sha256(decode(m.source, '1F408/line-1', 64)).hexdigest())"
     )
-    here = hashlib.sha256(decode(emoji.source, "1F408/line-1", 64)).hexdigest()
+    here = hashlib.sha256(decode_image(emoji.source, "1F408/line-1", 64)).hexdigest()
     there = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert there.strip() == here
 
@@ -279,8 +279,8 @@ def test_no_jitter_is_the_original_drawing(emoji):
         return np.asarray(Image.open(io.BytesIO(bytes(png))).convert("L"), dtype=float)
 
     for code in ("1F408", "1F6D2", "1F517"):
-        lines = ElementTree.tostring(_without(emoji.source.folder, code, lines=False), "unicode")
-        redone = redrawn(_shapes(emoji.source.folder, code), 0, strength=0.0)
+        lines = ElementTree.tostring(_filter_line_groups(emoji.source.folder, code, lines=False), "unicode")
+        redone = redraw_shapes_by_hand(_parse_line_shapes(emoji.source.folder, code), 0, strength=0.0)
         assert np.abs(ink(lines) - ink(redone)).mean() < 3
 
 
@@ -301,6 +301,6 @@ def test_sketchy_mini():
     if not folder:
         pytest.skip("SSL_SBIR_DATA is not set: no sketchy-mini")
     manifest = open_data(f"folder:{folder}/sketchy-mini")
-    assert set(manifest.counts().values()) == {(25, 25)}
+    assert set(manifest.count_by_class().values()) == {(25, 25)}
     assert len(manifest.classes) == 125
-    assert (manifest.instance[manifest.rows(Domain.SKETCH)] >= 0).all()
+    assert (manifest.instance[manifest.find_rows(Domain.SKETCH)] >= 0).all()

@@ -12,19 +12,19 @@ import pytest
 from PIL import Image
 from trees_for_tests import write_tree
 
-from ssl_sbir.data.joined import with_photos
-from ssl_sbir.data.loading import decode, prepare
+from ssl_sbir.data.batches import decode_image, prepare_pack
+from ssl_sbir.data.join import add_photos_from
 from ssl_sbir.data.manifest import Domain
 from ssl_sbir.data.readers import open_data
-from ssl_sbir.data.readers.shards import _expanded
-from ssl_sbir.data.verify import verify
+from ssl_sbir.data.readers.shards import _expand_braces
+from ssl_sbir.data.verify import verify_dataset
 from ssl_sbir.errors import DataError
 
 
 @pytest.fixture(autouse=True)
 def _fresh_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("SSL_SBIR_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr("ssl_sbir.data.tapes.SECONDS", 1.0)
+    monkeypatch.setattr("ssl_sbir.data.forward_reader.NETWORK_TIMEOUT_SECONDS", 1.0)
 
 
 def picture(value, side=12):
@@ -97,9 +97,9 @@ def expected(shards=3, images=5):
 
 
 def test_a_pattern_stands_for_shards_in_order(tmp_path):
-    assert list(_expanded("a-{08..11}.tar")) == ["a-08.tar", "a-09.tar", "a-10.tar", "a-11.tar"]
-    assert list(_expanded("{x,y}/{1..2}")) == ["x/1", "x/2", "y/1", "y/2"]
-    assert list(_expanded("plain.tar")) == ["plain.tar"]
+    assert list(_expand_braces("a-{08..11}.tar")) == ["a-08.tar", "a-09.tar", "a-10.tar", "a-11.tar"]
+    assert list(_expand_braces("{x,y}/{1..2}")) == ["x/1", "x/2", "y/1", "y/2"]
+    assert list(_expand_braces("plain.tar")) == ["plain.tar"]
     shards_of(tmp_path)
     braces = open_data(f"shards:{tmp_path}/photos-{{0000..0002}}.tar")
     assert [key.split("#")[0] for key in braces.keys] == [f"photos-{n // 5:04}.tar" for n in range(15)]
@@ -111,13 +111,13 @@ def test_a_pattern_stands_for_shards_in_order(tmp_path):
 def test_every_image_is_read_where_it_lies(tmp_path):
     manifest = open_data(f"shards:{shards_of(tmp_path)}/photos-{{0000..0002}}.tar")
     assert (manifest.domain == Domain.PHOTO).all()
-    assert manifest.lost == manifest.warnings == ()
-    pack = prepare(manifest, 8, strict=True)
+    assert manifest.read_errors == manifest.warnings == ()
+    pack = prepare_pack(manifest, 8, strict=True)
     assert np.array_equal(pack.images[:, 4, 4, 0], expected())
     row = 7
-    assert np.array_equal(decode(manifest.source, manifest.keys[row], 8), pack.images[row])
-    backwards = manifest.select(np.arange(len(manifest))[::-1].copy())
-    assert np.array_equal(prepare(backwards, 8).images, pack.images[::-1])
+    assert np.array_equal(decode_image(manifest.source, manifest.keys[row], 8), pack.images[row])
+    backwards = manifest.select_rows(np.arange(len(manifest))[::-1].copy())
+    assert np.array_equal(prepare_pack(backwards, 8).images, pack.images[::-1])
 
 
 def test_classes_and_captions_lie_beside_an_image(tmp_path):
@@ -129,7 +129,7 @@ def test_classes_and_captions_lie_beside_an_image(tmp_path):
     manifest = open_data(f"shards:{tmp_path}/a.tar")
     assert manifest.classes == ("7", "sail_boat")
     assert manifest.label.tolist() == [1, 0]
-    assert [manifest.text_of(row) for row in range(2)] == ["a red boat", "first the text"]
+    assert [manifest.text_of_row(row) for row in range(2)] == ["a red boat", "first the text"]
     assert manifest.warnings == ("a.tar: 1 files that are no images, skipped",)
 
 
@@ -138,17 +138,17 @@ def test_urls_are_streamed_once_and_listed_from_the_cache(server, ranges):
     server.ranges = ranges
     shards_of(server.folder)
     spec = f"shards:{server.url}/photos-{{0000..0002}}.tar"
-    pack = prepare(open_data(spec), 8, strict=True)
+    pack = prepare_pack(open_data(spec), 8, strict=True)
     assert np.array_equal(pack.images[:, 4, 4, 0], expected())
     assert len(server.asked) == 6  # each is listed, and then streamed by one request for all of its images
-    again = prepare(open_data(spec), 8)
+    again = prepare_pack(open_data(spec), 8)
     assert again.key == pack.key
     assert len(server.asked) == 9  # asked whether it is the same
     manifest = open_data(spec)
-    assert np.array_equal(decode(manifest.source, manifest.keys[3], 8), pack.images[3])
+    assert np.array_equal(decode_image(manifest.source, manifest.keys[3], 8), pack.images[3])
     server.shutdown()
     server.server_close()
-    assert prepare(open_data(spec), 8).key == pack.key  # the network may be gone
+    assert prepare_pack(open_data(spec), 8).key == pack.key  # the network may be gone
 
 
 @pytest.mark.parametrize("where", ["in a file", "in a header", "at the end"])
@@ -162,14 +162,14 @@ def test_a_truncated_shard_keeps_what_lies_before_the_break(tmp_path, where):
     spec = f"shards:{tmp_path}/photos-{{0000..0002}}.tar"
     manifest = open_data(spec)
     assert len(manifest) == 12
-    assert len(manifest.lost) == 1
-    assert manifest.lost[0].startswith("photos-0001.tar broke off after 2 images: ")
+    assert len(manifest.read_errors) == 1
+    assert manifest.read_errors[0].startswith("photos-0001.tar broke off after 2 images: ")
     kept = np.delete(expected(), [7, 8, 9])
-    assert np.array_equal(prepare(manifest, 8).images[:, 4, 4, 0], kept)
+    assert np.array_equal(prepare_pack(manifest, 8).images[:, 4, 4, 0], kept)
     with pytest.raises(DataError, match=r"photos-0001\.tar broke off"):
-        prepare(manifest, 8, strict=True)
-    assert open_data(spec).lost == manifest.lost  # from the cache too
-    assert not verify(spec).ready
+        prepare_pack(manifest, 8, strict=True)
+    assert open_data(spec).read_errors == manifest.read_errors  # from the cache too
+    assert not verify_dataset(spec).is_ready
 
 
 def test_shards_that_are_none(tmp_path, server):
@@ -184,14 +184,14 @@ def test_shards_that_are_none(tmp_path, server):
     names = "{good,zero,text,packed,absent}"
     manifest = open_data(f"shards:{tmp_path}/{names}.tar")
     assert len(manifest) == 5
-    assert [line.split(" ")[0] for line in manifest.lost] == [
+    assert [line.split(" ")[0] for line in manifest.read_errors] == [
         "zero.tar",
         "text.tar",
         "packed.tar",
         "absent.tar",
     ]
-    assert "store it as a plain tar" in manifest.lost[2]
-    assert "No such file" in manifest.lost[3]
+    assert "store it as a plain tar" in manifest.read_errors[2]
+    assert "No such file" in manifest.read_errors[3]
     for spec, cause in (
         (f"shards:{server.url}/nowhere.tar", "404"),
         ("shards:http://127.0.0.1:9/x.tar", "refused"),
@@ -210,10 +210,10 @@ def test_a_connection_that_breaks_while_listing(server):
     spec = f"shards:{server.url}/photos-{{0000..0002}}.tar"
     manifest = open_data(spec)
     assert 10 < len(manifest) < 15
-    assert manifest.lost[0].startswith("photos-0001.tar broke off after")
+    assert manifest.read_errors[0].startswith("photos-0001.tar broke off after")
     server.breaks.clear()
     mended = open_data(spec)
-    assert (len(mended), mended.lost) == (15, ())
+    assert (len(mended), mended.read_errors) == (15, ())
 
 
 def test_a_connection_that_breaks_while_the_pack_is_made(server):
@@ -221,13 +221,13 @@ def test_a_connection_that_breaks_while_the_pack_is_made(server):
     spec = f"shards:{server.url}/photos-{{0000..0002}}.tar"
     manifest = open_data(spec)
     server.breaks["photos-0001.tar"] = 2500
-    pack = prepare(manifest, 8)
+    pack = prepare_pack(manifest, 8)
     assert {item.key.split("#")[0] for item in pack.broken} == {"photos-0001.tar"}
     assert 0 < len(pack.broken) <= 5
     assert all("broke off" in item.reason for item in pack.broken)
     assert np.array_equal(pack.images[pack.ok][:, 4, 4, 0], expected()[pack.ok])
     server.breaks.clear()
-    mended = prepare(open_data(spec), 8, strict=True)
+    mended = prepare_pack(open_data(spec), 8, strict=True)
     assert mended.key != pack.key
     assert np.array_equal(mended.images[:, 4, 4, 0], expected())
 
@@ -241,7 +241,7 @@ def test_corrupt_members_are_broken_images_like_any_other(tmp_path):
         "e.png": picture(8),
     }
     write_shard(tmp_path / "a.tar", members)
-    pack = prepare(open_data(f"shards:{tmp_path}/a.tar"), 8)
+    pack = prepare_pack(open_data(f"shards:{tmp_path}/a.tar"), 8)
     assert pack.ok.tolist() == [True, False, False, False, True]
     assert "0 bytes" in pack.broken[1].reason
 
@@ -267,7 +267,7 @@ def test_hostile_names_and_entries_do_nothing(tmp_path, capsys):
             tar.addfile(entry)
     manifest = open_data(f"shards:{file}")
     assert len(manifest) == len(names)
-    pack = prepare(manifest, 8, strict=True)
+    pack = prepare_pack(manifest, 8, strict=True)
     assert (pack.images[:, 4, 4, 0] == 5).all()
     assert sorted(it.name for it in tmp_path.iterdir()) == ["cache", "inner"]
     assert [it.name for it in (tmp_path / "inner").iterdir()] == ["a.tar"]
@@ -283,26 +283,26 @@ def test_a_header_that_claims_too_much_is_not_believed(tmp_path):
     shards_of(tmp_path, count=1)
     manifest = open_data(f"shards:{tmp_path}/{{a,b,photos-0000}}.tar")
     assert len(manifest) == 5
-    assert len(manifest.lost) == 2
+    assert len(manifest.read_errors) == 2
 
 
 def test_photos_in_shards_join_a_folder_of_sketches(tmp_path, shapes):
     folder = open_data(f"folder:{shapes}")
-    sketches = folder.select(folder.rows(domain=Domain.SKETCH))
+    sketches = folder.select_rows(folder.find_rows(domain=Domain.SKETCH))
     write_shard(
         tmp_path / "a.tar", {"1.png": picture(9), "1.txt": b"nine", "1.cls": b"zebra", "2.png": picture(4)}
     )
-    both = with_photos(sketches, open_data(f"shards:{tmp_path}/a.tar"))
-    assert len(both.rows(domain=Domain.SKETCH)) == 72
-    assert both.rows(domain=Domain.PHOTO).tolist() == [72, 73]
-    assert both.counts()["zebra"] == (0, 1)
-    assert both.counts()["ring"] == (12, 0)
-    assert both.text_of(72) == "nine"
-    pack = prepare(both, 8)
-    assert np.array_equal(pack.images[:72], prepare(sketches, 8).images)
+    both = add_photos_from(sketches, open_data(f"shards:{tmp_path}/a.tar"))
+    assert len(both.find_rows(domain=Domain.SKETCH)) == 72
+    assert both.find_rows(domain=Domain.PHOTO).tolist() == [72, 73]
+    assert both.count_by_class()["zebra"] == (0, 1)
+    assert both.count_by_class()["ring"] == (12, 0)
+    assert both.text_of_row(72) == "nine"
+    pack = prepare_pack(both, 8)
+    assert np.array_equal(pack.images[:72], prepare_pack(sketches, 8).images)
     assert pack.images[72:, 4, 4, 0].tolist() == [9, 4]
     with pytest.raises(DataError, match="holds no photo"):
-        with_photos(folder, sketches)
+        add_photos_from(folder, sketches)
 
 
 def test_a_photo_s_mark_is_that_of_its_own_shard(tmp_path):
@@ -319,6 +319,6 @@ def test_a_photo_s_mark_is_that_of_its_own_shard(tmp_path):
 
 def test_classes_of_sketches_that_do_not_join_stay_behind(tmp_path, shapes):
     folder = write_tree(tmp_path / "more", {"photo/ring": 1, "sketch/zebra": 1})
-    both = with_photos(open_data(f"folder:{shapes}"), open_data(f"folder:{folder}"))
+    both = add_photos_from(open_data(f"folder:{shapes}"), open_data(f"folder:{folder}"))
     assert "zebra" not in both.classes
-    assert both.counts()["ring"] == (12, 13)
+    assert both.count_by_class()["ring"] == (12, 13)

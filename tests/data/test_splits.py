@@ -4,7 +4,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from ssl_sbir.data.names import normalise
+from ssl_sbir.data.class_names import normalize_class_name
 from ssl_sbir.data.splits import Split
 from ssl_sbir.errors import DataError
 
@@ -13,7 +13,7 @@ class_names = st.lists(st.text("abcd -_AB", min_size=1, max_size=4), min_size=1,
 
 @given(class_names, class_names)
 def test_a_split_is_disjoint_or_refused(seen, unseen):
-    if {normalise(it) for it in seen} & {normalise(it) for it in unseen}:
+    if {normalize_class_name(it) for it in seen} & {normalize_class_name(it) for it in unseen}:
         with pytest.raises(DataError, match="seen and unseen"):
             Split("x", tuple(seen), tuple(unseen))
     else:
@@ -49,8 +49,8 @@ def test_sempcyc_keeps_its_validation_classes():
 
 @given(st.lists(st.text("abcdefgh", min_size=1, max_size=6), min_size=2, max_size=40, unique=True))
 def test_hashed_is_stable_and_two_sided(classes):
-    split = Split.hashed(classes)
-    assert split == Split.hashed(reversed(classes))
+    split = Split.from_class_hashes(classes)
+    assert split == Split.from_class_hashes(reversed(classes))
     assert split.seen
     assert split.unseen
     assert set(split.seen) | set(split.unseen) == set(classes)
@@ -59,24 +59,24 @@ def test_hashed_is_stable_and_two_sided(classes):
 @given(st.lists(st.text("abcdefgh", min_size=1, max_size=6), min_size=6, max_size=40, unique=True))
 def test_a_new_class_moves_at_most_one_other(classes):
     assume("zz" not in classes)
-    before, after = Split.hashed(classes), Split.hashed([*classes, "zz"])
+    before, after = Split.from_class_hashes(classes), Split.from_class_hashes([*classes, "zz"])
     assert len(set(before.unseen) ^ (set(after.unseen) - {"zz"})) <= 1
 
 
 def test_restrict_says_so_and_rehashes():
     split = Split("two", ("a", "b"), ("c", "d"))
-    assert split.restrict(["a", "b", "c", "d", "e"]) is split
-    part = split.restrict(["A", "c", "d"])
+    assert split.restrict_to(["a", "b", "c", "d", "e"]) is split
+    part = split.restrict_to(["A", "c", "d"])
     assert (part.seen, part.unseen) == (("a",), ("c", "d"))
     assert part.name == "two restricted to 1+2 classes"
     assert part.sha256 != split.sha256
     with pytest.raises(DataError, match="none of the unseen classes of two"):
-        split.restrict(["a", "b"])
+        split.restrict_to(["a", "b"])
 
 
 def test_one_class_can_not_be_split():
     with pytest.raises(DataError, match="1 class is not enough"):
-        Split.hashed(["cat"])
+        Split.from_class_hashes(["cat"])
 
 
 def test_a_misspelt_split_is_guessed():
@@ -111,9 +111,9 @@ def test_a_split_of_ones_own(tmp_path):
 
 def test_a_split_is_named_hashed_published_or_by_a_file():
     own = [f"class {number}" for number in range(10)]
-    assert Split.named("hashed", own) == Split.hashed(own)
+    assert Split.from_name("hashed", own) == Split.from_class_hashes(own)
     seen, unseen = Split.load("sketchy-sake-25").seen[:3], Split.load("sketchy-sake-25").unseen[:2]
-    found = Split.named("sketchy-sake-25", [*seen, *unseen])
+    found = Split.from_name("sketchy-sake-25", [*seen, *unseen])
     assert (found.seen, found.unseen) == (seen, unseen)
     with pytest.raises(DataError, match="none of the seen classes"):
-        Split.named("sketchy-sake-25", own)
+        Split.from_name("sketchy-sake-25", own)

@@ -10,7 +10,7 @@ import ssl_sbir.cli.data  # noqa: F401 - registers the commands
 from ssl_sbir.cli import app
 from ssl_sbir.data.readers import sketchy
 from ssl_sbir.data.splits import Split
-from ssl_sbir.data.verify import PUBLISHED, verify
+from ssl_sbir.data.verify import PUBLISHED_DATASET_PARTS, verify_dataset
 
 
 def run(*arguments):
@@ -71,7 +71,7 @@ def test_a_wrong_sketchy_tree_is_explained(tmp_path):
     write_image(sketches / "hot-air balloon" / "n1_1-1.png")
     (sketches / "alarm_clock" / "n02_9-1.png").write_bytes(b"")
     (sketches / "alarm_clock" / "readme.txt").write_text("x")
-    found = problems(verify(f"sketchy:{root}", "sketchy-sake-25"))
+    found = problems(verify_dataset(f"sketchy:{root}", "sketchy-sake-25"))
     assert "found 256x256/photo/tx_000100000000" in found["256x256/photo/tx_000000000000"]
     assert (
         "73,002 extended photos: sketchy-sake-25 needs them for its gallery" in found["EXTEND_image_sketchy"]
@@ -89,10 +89,10 @@ def test_a_whole_published_tree_is_ready(tmp_path, monkeypatch):
     root = sketchy_tree(tmp_path)
     counts = {"query_sketches": 2, "gallery_photos": 2}
     split = Split("sketchy-tiny", (), ("alarm_clock",), published_counts=counts)
-    monkeypatch.setattr("ssl_sbir.data.verify._splits_of", lambda _: [split])
-    parts = [replace(part, published=None) for part in sketchy.parts(root)]
-    monkeypatch.setitem(PUBLISHED, "sketchy", lambda _: parts)
-    report = verify(f"sketchy:{root}")
+    monkeypatch.setattr("ssl_sbir.data.verify._published_splits", lambda _: [split])
+    parts = [replace(part, published=None) for part in sketchy.sketchy_parts(root)]
+    monkeypatch.setitem(PUBLISHED_DATASET_PARTS, "sketchy", lambda _: parts)
+    report = verify_dataset(f"sketchy:{root}")
     assert problems(report) == {}
     assert report.verdict == f"sketchy:{root} is ready for sketchy-tiny"
 

@@ -11,14 +11,14 @@ import torch
 from typer.testing import CliRunner
 
 from ssl_sbir.cli import app
-from ssl_sbir.data.loading import Batch
+from ssl_sbir.data.batches import Batch
+from ssl_sbir.data.image_pack import prepare_pack
 from ssl_sbir.data.manifest import Domain
-from ssl_sbir.data.packs import prepare
 from ssl_sbir.data.readers import open_data
-from ssl_sbir.data.training import TrainingSet
-from ssl_sbir.edges import Hed, bands, load_hed, pen_lines, prepare_edges
-from ssl_sbir.edges.drawings import Detector, Drawings
-from ssl_sbir.edges.maps import ridges
+from ssl_sbir.data.training_set import TrainingSet
+from ssl_sbir.edges import Hed, edge_bands, load_hed, pen_lines, prepare_edges
+from ssl_sbir.edges.edge_maps import edge_ridges
+from ssl_sbir.edges.pseudo_sketches import EdgeDetector, PseudoSketcher
 from ssl_sbir.errors import DataError, EncoderError
 from ssl_sbir.files import cache_dir
 
@@ -42,7 +42,7 @@ def tiny_hed(monkeypatch):
             Tiny.calls += 1
             return 1 - photo.mean(1, keepdim=True)
 
-    monkeypatch.setattr("ssl_sbir.edges.maps.load_hed", Tiny)
+    monkeypatch.setattr("ssl_sbir.edges.edge_maps.load_hed", Tiny)
     return Tiny
 
 
@@ -61,9 +61,9 @@ def test_boundaries_of_things_count_and_texture_does_not(hed):
 
 def test_half_precision_moves_no_grey_level_far(hed, shapes, monkeypatch):
     manifest = open_data(f"folder:{shapes}")
-    pack = prepare(manifest, 36)
-    rows = manifest.rows(domain=Domain.PHOTO)[::12]
-    photos = pack.batch(rows).float() / 255
+    pack = prepare_pack(manifest, 36)
+    rows = manifest.find_rows(domain=Domain.PHOTO)[::12]
+    photos = pack.read_images(rows).float() / 255
     with torch.no_grad():
         whole = hed(photos)
         with torch.autocast("cpu", torch.bfloat16):
@@ -89,31 +89,31 @@ def test_an_odd_side_keeps_its_size():
 
 def test_maps_are_computed_once_for_photos_only(shapes, tiny_hed):
     manifest = open_data(f"folder:{shapes}")
-    pack = prepare(manifest, 24)
+    pack = prepare_pack(manifest, 24)
     maps = prepare_edges(manifest, pack)
-    photos = manifest.rows(domain=Domain.PHOTO)
+    photos = manifest.find_rows(domain=Domain.PHOTO)
     assert len(maps) == len(photos)
-    found = maps.batch(torch.from_numpy(photos[[5, 0]]))
-    expected = 255 - pack.batch(photos[[5, 0]]).float().mean(1, keepdim=True)
+    found = maps.read_maps(torch.from_numpy(photos[[5, 0]]))
+    expected = 255 - pack.read_images(photos[[5, 0]]).float().mean(1, keepdim=True)
     assert (found.float() - expected).abs().max() <= 1
     calls = tiny_hed.calls
     assert prepare_edges(manifest, pack).key == maps.key
     assert tiny_hed.calls == calls
     with pytest.raises(IndexError, match="no photo"):
-        maps.batch(torch.from_numpy(manifest.rows(domain=Domain.SKETCH)[:1]))
+        maps.read_maps(torch.from_numpy(manifest.find_rows(domain=Domain.SKETCH)[:1]))
 
 
 def test_a_run_draws_its_own_photos_alone_unless_all_are_drawn(shapes, tiny_hed):
     manifest = open_data(f"folder:{shapes}")
-    pack = prepare(manifest, 30)
-    photos = manifest.rows(domain=Domain.PHOTO)
+    pack = prepare_pack(manifest, 30)
+    photos = manifest.find_rows(domain=Domain.PHOTO)
     some = prepare_edges(manifest, pack, photos[::2])
     assert len(some) == len(photos[::2])
     with pytest.raises(IndexError, match="no photo"):
-        some.batch(torch.from_numpy(photos[1:2]))
+        some.read_maps(torch.from_numpy(photos[1:2]))
     every = prepare_edges(manifest, pack)
     row = torch.from_numpy(photos[2:3])
-    assert torch.equal(every.batch(row), some.batch(row))
+    assert torch.equal(every.read_maps(row), some.read_maps(row))
     calls = tiny_hed.calls
     assert prepare_edges(manifest, pack, photos[1::2]).key == every.key
     assert tiny_hed.calls == calls
@@ -136,7 +136,7 @@ def test_the_command_draws_edges_once_and_knows_no_other_detector(shapes, tiny_h
 
 def test_damaged_maps_are_made_anew(shapes, tiny_hed):
     manifest = open_data(f"folder:{shapes}")
-    pack = prepare(manifest, 28)
+    pack = prepare_pack(manifest, 28)
     maps = prepare_edges(manifest, pack)
     (maps.folder / "maps.npy").write_bytes(b"broken")
     assert len(prepare_edges(manifest, pack)) == len(maps)
@@ -145,7 +145,7 @@ def test_damaged_maps_are_made_anew(shapes, tiny_hed):
 @pytest.mark.parametrize("lines", [False, True])
 def test_interrupted_drawing_goes_on_where_it_stopped(shapes, tiny_hed, monkeypatch, lines):
     manifest = open_data(f"folder:{shapes}")
-    pack = prepare(manifest, 22)
+    pack = prepare_pack(manifest, 22)
 
     class Dying(tiny_hed):
         def forward(self, photo):
@@ -153,35 +153,35 @@ def test_interrupted_drawing_goes_on_where_it_stopped(shapes, tiny_hed, monkeypa
                 raise KeyboardInterrupt
             return super().forward(photo)
 
-    monkeypatch.setattr("ssl_sbir.edges.maps.load_hed", Dying)
+    monkeypatch.setattr("ssl_sbir.edges.edge_maps.load_hed", Dying)
     with pytest.raises(KeyboardInterrupt):
         prepare_edges(manifest, pack, lines=lines)
     cut = next((cache_dir() / "edges").glob(".*.part/maps.npy"))
     with open(cut, "ab") as torn:
         torn.write(b"half a map")
-    monkeypatch.setattr("ssl_sbir.edges.maps.load_hed", tiny_hed)
+    monkeypatch.setattr("ssl_sbir.edges.edge_maps.load_hed", tiny_hed)
     maps = prepare_edges(manifest, pack, lines=lines)
     assert tiny_hed.calls == 5
     assert not cut.parent.exists()
-    photos = torch.from_numpy(manifest.rows(domain=Domain.PHOTO))
-    found = maps.batch(photos)
+    photos = torch.from_numpy(manifest.find_rows(domain=Domain.PHOTO))
+    found = maps.read_maps(photos)
     shutil.rmtree(maps.folder)
-    assert torch.equal(prepare_edges(manifest, pack, lines=lines).batch(photos), found)
+    assert torch.equal(prepare_edges(manifest, pack, lines=lines).read_maps(photos), found)
 
 
 def test_lines_are_found_in_finer_photos_once_whatever_the_size(shapes, tiny_hed):
     manifest = open_data(f"folder:{shapes}")
-    maps = prepare_edges(manifest, prepare(manifest, 24), lines=True)
-    found = maps.batch(torch.from_numpy(manifest.rows(domain=Domain.PHOTO)[:3]))
+    maps = prepare_edges(manifest, prepare_pack(manifest, 24), lines=True)
+    found = maps.read_maps(torch.from_numpy(manifest.find_rows(domain=Domain.PHOTO)[:3]))
     assert found.shape == (3, 1, 192, 192)
     assert 0 < (found > 0).float().mean() < 0.3
     calls = tiny_hed.calls
-    assert prepare_edges(manifest, prepare(manifest, 32), lines=True).key == maps.key
+    assert prepare_edges(manifest, prepare_pack(manifest, 32), lines=True).key == maps.key
     assert tiny_hed.calls == calls
-    assert prepare_edges(manifest, prepare(manifest, 24)).key != maps.key
+    assert prepare_edges(manifest, prepare_pack(manifest, 24)).key != maps.key
 
 
-@pytest.mark.parametrize("ink", [bands, pen_lines])
+@pytest.mark.parametrize("ink", [edge_bands, pen_lines])
 def test_maps_become_lines_on_paper_and_faint_ones_come_and_go(ink):
     edges = torch.zeros(8, 1, 16, 16)
     edges[:, :, 8] = 0.9
@@ -199,19 +199,21 @@ def test_a_broad_band_is_drawn_as_its_ridge_whichever_way_it_runs():
     ring = (((rows - 24) ** 2 + (columns - 24) ** 2).sqrt() - 18).abs()
     inside = slice(3, -3)
     for distance in (across, ring, (rows - 24).abs(), (columns - 24).abs()):
-        kept = ridges((1 - distance / 5).clamp(min=0)[None, None])[0, 0, inside, inside] > 0
+        kept = edge_ridges((1 - distance / 5).clamp(min=0)[None, None])[0, 0, inside, inside] > 0
         assert kept[distance[inside, inside] < 0.3].all()
         assert not kept[distance[inside, inside] > 1.6].any()
-    assert not ridges(torch.full((1, 1, 20, 20), 0.7)).any()
+    assert not edge_ridges(torch.full((1, 1, 20, 20), 0.7)).any()
 
 
 def test_every_photo_of_a_batch_gets_its_drawing(shapes, tiny_hed):
     manifest = open_data(f"folder:{shapes}")
-    data = TrainingSet.of(manifest, prepare(manifest, 24), None, labelled=False)
+    data = TrainingSet.from_manifest(manifest, prepare_pack(manifest, 24), None, labelled=False)
     rows = np.concatenate([data.rows[Domain.SKETCH][:2], data.rows[Domain.PHOTO][:5]])
-    batch: Batch = data.batch(rows).to("cpu")
-    pages = {name: Drawings.of(name, data, "cpu")(batch) for name in get_args(Detector)}
-    assert Drawings.of("hed_lines", data, "cpu")(batch, side=40).shape == (5, 3, 40, 40)
+    batch: Batch = data.read_batch(rows).to("cpu")
+    pages = {
+        name: PseudoSketcher.for_training_set(name, data, "cpu")(batch) for name in get_args(EdgeDetector)
+    }
+    assert PseudoSketcher.for_training_set("hed_lines", data, "cpu")(batch, side=40).shape == (5, 3, 40, 40)
     for page in pages.values():
         assert page.shape == (5, 3, 24, 24)
         assert 0 <= page.min() < page.max() <= 1
@@ -223,6 +225,6 @@ def test_every_photo_of_a_batch_gets_its_drawing(shapes, tiny_hed):
 def test_without_photos_nothing_can_be_drawn(shapes, tmp_path):
     (tmp_path / "sketch").symlink_to(shapes / "sketch")
     manifest = open_data(f"folder:{tmp_path}")
-    data = TrainingSet.of(manifest, prepare(manifest, 24), None, labelled=False)
+    data = TrainingSet.from_manifest(manifest, prepare_pack(manifest, 24), None, labelled=False)
     with pytest.raises(DataError, match="no photos"):
-        Drawings.of("mixed", data, "cpu")
+        PseudoSketcher.for_training_set("mixed", data, "cpu")

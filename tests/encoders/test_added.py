@@ -6,8 +6,16 @@ import pytest
 import torch
 from torch import nn
 
-from ssl_sbir.augment import pseudo_sketch
-from ssl_sbir.encoders import Attended, Edged, Projected, Towers, load_encoder, load_exported, save_encoder
+from ssl_sbir.augment.kornia_views import pseudo_sketch
+from ssl_sbir.encoders import (
+    EdgeAugmentedEncoder,
+    ProjectedEncoder,
+    SpatialAttentionEncoder,
+    TwoTowerEncoder,
+    load_encoder,
+    load_exported,
+    save_encoder,
+)
 
 
 @pytest.fixture
@@ -23,7 +31,7 @@ def batch():
 
 @torch.no_grad()
 def test_attention_adds_to_each_place_as_much_as_it_attends_to_it(plain, batch):
-    encoder = Attended(plain).eval()
+    encoder = SpatialAttentionEncoder(plain).eval()
     inner, even = plain.feature_map(*batch), encoder.feature_map(*batch)
     torch.testing.assert_close(even, inner * (1 + 1 / inner[0, 0].numel()))
     first, second = encoder.attention
@@ -44,7 +52,7 @@ def test_attention_adds_to_each_place_as_much_as_it_attends_to_it(plain, batch):
 @torch.no_grad()
 def test_a_photo_is_the_mean_of_itself_and_its_edges_and_a_sketch_is_itself(plain, batch):
     image, domain = batch
-    encoder = Edged(plain).eval()
+    encoder = EdgeAugmentedEncoder(plain).eval()
     got, alone = encoder(image, domain), plain(image, domain)
     edges = plain(pseudo_sketch(image, "sobel"), domain)
     torch.testing.assert_close(got[1], alone[1])
@@ -58,8 +66,8 @@ def test_a_photo_is_the_mean_of_itself_and_its_edges_and_a_sketch_is_itself(plai
 def test_both_are_exported_and_rebuilt(plain, batch, tmp_path):
     def tower():
         inner = copy.deepcopy(plain)
-        return Projected(Attended(inner), nn.Linear(inner.width, 8))
+        return ProjectedEncoder(SpatialAttentionEncoder(inner), nn.Linear(inner.width, 8))
 
-    encoder = Towers(tower(), Edged(tower())).eval()
+    encoder = TwoTowerEncoder(tower(), EdgeAugmentedEncoder(tower())).eval()
     save_encoder(encoder, tmp_path / "model")
     assert torch.equal(load_exported(tmp_path / "model")(*batch), encoder(*batch))

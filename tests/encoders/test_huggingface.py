@@ -49,7 +49,7 @@ def test_the_feature_is_the_models_own(kind: str, width: int, tmp_path: Path) ->
     model = saved(kind, tmp_path / "model-of-theirs")
     encoder = load_encoder(f"hf:{tmp_path / 'model-of-theirs'}", size=32)
     image = torch.rand(2, 3, 32, 32)
-    pixels = encoder.normalised(image)
+    pixels = encoder.normalize_image(image)
     own = {
         "vit": lambda: model(pixels).last_hidden_state[:, 0],
         "dinov2": lambda: model(pixels).pooler_output,

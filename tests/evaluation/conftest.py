@@ -6,7 +6,7 @@ from torch.nn import functional as F
 from ssl_sbir.data.readers import open_data
 from ssl_sbir.data.splits import Split
 from ssl_sbir.encoders import Encoder, Preprocess
-from ssl_sbir.evaluation.evaluate import evaluate
+from ssl_sbir.evaluation.evaluate_run import evaluate_encoder
 
 SEEN, UNSEEN = ("bar", "circle", "cross"), ("ring", "square", "triangle")
 
@@ -18,7 +18,7 @@ class Shrunk(Encoder):
         super().__init__({"kind": "shrunk"}, Preprocess(32), 192)
 
     def feature_map(self, image, domain):
-        return F.adaptive_avg_pool2d(self.normalised(image), 8).flatten(1)[:, :, None, None] + 0.1
+        return F.adaptive_avg_pool2d(self.normalize_image(image), 8).flatten(1)[:, :, None, None] + 0.1
 
 
 @pytest.fixture(scope="session")
@@ -52,7 +52,7 @@ def split():
 @pytest.fixture
 def evaluated(eyes, drawings, split):
     """The evaluation of a small encoder on drawn shapes."""
-    return evaluate(eyes, drawings, split, draws=100)
+    return evaluate_encoder(eyes, drawings, split, draws=100)
 
 
 @pytest.fixture

@@ -5,10 +5,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from ssl_sbir.encoders.embed import embed_rows
 from ssl_sbir.evaluation import evaluate_embeddings
-from ssl_sbir.evaluation.audits import diversity, label_in_features
-from ssl_sbir.evaluation.evaluate import evaluate
-from ssl_sbir.retrieval.embeddings import embed
+from ssl_sbir.evaluation.audits.retrieval_audits import diversity_audit, label_in_features_audit
+from ssl_sbir.evaluation.evaluate_run import evaluate_encoder
 
 
 def test_an_honest_evaluation_passes(evaluated):
@@ -18,11 +18,11 @@ def test_an_honest_evaluation_passes(evaluated):
 
 def test_a_model_that_is_told_the_labels_is_caught(eyes, drawings, split):
     def leaking(encoder, pack, manifest, rows):
-        vectors = embed(encoder, pack, manifest, rows, cache=False)
+        vectors = embed_rows(encoder, pack, manifest, rows, cache=False)
         labels = torch.nn.functional.one_hot(torch.from_numpy(manifest.label[rows]).long(), 6)
         return torch.cat([vectors, 100 * labels], 1)
 
-    found = evaluate(eyes, drawings, split, embedder=leaking, draws=10)
+    found = evaluate_encoder(eyes, drawings, split, embedder=leaking, draws=10)
     assert found.result.audits["label leak"]["moved"] == 36
     assert found.result.verdict.startswith("INTEGRITY AUDIT FAILED")
     assert found.result.protocols["standard"].micro["mAP@all"] > 0.95  # which would have been believed
@@ -31,17 +31,17 @@ def test_a_model_that_is_told_the_labels_is_caught(eyes, drawings, split):
 def test_a_model_that_is_told_the_texts_is_caught(eyes, drawings, split):
     from dataclasses import replace
 
-    from ssl_sbir.data.strings import Strings
+    from ssl_sbir.data.string_column import StringColumn
 
-    texts = Strings.of(drawings.classes)
+    texts = StringColumn.from_strings(drawings.classes)
     described = replace(drawings, texts=texts, text=drawings.label)
 
     def leaking(encoder, pack, manifest, rows):
-        vectors = embed(encoder, pack, manifest, rows, cache=False)
+        vectors = embed_rows(encoder, pack, manifest, rows, cache=False)
         told = torch.tensor([[float(sum(map(ord, manifest.text_of(int(row)))))] for row in rows])
         return torch.cat([vectors, told / 100], 1)
 
-    found = evaluate(eyes, described, split, embedder=leaking, draws=10).result
+    found = evaluate_encoder(eyes, described, split, embedder=leaking, draws=10).result
     assert found.audits["label leak"]["ok"] is False
 
 
@@ -72,19 +72,19 @@ def test_copied_images_are_caught_by_their_pixels(eyes, unlike, split, tmp_path)
     photos = tmp_path / "data" / "photo"
     shutil.copy(photos / "ring" / "00.png", photos / "ring" / "copy.png")
     shutil.copy(photos / "ring" / "01.png", photos / "bar" / "copy.png")
-    found = evaluate(eyes, open_data(f"folder:{tmp_path / 'data'}"), split, draws=10).result
+    found = evaluate_encoder(eyes, open_data(f"folder:{tmp_path / 'data'}"), split, draws=10).result
     audit = found.audits["gallery copies"]
     assert (audit["copies"], audit["in_seen_classes"]) == (1, 1)
     assert "1 of 37 unseen photos are copies of another" in found.verdict
 
 
 def test_training_on_unseen_names_is_caught(eyes, drawings, split):
-    found = evaluate(eyes, drawings, split, trained_classes=["bar", "Ring"], draws=10).result
+    found = evaluate_encoder(eyes, drawings, split, trained_classes=["bar", "Ring"], draws=10).result
     assert "training used 1 unseen class(es): ring" in found.verdict
 
 
 def test_training_on_unlabelled_images_of_unseen_classes_is_said_first(eyes, drawings, split):
-    found = evaluate(
+    found = evaluate_encoder(
         eyes, drawings, split, trained_classes=["bar", "Ring"], labelled_classes=["bar"], draws=10
     ).result
     assert found.verdict.startswith("TRANSDUCTIVE: training saw unlabelled images of 1 unseen classes")
@@ -96,18 +96,18 @@ def test_diversity_tells_one_answer_from_many():
     gallery = torch.eye(120)
     query = torch.eye(120) + 0.001 * torch.rand(120, 120)
     alike = query[labels * 20]
-    assert diversity(alike, labels, gallery, 5)["shared"] == 1
-    varied = diversity(query, labels, gallery, 1)
+    assert diversity_audit(alike, labels, gallery, 5)["shared"] == 1
+    varied = diversity_audit(query, labels, gallery, 1)
     assert varied["shared"] == 0
     assert varied["covered"] == 1
-    assert diversity(query[::20], labels[::20], gallery, 5)["shared"] is None
+    assert diversity_audit(query[::20], labels[::20], gallery, 5)["shared"] is None
 
 
 def test_diversity_equals_a_loop_over_pairs():
     draw = torch.Generator().manual_seed(0)
     query, gallery = torch.randn(30, 6, generator=draw), torch.randn(50, 6, generator=draw)
     labels = torch.arange(3).repeat_interleave(10)
-    found = diversity(query, labels, gallery, 7)
+    found = diversity_audit(query, labels, gallery, 7)
     unit = F.normalize(gallery, dim=1)
     lists = [set(ids.tolist()) for ids in (F.normalize(query, dim=1) @ unit.T).topk(7).indices]
     pairs = [
@@ -124,6 +124,6 @@ def test_a_label_is_found_in_whichever_feature_it_hides():
     draw = torch.Generator().manual_seed(0)
     labels = torch.arange(10).repeat_interleave(8)
     gallery = torch.randn(80, 70, generator=draw)
-    assert label_in_features(gallery, labels)["ok"]
+    assert label_in_features_audit(gallery, labels)["ok"]
     gallery[:, 67] = labels.float()
-    assert label_in_features(gallery, labels)["features"] == [67]
+    assert label_in_features_audit(gallery, labels)["features"] == [67]

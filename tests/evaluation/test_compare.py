@@ -10,11 +10,11 @@ import torch
 from typer.testing import CliRunner
 
 from ssl_sbir.cli import app
-from ssl_sbir.evaluation.compare import compare, holm, scored, sign_flip_p
-from ssl_sbir.evaluation.evaluate import evaluate
-from ssl_sbir.evaluation.report import save_evaluation
-from ssl_sbir.evaluation.uncertainty import intervals, resampled_means
-from ssl_sbir.grouped import class_means
+from ssl_sbir.evaluation.compare_runs import compare_runs, holm_correction, load_run_scores, sign_flip_p
+from ssl_sbir.evaluation.evaluate_run import evaluate_encoder
+from ssl_sbir.evaluation.metrics.bootstrap import percentile_intervals, resampled_means
+from ssl_sbir.evaluation.report.write_results import save_evaluation
+from ssl_sbir.group_means import class_means
 
 
 def run(*arguments):
@@ -25,7 +25,7 @@ def run(*arguments):
 def two(eyes, drawings, split, tmp_path):
     for centre in ("none", "train"):
         save_evaluation(
-            evaluate(eyes, drawings, split, centre=centre, draws=10),
+            evaluate_encoder(eyes, drawings, split, centre=centre, draws=10),
             tmp_path / centre / "evaluate" / "shapes",
         )
     return tmp_path / "none", tmp_path / "train"
@@ -43,16 +43,16 @@ def test_sign_flips_agree_with_all_of_them():
 
 
 def test_holm_multiplies_the_smallest_most_and_never_reverses():
-    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
-    assert holm([0.5, 0.9]) == [1.0, 1.0]
+    assert holm_correction([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert holm_correction([0.5, 0.9]) == [1.0, 1.0]
 
 
 def test_resampled_means_spread_like_the_standard_error():
     values = torch.from_numpy(np.random.default_rng(0).standard_normal((400, 2)))
-    interval = intervals(resampled_means(values, draws=2000))[1]
+    interval = percentile_intervals(resampled_means(values, draws=2000))[1]
     mean, error = values[:, 1].mean().item(), values[:, 1].std().item() / 20
     assert interval.low == pytest.approx(mean - 1.96 * error, abs=0.15 * error)
-    assert interval.half == pytest.approx(1.96 * error, rel=0.08)
+    assert interval.half_width == pytest.approx(1.96 * error, rel=0.08)
 
 
 def test_class_means_are_means_of_classes():
@@ -63,8 +63,8 @@ def test_class_means_are_means_of_classes():
 
 
 def test_a_difference_is_paired_over_sketches(two):
-    first, second = (scored(path) for path in two)
-    one = compare([first, second], ["standard mAP@all"])[0]
+    first, second = (load_run_scores(path) for path in two)
+    one = compare_runs([first, second], ["standard mAP@all"])[0]
     gains = (second.values["standard mAP@all"] - first.values["standard mAP@all"]).numpy()
     assert one.difference == pytest.approx(gains.mean())
     assert one.effect == pytest.approx(gains.mean() / gains.std(ddof=1))
@@ -92,7 +92,7 @@ def test_tables_come_in_four_formats(two, tmp_path):
 def test_what_cant_be_compared_is_refused(two, eyes, drawings, split, tmp_path):
     first, second = two
     fewer = drawings.select(np.delete(np.arange(len(drawings)), drawings.rows(classes=["ring"])[0]))
-    save_evaluation(evaluate(eyes, fewer, split, draws=10), tmp_path / "fewer")
+    save_evaluation(evaluate_encoder(eyes, fewer, split, draws=10), tmp_path / "fewer")
     (second / "evaluate" / "shapes" / "ranking.safetensors").write_bytes(b"x")
     for arguments, told in (
         ([first], "can't be compared"),

@@ -25,7 +25,7 @@ def refused(*sides, **options):
 
 
 def test_all_presets_are_in_the_json_under_their_names(features):
-    facts = json.loads(json.dumps(evaluate_embeddings(*features, draws=50).json()))
+    facts = json.loads(json.dumps(evaluate_embeddings(*features, draws=50).to_json()))
     assert list(facts["protocols"]) == list(PRESETS)
     assert set(facts["protocols"]["standard"]) >= {"mAP@all", "mAP@200", "P@100", "P@200", "macro"}
     assert "mAP@all" not in facts["protocols"]["yelamarthi"]

@@ -10,17 +10,19 @@ from typer.testing import CliRunner
 
 from ssl_sbir.cli import app
 from ssl_sbir.data.manifest import Domain
+from ssl_sbir.encoders.embed import embed_rows
 from ssl_sbir.errors import DataError, EvaluationError
 from ssl_sbir.evaluation import evaluate_embeddings
-from ssl_sbir.evaluation.evaluate import evaluate
-from ssl_sbir.evaluation.generalised import generalised
-from ssl_sbir.evaluation.report import save_evaluation
-from ssl_sbir.retrieval.embeddings import embed
+from ssl_sbir.evaluation.evaluate_run import evaluate_encoder
+from ssl_sbir.evaluation.generalised import generalized_test_set
+from ssl_sbir.evaluation.report.write_results import save_evaluation
 
 
 def test_figures_are_those_of_the_embeddings(evaluated, eyes):
     test = evaluated.test
-    query, gallery = (embed(eyes, test.pack, test.manifest, rows) for rows in (test.queries, test.gallery))
+    query, gallery = (
+        embed_rows(eyes, test.pack, test.manifest, rows) for rows in (test.queries, test.gallery)
+    )
     labels = test.manifest.label
     want = evaluate_embeddings(query, labels[test.queries], gallery, labels[test.gallery], draws=100)
     assert {n: p.micro for n, p in evaluated.result.protocols.items()} == {
@@ -40,26 +42,26 @@ def test_the_ranking_is_by_cosine_and_knows_what_is_right(evaluated):
 
 
 def test_centring_takes_the_means_of_seen_images_only(eyes, drawings, split):
-    found = evaluate(eyes, drawings, split, centre="train", draws=10)
-    pack = found.test.pack
+    found = evaluate_encoder(eyes, drawings, split, centre="train", draws=10)
+    pack = found.test_set.pack
     for domain, rows, features in (
-        (Domain.SKETCH, found.test.queries, found.features.query),
-        (Domain.PHOTO, found.test.gallery, found.features.gallery),
+        (Domain.SKETCH, found.test_set.queries, found.features.query),
+        (Domain.PHOTO, found.test_set.gallery, found.features.gallery),
     ):
-        seen = embed(eyes, pack, drawings, drawings.rows(domain, split.seen))
-        want = embed(eyes, pack, drawings, rows) - seen.mean(0)
+        seen = embed_rows(eyes, pack, drawings, drawings.rows(domain, split.seen))
+        want = embed_rows(eyes, pack, drawings, rows) - seen.mean(0)
         torch.testing.assert_close(features, want, atol=1e-5, rtol=1e-4)
     assert found.facts["centre"] == "train"
 
 
 def test_the_frozen_encoder_has_its_row(eyes, drawings, split):
-    found = evaluate(eyes, drawings, split, frozen=eyes, draws=10).result
+    found = evaluate_encoder(eyes, drawings, split, frozen=eyes, draws=10).result
     assert found.frozen["sake"] == pytest.approx(found.protocols["sake"].micro)
 
 
 def test_four_meanings_of_generalised(drawings, split):
     def counts(name):
-        rows = generalised(name, drawings, split)
+        rows = generalized_test_set(name, drawings, split)
         return len(rows.queries), len(rows.gallery)
 
     assert counts("all-seen") == (36, 72)
@@ -67,11 +69,11 @@ def test_four_meanings_of_generalised(drawings, split):
     assert counts("ocean") == (36, 36 + 12)  # round(.2 · 3 unseen) = 1 seen class
     assert counts("drclip") == (36, 36 + 12)
     with pytest.raises(EvaluationError, match="Did you mean 'ocean'"):
-        generalised("oceans", drawings, split)
+        generalized_test_set("oceans", drawings, split)
 
 
 def test_seen_photos_make_it_harder(eyes, drawings, split):
-    found = evaluate(
+    found = evaluate_encoder(
         eyes, drawings, split, gzs=["all-seen", "sempcyc"], protocols=["standard"], draws=10
     ).result
     whole = found.generalised["all-seen"]
@@ -80,7 +82,7 @@ def test_seen_photos_make_it_harder(eyes, drawings, split):
 
 
 def test_codes_are_fitted_on_seen_classes(eyes, drawings, split):
-    found = evaluate(eyes, drawings, split, bits=[16], protocols=["standard"], draws=10).result
+    found = evaluate_encoder(eyes, drawings, split, bits=[16], protocols=["standard"], draws=10).result
     assert 0 < found.codes["16"]["standard"]["mAP@all"] < 1
 
 
@@ -90,8 +92,8 @@ def test_instances_come_from_the_data(sketchy_mini, eyes):
 
     manifest = open_data(f"folder:{sketchy_mini}")
     few = Split("few", ("cat", "ape"), ("tank", "tree"))
-    manifest = manifest.select(manifest.rows(classes=few.seen + few.unseen))
-    found = evaluate(eyes, manifest, few, draws=10).result
+    manifest = manifest.select_rows(manifest.find_rows(classes=few.seen + few.unseen))
+    found = evaluate_encoder(eyes, manifest, few, draws=10).result
     assert found.instances["own class"]["queries"] == 50
     assert found.imagenet["others"] == ["tree"]
     assert found.facts["split"]["unseen"] == ["tank", "tree"]
@@ -101,17 +103,17 @@ def test_an_unseen_class_without_photos_is_reported(eyes, drawings, split):
     label = drawings.classes.index("ring")
     keep = ~((drawings.label == label) & (drawings.domain == Domain.PHOTO))
     fewer = drawings.select(np.flatnonzero(keep))
-    assert evaluate(eyes, fewer, split, draws=10).result.counts["classes_without_photos"] == ["ring"]
+    assert evaluate_encoder(eyes, fewer, split, draws=10).result.counts["classes_without_photos"] == ["ring"]
     with pytest.raises(EvaluationError, match="ring"):
-        evaluate(eyes, fewer, split, missing="error", draws=10)
+        evaluate_encoder(eyes, fewer, split, missing="error", draws=10)
 
 
 def test_data_without_unseen_classes_are_refused(eyes, drawings, split):
     with pytest.raises(DataError):
-        evaluate(eyes, drawings.select(drawings.rows(classes=split.seen)).without_labels(), split)
+        evaluate_encoder(eyes, drawings.select(drawings.rows(classes=split.seen)).without_labels(), split)
     sketches = drawings.select(drawings.rows(Domain.SKETCH))
     with pytest.raises(EvaluationError, match="no readable photos"):
-        evaluate(eyes, sketches, split)
+        evaluate_encoder(eyes, sketches, split)
 
 
 def test_what_is_written_can_be_read_back(evaluated, tmp_path):
@@ -128,10 +130,10 @@ def test_what_is_written_can_be_read_back(evaluated, tmp_path):
 
 def test_a_corrupt_cache_is_rebuilt_with_a_notice(eyes, drawings, split, capsys, monkeypatch, tmp_path):
     monkeypatch.setenv("SSL_SBIR_CACHE", str(tmp_path))
-    want = evaluate(eyes, drawings, split, draws=10).result.protocols["standard"].micro
+    want = evaluate_encoder(eyes, drawings, split, draws=10).result.protocols["standard"].micro
     for file in (tmp_path / "embeddings").glob("*.safetensors"):
         file.write_bytes(b"\x00" * 40)
-    assert evaluate(eyes, drawings, split, draws=10).result.protocols["standard"].micro == want
+    assert evaluate_encoder(eyes, drawings, split, draws=10).result.protocols["standard"].micro == want
     assert "computing them anew" in capsys.readouterr().err
 
 

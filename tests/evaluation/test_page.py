@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ssl_sbir.evaluation import page
-from ssl_sbir.evaluation.confusion import confusion
-from ssl_sbir.evaluation.embedding_map import embedding_map
-from ssl_sbir.evaluation.report import save_evaluation
-from ssl_sbir.evaluation.sheets import COLUMNS, SIDE, sheets
+from ssl_sbir.evaluation.metrics.confusion import compute_confusion
+from ssl_sbir.evaluation.report import results_page_facts as page
+from ssl_sbir.evaluation.report.embedding_map import embedding_map
+from ssl_sbir.evaluation.report.thumbnail_sheets import SHEET_COLUMNS, THUMBNAIL_SIDE, build_sheets
+from ssl_sbir.evaluation.report.write_results import save_evaluation
 
 CHROMIUM = Path("/usr/bin/chromium")
 
@@ -65,17 +65,23 @@ def test_a_sheet_shows_each_row_in_its_place(evaluated):
     from PIL import Image
 
     pack, rows = evaluated.test.pack, evaluated.test.queries
-    found = sheets(pack, np.concatenate([rows, rows]))
+    found = build_sheets(pack, np.concatenate([rows, rows]))
     sheet = np.asarray(Image.open(io.BytesIO(found.images[0])).convert("L"), float)
     for row in rows[[0, 7, 35]]:
-        y, x = divmod(int(found.places(np.array([row]))[0]), COLUMNS)
-        tile = sheet[y * SIDE : (y + 1) * SIDE, x * SIDE : (x + 1) * SIDE]
-        small = Image.fromarray(pack.images[row]).convert("L").resize((SIDE, SIDE), Image.Resampling.BILINEAR)
+        y, x = divmod(int(found.thumbnail_indices(np.array([row]))[0]), SHEET_COLUMNS)
+        tile = sheet[
+            y * THUMBNAIL_SIDE : (y + 1) * THUMBNAIL_SIDE, x * THUMBNAIL_SIDE : (x + 1) * THUMBNAIL_SIDE
+        ]
+        small = (
+            Image.fromarray(pack.images[row])
+            .convert("L")
+            .resize((THUMBNAIL_SIDE, THUMBNAIL_SIDE), Image.Resampling.BILINEAR)
+        )
         assert np.abs(tile - np.asarray(small, float)).mean() < 12
 
 
 def test_confusion_counts_what_came_back(evaluated):
-    found, features = confusion(evaluated.features, evaluated.ranking), evaluated.features
+    found, features = compute_confusion(evaluated.features, evaluated.ranking), evaluated.features
     for row, asked in enumerate(features.query_labels.unique().tolist()):
         came = (
             features.gallery_labels[evaluated.ranking.ids[features.query_labels == asked]].flatten().tolist()
@@ -90,7 +96,7 @@ def test_the_map_holds_every_class_inside_its_frame(evaluated):
     flat = embedding_map(evaluated.features, points=30)
     assert len(flat.queries) == len(flat.gallery) == 15
     assert set(evaluated.features.gallery_labels[flat.gallery].tolist()) == {0, 1, 2}
-    for places in flat.places.values():
+    for places in flat.coordinates.values():
         assert places.shape == (30, 2)
         assert 0 <= places.min() <= places.max() <= 1
 

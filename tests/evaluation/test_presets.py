@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score
 
-from ssl_sbir.evaluation.engine import per_query
-from ssl_sbir.evaluation.measures import AveragePrecision, Precision
-from ssl_sbir.evaluation.protocols import PRESETS, Protocol, protocols
-from ssl_sbir.evaluation.views import drawn_photos
+from ssl_sbir.evaluation.metrics.blockwise import compute_query_values
+from ssl_sbir.evaluation.metrics.measures import AveragePrecision, PrecisionAtK
+from ssl_sbir.evaluation.metrics.protocols import PRESETS, EvaluationProtocol, resolve_protocols
+from ssl_sbir.evaluation.metrics.query_and_gallery_views import sample_one_photo_per_query
 
 WHOLE = [p for p in PRESETS.values() if p.gallery == "all"]
 
@@ -54,7 +54,7 @@ def test_presets_equal_the_slow_loop(seed, items, classes, block, dtype):
         torch.from_numpy(rng.integers(0, classes + 1, 4)),
         torch.from_numpy(rng.integers(0, classes, items)),
     )
-    found = per_query(query.to(dtype), ql, gallery.to(dtype), gl, WHOLE, block=block)
+    found = compute_query_values(query.to(dtype), ql, gallery.to(dtype), gl, WHOLE, block=block)
     for protocol in WHOLE:
         agree(found[protocol.name], list(slow_values(protocol, query, ql, gallery, gl)))
 
@@ -67,9 +67,11 @@ def test_the_same_bits_for_every_block_size(dtype):
         rng.integers(0, 77, 150)
     ]  # with copies
     ql, gl = torch.from_numpy(rng.integers(0, 6, 333)), torch.from_numpy(rng.integers(0, 5, 150))
-    whole = per_query(query, ql, gallery, gl, protocols())
+    whole = compute_query_values(query, ql, gallery, gl, resolve_protocols())
     for block in (1, 7, 64, 10_000):
-        for name, values in per_query(query, ql, gallery, gl, protocols(), block=block).items():
+        for name, values in compute_query_values(
+            query, ql, gallery, gl, resolve_protocols(), block=block
+        ).items():
             for metric, column in values.items():
                 torch.testing.assert_close(column, whole[name][metric], rtol=0, atol=0, equal_nan=True)
 
@@ -80,7 +82,9 @@ def test_mean_average_precision_is_scikit_learns():
     ql, gl = rng.integers(0, 4, 20), rng.integers(0, 4, 300)
     names = ["sempcyc", "standard"]
     tensors = [torch.from_numpy(a) for a in (query, ql, gallery, gl)]
-    found = per_query(*tensors, [*protocols(["sempcyc"]), Protocol("cosine", "", ties="grouped")])
+    found = compute_query_values(
+        *tensors, [*resolve_protocols(["sempcyc"]), EvaluationProtocol("cosine", "", ties="grouped")]
+    )
     for row in range(20):
         distance = [math.dist(query[row], g) for g in gallery]
         cosine = [round(c, 12) for c in slow.cosine(query[row], gallery)]
@@ -103,18 +107,18 @@ def test_expected_ties_are_the_mean_over_all_orders():
             AveragePrecision(k=4, over="hits", ties="expected"),
             lambda h: sum(slow.plain(h)[:4]) / max(1, sum(h[:4])),
         ),
-        "p": (Precision(4, "k", "expected"), lambda h: sum(h[:4]) / 4),
-        "r": (Precision(5, "min(k,R)", "expected"), lambda h: sum(h[: min(5, sum(h))]) / min(5, sum(h))),
-        "next": (Precision(3, "rank k+1", "expected"), lambda h: h[3]),
+        "p": (PrecisionAtK(4, "k", "expected"), lambda h: sum(h[:4]) / 4),
+        "r": (PrecisionAtK(5, "min(k,R)", "expected"), lambda h: sum(h[: min(5, sum(h))]) / min(5, sum(h))),
+        "next": (PrecisionAtK(3, "rank k+1", "expected"), lambda h: h[3]),
     }
 
-    class Wanted(Protocol):
-        def measures(self):
+    class Wanted(EvaluationProtocol):
+        def build_measures(self):
             return {name: measure for name, (measure, _) in measures.items()}
 
     query, gallery = signs(rng, 40, 4), signs(rng, 7, 4)
     ql, gl = torch.from_numpy(rng.integers(0, 2, 40)), torch.tensor([0, 1, 0, 1, 1, 0, 0])
-    found = per_query(query, ql, gallery, gl, [Wanted("expected", "")])["expected"]
+    found = compute_query_values(query, ql, gallery, gl, [Wanted("expected", "")])["expected"]
     for row in range(40):
         scores = slow.cosine(query[row].numpy(), gallery.numpy())
         hits = [int(g == ql[row]) for g in gl]
@@ -128,7 +132,7 @@ def test_strided_looks_at_every_20th_sketch_and_every_10th_photo():
     rng = np.random.default_rng(4)
     query, gallery = signs(rng, 61), signs(rng, 155)
     ql, gl = torch.from_numpy(rng.integers(0, 2, 61)), torch.from_numpy(rng.integers(0, 2, 155))
-    found = per_query(query, ql, gallery, gl, protocols(["zse-strided"]))["zse-strided"]
+    found = compute_query_values(query, ql, gallery, gl, resolve_protocols(["zse-strided"]))["zse-strided"]
     want = slow_values(PRESETS["zse-strided"], query[::20], ql[::20], gallery[::10], gl[::10])
     agree({name: column[::20] for name, column in found.items()}, list(want))
     assert found["mAP@all"].isfinite().sum() == 4
@@ -138,16 +142,16 @@ def test_clip_at_ranks_one_random_photo_a_query():
     rng = np.random.default_rng(5)
     query, gallery = signs(rng, 30), signs(rng, 50)
     ql, gl = torch.from_numpy(rng.integers(0, 4, 30)), torch.from_numpy(rng.integers(0, 3, 50))
-    drawn = drawn_photos(ql, gl, seed=7)
+    drawn = sample_one_photo_per_query(ql, gl, seed=7)
     assert gl[drawn].sort().values.tolist() == ql[ql < 3].sort().values.tolist()
     drawn = drawn.sort().values  # the gallery keeps its order
-    found = per_query(query, ql, gallery, gl, protocols(["clip-at"]), seed=7)["clip-at"]
+    found = compute_query_values(query, ql, gallery, gl, resolve_protocols(["clip-at"]), seed=7)["clip-at"]
     agree(found, list(slow_values(PRESETS["clip-at"], query, ql, gallery[drawn], gl[drawn])))
 
 
 def test_the_path_for_other_devices_finds_the_same(monkeypatch):
-    from ssl_sbir.evaluation import engine
-    from ssl_sbir.retrieval import order
+    from ssl_sbir.evaluation.metrics import blockwise as engine
+    from ssl_sbir.ranking import sorting as order
 
     rng = np.random.default_rng(6)
     tensors = (
@@ -156,15 +160,15 @@ def test_the_path_for_other_devices_finds_the_same(monkeypatch):
         signs(rng, 300, 9),
         torch.from_numpy(rng.integers(0, 3, 300)),
     )
-    want = per_query(*tensors, protocols())
+    want = compute_query_values(*tensors, resolve_protocols())
 
     def torch_only(scores):
         keys, items = torch.sort(-scores, dim=1, stable=True)
-        return order.Order(items, keys)
+        return order.SortedItems(items, keys)
 
     monkeypatch.setattr(engine, "best_first", torch_only)
     monkeypatch.setattr(engine, "_native", lambda values: values)
-    found = per_query(*tensors, protocols())
+    found = compute_query_values(*tensors, resolve_protocols())
     for name in PRESETS:
         for metric, column in want[name].items():
             torch.testing.assert_close(found[name][metric], column, rtol=0, atol=0, equal_nan=True)

@@ -4,9 +4,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from ssl_sbir.evaluation.summary import _text
-from ssl_sbir.evaluation.text_audits import gap, shapley, text_audit
-from ssl_sbir.fusion.calibration import conflicting
+from ssl_sbir.evaluation.audits.text_audits import composition_gap, shapley_shares, text_audit
+from ssl_sbir.evaluation.report.summary import _format_text_audit
+from ssl_sbir.fusion.calibration import sample_conflicting_indices
 
 
 def world(believes: float, seed=0):
@@ -40,7 +40,7 @@ def test_a_text_that_decides_is_called_so_and_a_drawing_that_keeps_its_share_is_
 def test_figures_are_what_slow_loops_say():
     fuse, texts, labels, gallery, answers = world(0.5)
     audit = text_audit(fuse, texts, labels, gallery, answers, 0.5, draws=20)
-    other = conflicting(labels, 0)
+    other = sample_conflicting_indices(labels, 0)
     against = fuse(True, [texts[place] for place in other.tolist()], None)
     drawing = text = 0.0
     for q in range(60):
@@ -61,13 +61,15 @@ def test_shapley_shares_and_the_gap_by_hand():
         "text": torch.tensor([0.8, 0.8]),
         "both": torch.tensor([1.0, 0.8]),
     }
-    found = shapley(columns, labels, answers)
+    found = shapley_shares(columns, labels, answers)
     assert found["chance"] == 0.5
     assert found["sketch"] == pytest.approx(((0.6 - 0.5) + (0.9 - 0.8)) / 2)
     assert found["text"] == pytest.approx(((0.8 - 0.5) + (0.9 - 0.6)) / 2)
     assert found["sketch_share"] == pytest.approx(0.1 / 0.4)
     t, f = True, False
-    shares = gap(torch.tensor([t, f, f, t]), torch.tensor([f, f, t, t]), torch.tensor([t, t, f, t]))
+    shares = composition_gap(
+        torch.tensor([t, f, f, t]), torch.tensor([f, f, t, t]), torch.tensor([t, t, f, t])
+    )
     assert shares == {
         "one alone": 0.75,
         "sketch": 0.5,
@@ -81,7 +83,7 @@ def test_shapley_shares_and_the_gap_by_hand():
 def test_the_terminal_tells_it():
     audit = text_audit(*world(0.5), 0.5, draws=20)
 
-    lines = _text({"audits": {"text dominance": audit}})
+    lines = _format_text_audit({"audits": {"text dominance": audit}})
     assert "drawing and text, mAP@all: sketch" in lines[0]
     assert "the drawing keeps" in lines[1]
-    assert _text({"audits": {}}) == []
+    assert _format_text_audit({"audits": {}}) == []

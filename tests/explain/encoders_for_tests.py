@@ -47,4 +47,4 @@ class Convolution(Encoder):
 
     def feature_map(self, image, domain):
         del domain
-        return self.layers(self.normalised(image))
+        return self.layers(self.normalize_image(image))

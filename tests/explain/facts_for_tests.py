@@ -5,15 +5,15 @@ from dataclasses import dataclass, replace
 import torch
 
 from ssl_sbir.data.manifest import Domain
-from ssl_sbir.explain import ExplainedQuery, counterfactuals, explain_pairs, word_weights
-from ssl_sbir.explain.concepts import concepts_of
-from ssl_sbir.explain.contrast import contrasts
-from ssl_sbir.explain.explanation import GalleryScores, Result
-from ssl_sbir.explain.sanity import Randomised
-from ssl_sbir.explain.towers import tower
-from ssl_sbir.explain.trust import trust
-from ssl_sbir.explain.vocabulary import Vocabulary
-from ssl_sbir.explain.words import contrast_words, verdict
+from ssl_sbir.explain import ExplainedQuery, explain_pairs, text_counterfactuals, word_weights
+from ssl_sbir.explain.attribution.encoded_images import encode_images
+from ssl_sbir.explain.faithfulness.trust_verdict import assess_trust
+from ssl_sbir.explain.faithfulness.weight_randomization import RandomizedAgreement
+from ssl_sbir.explain.pair.explanation import ExplainedResult, GalleryScores
+from ssl_sbir.explain.pair.why_not import contrast_photos
+from ssl_sbir.explain.report.plain_words import describe_best_match, describe_contrast
+from ssl_sbir.explain.text.concept_vocabulary import Vocabulary
+from ssl_sbir.explain.text.nearest_concepts import find_pair_concepts
 
 
 @dataclass(frozen=True)
@@ -47,26 +47,31 @@ def whole_facts(encoder, sketch, photos, name):
     """Two results with words, ideas, a path, tests, a contrast, changes of the text and warnings."""
     text = f"{name} red cow"
     known = explain_pairs(encoder, sketch, photos, query=name, results=[name, name], draws=2)
-    ideas = concepts_of(torch.eye(3)[0], torch.eye(3)[1:], _vocabulary(name), NamedGraph(name))
+    ideas = find_pair_concepts(torch.eye(3)[0], torch.eye(3)[1:], _vocabulary(name), NamedGraph(name))
     known = [
         replace(one, words=words, concepts=idea, warnings=(*one.warnings, name))
         for one, words, idea in zip(known, word_weights(scored, text), ideas, strict=True)
     ]
-    ours, theirs = tower(encoder, sketch[None], Domain.SKETCH), tower(encoder, photos, Domain.PHOTO)
+    ours, theirs = (
+        encode_images(encoder, sketch[None], Domain.SKETCH),
+        encode_images(encoder, photos, Domain.PHOTO),
+    )
     scores = torch.cosine_similarity(ours.embedding, theirs.embedding)
-    lost = contrasts("regions", ours, theirs, scores, [(name, name)] * 2)
+    lost = contrast_photos("regions", ours, theirs, scores, [(name, name)] * 2)
     return ExplainedQuery(
         name,
         name,
-        verdict(known, 0.1),
+        describe_best_match(known, 0.1),
         GalleryScores(9, -0.2, 0.1, 0.9),
-        tuple(Result(rank, one.result, name, rank == 1, one) for rank, one in enumerate(known, 1)),
+        tuple(ExplainedResult(rank, one.result, name, rank == 1, one) for rank, one in enumerate(known, 1)),
         {"methods": name, "data": name, "ideas": name, "ssl-sbir": "0", "random maps a check": "2"},
         (name,),
         text,
-        tuple(replace(one, why=contrast_words(one)) for one in lost),
-        tuple(counterfactuals(scored, text)),
-        trust([one.checks for one in known], [Randomised(1.0, name, 0.1, None)], (0.8, None), 0.01),
+        tuple(replace(one, why=describe_contrast(one)) for one in lost),
+        tuple(text_counterfactuals(scored, text)),
+        assess_trust(
+            [one.checks for one in known], [RandomizedAgreement(1.0, name, 0.1, None)], (0.8, None), 0.01
+        ),
     )
 
 

@@ -11,9 +11,9 @@ from test_query import command
 from ssl_sbir.data.readers import open_data
 from ssl_sbir.encoders import load_encoder, save_encoder
 from ssl_sbir.errors import ExplainError
-from ssl_sbir.explain.explainer import Explainer
-from ssl_sbir.explain.query import report_of
-from ssl_sbir.explain.vocabulary import Vocabulary
+from ssl_sbir.explain.run.explain_query import build_query_report
+from ssl_sbir.explain.run.explainer import Explainer
+from ssl_sbir.explain.text.concept_vocabulary import Vocabulary
 from ssl_sbir.run import RunFolder
 from ssl_sbir.semantics import load_semantics
 
@@ -26,7 +26,7 @@ def test_a_graph_without_either_idea(shapes, tmp_path):
     ideas = Vocabulary(("spot", "paper", "ground"), torch.eye(3), torch.eye(3), "three axes")
     graph = load_semantics(f"conceptnet:{tmp_path / 'graph.tsv'}")
     explainer = Explainer(Spots().eval(), photos, ("ring",), 2, draws=1, vocabulary=ideas, semantics=graph)
-    report = report_of(explainer, explainer.answer("ring/03.png"))
+    report = build_query_report(explainer, explainer.search_and_explain("ring/03.png"))
     known = report.facts.results[0].explanation.concepts
     assert (known.drawing[0].name, known.photo[0].name, known.path) == ("paper", "ground", ())
     html = report.save(tmp_path / "page.html").read_text("utf-8")
@@ -55,14 +55,14 @@ def test_an_encoder_without_feature_maps_names_the_methods_that_remain(shapes, t
 def test_a_query_that_no_file_can_be_called_is_unknown(shapes):
     explainer = Explainer(Spots().eval(), open_data(f"folder:{shapes}"), ("ring",), 2, draws=0)
     with pytest.raises(ExplainError, match="no"):
-        explainer.answer("x" * 300)
+        explainer.search_and_explain("x" * 300)
 
 
 def test_a_similarity_of_zero(shapes, tmp_path):
     Image.new("RGB", (50, 50), "white").save(tmp_path / "blank.png")
     photos = open_data(f"folder:{shapes}")
     explainer = Explainer(Spots().eval(), photos, ("ring", "cross"), 2, draws=1)
-    report = report_of(explainer, explainer.answer(str(tmp_path / "blank.png")))
+    report = build_query_report(explainer, explainer.search_and_explain(str(tmp_path / "blank.png")))
     assert {result.explanation.score for result in report.facts.results} == {0.0}
     html = report.save(tmp_path / "page.html").read_text("utf-8")
     assert "take the order below as chance" in html

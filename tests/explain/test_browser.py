@@ -9,11 +9,11 @@ from facts_for_tests import whole_facts
 from PIL import Image
 from texts_for_tests import Mean, Tower
 
-from ssl_sbir.explain.index import Entry, Index, index_page
-from ssl_sbir.explain.report import explanation_page
-from ssl_sbir.reports.images import picture
-from ssl_sbir.retrieval.model import SearchModel
-from ssl_sbir.retrieval.retriever import Retriever
+from ssl_sbir.explain.report.explanation_page import explanation_page
+from ssl_sbir.explain.run.explain_many import ExplanationIndex, IndexEntry, index_page
+from ssl_sbir.reports.page_images import to_page_image
+from ssl_sbir.search.model import SearchModel
+from ssl_sbir.search.retriever import Retriever
 
 CHROMIUM = Path("/usr/bin/chromium")
 NASTY = """"><img src=x onerror=alert(1)></script><script>alert('2')</script>{{ 7*7 }}&amp;"""
@@ -38,7 +38,7 @@ def browser():
 def page(spots, sketch, photos, tmp_path):
     pictures = [Image.new("RGB", (50, 30), "red"), None]
     facts = whole_facts(spots, sketch, photos, NASTY)
-    html = explanation_page(facts, Image.new("RGB", (40, 40), "white"), pictures, beaten=[None])
+    html = explanation_page(facts, Image.new("RGB", (40, 40), "white"), pictures, beaten_photos=[None])
     (tmp_path / "page.html").write_text(html)
     return (tmp_path / "page.html").as_uri()
 
@@ -46,11 +46,11 @@ def page(spots, sketch, photos, tmp_path):
 @pytest.fixture
 def index(tmp_path):
     entries = [
-        Entry(NASTY, NASTY, NASTY, "worst", 0.1, "a.html", 0.3, 0, 2, NASTY, NASTY),
-        Entry("b", "ring", "", "best", 0.9, "b.html", 0.7, 2, 2, "fine", ""),
+        IndexEntry(NASTY, NASTY, NASTY, "worst", 0.1, "a.html", 0.3, 0, 2, NASTY, NASTY),
+        IndexEntry("b", "ring", "", "best", 0.9, "b.html", 0.7, 2, 2, "fine", ""),
     ]
-    thumb = picture(Image.new("RGB", (20, 20), "red"))
-    facts = Index(tmp_path / "index.html", tuple(entries), ((NASTY, NASTY),), {"ssl-sbir": "0"})
+    thumb = to_page_image(Image.new("RGB", (20, 20), "red"))
+    facts = ExplanationIndex(tmp_path / "index.html", tuple(entries), ((NASTY, NASTY),), {"ssl-sbir": "0"})
     facts.page.write_text(index_page(facts, [[thumb, None], [thumb, thumb]]))
     return facts.page.as_uri()
 

@@ -3,8 +3,8 @@ from dataclasses import dataclass
 import torch
 
 from ssl_sbir.errors import SslSbirError
-from ssl_sbir.explain.concepts import concepts_of, nearest
-from ssl_sbir.explain.vocabulary import Vocabulary
+from ssl_sbir.explain.text.concept_vocabulary import Vocabulary
+from ssl_sbir.explain.text.nearest_concepts import find_pair_concepts, nearest_concepts
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ PHOTOS = torch.tensor([[0.1, 1.0, 0.0, 0.0], [1.0, 0.0, 0.0, 0.1]])
 
 def test_the_nearest_ideas_and_the_path_between_them():
     graph = Graph(FakePath())
-    first, second = concepts_of(SKETCH, PHOTOS, VOCABULARY, graph)
+    first, second = find_pair_concepts(SKETCH, PHOTOS, VOCABULARY, graph)
     assert [near.name for near in first.drawing][:2] == ["cow", "horse"]
     assert first.photo[0].name == "horse"
     assert first.words == "cow —is a→ mammal ←is a— horse"
@@ -52,7 +52,7 @@ def test_the_nearest_ideas_and_the_path_between_them():
 
 
 def test_a_graph_without_either_idea_says_so():
-    missing = concepts_of(SKETCH, PHOTOS, VOCABULARY, Graph(None))[0]
+    missing = find_pair_concepts(SKETCH, PHOTOS, VOCABULARY, Graph(None))[0]
     assert missing.path == ()
     assert any("no path between “cow” and “horse”" in note for note in missing.notes)
 
@@ -60,12 +60,12 @@ def test_a_graph_without_either_idea_says_so():
         def path(self, a, b):
             raise SslSbirError(f"unknown concept '{a}'")
 
-    assert "unknown concept 'cow'" in concepts_of(SKETCH, PHOTOS, VOCABULARY, Refusing())[0].notes
-    assert concepts_of(SKETCH, PHOTOS, VOCABULARY)[0].path == ()
+    assert "unknown concept 'cow'" in find_pair_concepts(SKETCH, PHOTOS, VOCABULARY, Refusing())[0].notes
+    assert find_pair_concepts(SKETCH, PHOTOS, VOCABULARY)[0].path == ()
 
 
 def test_a_vague_neighbour_is_called_vague():
-    flat = concepts_of(torch.ones(4), torch.ones(1, 4), VOCABULARY)[0]
+    flat = find_pair_concepts(torch.ones(4), torch.ones(1, 4), VOCABULARY)[0]
     assert sum("not clearly nearer" in note for note in flat.notes) == 2
 
 
@@ -74,4 +74,4 @@ def test_nearest_equals_a_slow_loop():
     one, many = torch.randn(5, generator=draw), torch.randn(7, 5, generator=draw)
     names = [f"n{k}" for k in range(7)]
     slow = sorted(range(7), key=lambda k: -torch.cosine_similarity(one, many[k], 0).item())
-    assert [near.name for near in nearest(one, names, many)] == [names[k] for k in slow[:3]]
+    assert [near.name for near in nearest_concepts(one, names, many)] == [names[k] for k in slow[:3]]

@@ -4,17 +4,22 @@ from encoders_for_tests import SIDE, cell
 
 from ssl_sbir.data.manifest import Domain
 from ssl_sbir.explain import explain_pairs
-from ssl_sbir.explain.curves import curves, edge_maps, random_maps, resized
-from ssl_sbir.explain.faithfulness import Baselines, checks
-from ssl_sbir.explain.occlusion import COVER
-from ssl_sbir.explain.sanity import Randomised
-from ssl_sbir.explain.towers import tower
-from ssl_sbir.explain.trust import tallies, trust
+from ssl_sbir.explain.attribution.encoded_images import encode_images
+from ssl_sbir.explain.attribution.occlusion import COVER_VALUE
+from ssl_sbir.explain.faithfulness.deletion_insertion import (
+    deletion_insertion_curves,
+    edge_maps,
+    random_maps,
+    resize_maps,
+)
+from ssl_sbir.explain.faithfulness.faithfulness_tests import BaselineAreas, evaluate_faithfulness
+from ssl_sbir.explain.faithfulness.trust_verdict import assess_trust, tally_methods
+from ssl_sbir.explain.faithfulness.weight_randomization import RandomizedAgreement
 
 
 @pytest.fixture
 def sides(spots, sketch, photos):
-    return tower(spots, sketch[None], Domain.SKETCH), tower(spots, photos, Domain.PHOTO)
+    return encode_images(spots, sketch[None], Domain.SKETCH), encode_images(spots, photos, Domain.PHOTO)
 
 
 def slow_curve(side, row, values, other, steps, cells, inserting):
@@ -28,7 +33,7 @@ def slow_curve(side, row, values, other, steps, cells, inserting):
             for x in range(image.shape[2]):
                 inside = (y * cells // image.shape[1]) * cells + x * cells // image.shape[2]
                 if (inside in covered) != inserting:
-                    image[:, y, x] = COVER[side.domain]
+                    image[:, y, x] = COVER_VALUE[side.domain]
         heights.append(torch.cosine_similarity(side.embed(image[None])[0], other, 0).item())
     return heights
 
@@ -37,7 +42,7 @@ def test_curves_equal_a_slow_loop(sides):
     _, photos = sides
     draw = torch.Generator().manual_seed(0)
     maps, other = torch.rand(2, 3, 3, generator=draw), torch.rand(1, 3, generator=draw)
-    found = curves(photos, torch.tensor([1, 0]), maps, other, steps=3, cells=3)
+    found = deletion_insertion_curves(photos, torch.tensor([1, 0]), maps, other, steps=3, cells=3)
     for n, row in enumerate((1, 0)):
         for curve, inserting in ((found.deletion, False), (found.insertion, True)):
             slow = slow_curve(photos, row, maps[n], other[0], 3, 3, inserting)
@@ -46,7 +51,9 @@ def test_curves_equal_a_slow_loop(sides):
 
 def test_curves_start_and_end_at_the_whole_and_the_covered_image(sides):
     sketch, photos = sides
-    found = curves(sketch, torch.zeros(2, dtype=torch.int64), torch.rand(2, 4, 4), photos.embedding)
+    found = deletion_insertion_curves(
+        sketch, torch.zeros(2, dtype=torch.int64), torch.rand(2, 4, 4), photos.embedding
+    )
     whole = torch.cosine_similarity(sketch.embedding, photos.embedding)
     assert torch.allclose(found.deletion[:, 0], whole.expand(2, -1), atol=1e-6)
     assert torch.allclose(found.insertion[:, -1], whole.expand(2, -1), atol=1e-6)
@@ -57,15 +64,18 @@ def test_the_true_map_beats_chance_and_edges_and_its_opposite_does_not(spots, sk
     noise = (torch.rand(2, 1, SIDE // 2, SIDE // 2, generator=torch.Generator().manual_seed(0)) > 0.5).float()
     photos = photos.clone()
     photos[:, :, :32, 32:] = noise  # edges without a meaning to this encoder: it sees red alone
-    ours, theirs = tower(spots, sketch[None], Domain.SKETCH), tower(spots, photos, Domain.PHOTO)
+    ours, theirs = (
+        encode_images(spots, sketch[None], Domain.SKETCH),
+        encode_images(spots, photos, Domain.PHOTO),
+    )
     true = torch.zeros(2, 4, 4)
     true[0, 3, 2] = true[1, 1, 0] = 1
-    plain = Baselines(theirs, ours.embedding, 4)
-    for check in checks("gradcam", theirs, true, ours.embedding, plain):
+    plain = BaselineAreas(theirs, ours.embedding, 4)
+    for check in evaluate_faithfulness("gradcam", theirs, true, ours.embedding, plain):
         assert check.beats_random
         assert check.beats_edges
         assert check.side == "photo"
-    for check in checks("gradcam", theirs, -true, ours.embedding, plain):
+    for check in evaluate_faithfulness("gradcam", theirs, -true, ours.embedding, plain):
         assert not check.beats_random
         assert check.area < 0
 
@@ -73,10 +83,12 @@ def test_the_true_map_beats_chance_and_edges_and_its_opposite_does_not(spots, sk
 def test_a_drawing_is_tested_toward_each_photo(sides):
     sketch, photos = sides
     maps = torch.rand(2, 4, 4)
-    together = checks("x", sketch, maps, photos.embedding, Baselines(sketch, photos.embedding, 2))
+    together = evaluate_faithfulness(
+        "x", sketch, maps, photos.embedding, BaselineAreas(sketch, photos.embedding, 2)
+    )
     for k in range(2):
         other = photos.embedding[k : k + 1]
-        alone = checks("x", sketch, maps[k : k + 1], other, Baselines(sketch, other, 2))[0]
+        alone = evaluate_faithfulness("x", sketch, maps[k : k + 1], other, BaselineAreas(sketch, other, 2))[0]
         assert together[k].area == pytest.approx(alone.area, abs=1e-6)
         assert together[k].random == pytest.approx(alone.random, abs=1e-6)
         assert together[k].edges == pytest.approx(alone.edges, abs=1e-6)
@@ -85,8 +97,10 @@ def test_a_drawing_is_tested_toward_each_photo(sides):
 def test_equal_places_are_taken_by_chance_and_not_from_the_top(sides):
     _, photos = sides
     rows = torch.zeros(1, dtype=torch.int64)
-    flat = curves(photos, rows, torch.zeros(1, 4, 4), torch.rand(1, 3), steps=4, cells=4)
-    top = curves(photos, rows, -torch.arange(16.0).view(1, 4, 4), torch.rand(1, 3), steps=4, cells=4)
+    flat = deletion_insertion_curves(photos, rows, torch.zeros(1, 4, 4), torch.rand(1, 3), steps=4, cells=4)
+    top = deletion_insertion_curves(
+        photos, rows, -torch.arange(16.0).view(1, 4, 4), torch.rand(1, 3), steps=4, cells=4
+    )
     assert not torch.allclose(flat.deletion / flat.deletion[0, 0], top.deletion / top.deletion[0, 0])
 
 
@@ -101,8 +115,8 @@ def test_edges_lie_where_pixels_change():
 
 def test_resizing_keeps_the_mean_of_finer_maps():
     maps = torch.rand(2, 24, 24)
-    assert torch.allclose(resized(maps, 12).mean((1, 2)), maps.mean((1, 2)), atol=1e-6)
-    assert resized(torch.rand(2, 3, 3), 12).shape == (2, 12, 12)
+    assert torch.allclose(resize_maps(maps, 12).mean((1, 2)), maps.mean((1, 2)), atol=1e-6)
+    assert resize_maps(torch.rand(2, 3, 3), 12).shape == (2, 12, 12)
 
 
 def test_explanations_carry_their_checks(spots, sketch, photos):
@@ -119,14 +133,14 @@ def test_the_verdict_follows_the_counts(sides):
     sketch, photos = sides
     good = torch.zeros(2, 4, 4)
     good[:, 0, 1] = 1
-    plain = Baselines(sketch, photos.embedding, 3)
-    true = [[check] for check in checks("gradcam", sketch, good, photos.embedding, plain)]
-    false = [[check] for check in checks("gradcam", sketch, -good, photos.embedding, plain)]
-    assert tallies(true)[0].pairs_random == 2
-    assert "better than chance in 2 of 2 pairs" in trust(true).verdict
-    assert "Don't rely on them" in trust(false).verdict
-    assert trust([]) is None
-    steady = trust(true, [Randomised(1.0, "all", 0.9, 0.8)], (0.9, None)).verdict
+    plain = BaselineAreas(sketch, photos.embedding, 3)
+    true = [[check] for check in evaluate_faithfulness("gradcam", sketch, good, photos.embedding, plain)]
+    false = [[check] for check in evaluate_faithfulness("gradcam", sketch, -good, photos.embedding, plain)]
+    assert tally_methods(true)[0].pairs_random == 2
+    assert "better than chance in 2 of 2 pairs" in assess_trust(true).verdict
+    assert "Don't rely on them" in assess_trust(false).verdict
+    assert assess_trust([]) is None
+    steady = assess_trust(true, [RandomizedAgreement(1.0, "all", 0.9, 0.8)], (0.9, None)).verdict
     assert "less than they should" in steady
     assert "hold still" in steady
 

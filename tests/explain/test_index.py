@@ -13,9 +13,9 @@ from ssl_sbir.data.manifest import Domain
 from ssl_sbir.data.readers import open_data
 from ssl_sbir.encoders import load_encoder, save_encoder
 from ssl_sbir.errors import ExplainError
-from ssl_sbir.explain.evaluated import COLUMN, asks_from
-from ssl_sbir.explain.explainer import Explainer
-from ssl_sbir.explain.query import report_of
+from ssl_sbir.explain.run.evaluation_queries import AVERAGE_PRECISION_COLUMN, sample_evaluated_queries
+from ssl_sbir.explain.run.explain_query import build_query_report
+from ssl_sbir.explain.run.explainer import Explainer
 from ssl_sbir.run import RunFolder
 
 
@@ -32,18 +32,18 @@ def evaluated(shapes, tmp_path, encoder):
     split = {"name": "shapes-2", "seen": ["circle", "square", "triangle", "bar"], "unseen": ["cross", "ring"]}
     RunFolder.create(run, "", {"recipe": "none", "split": split})
     save_encoder(encoder, run / "model")
-    rows = open_data(f"folder:{shapes}").rows(Domain.SKETCH, ["cross", "ring"])
+    rows = open_data(f"folder:{shapes}").find_rows(Domain.SKETCH, ["cross", "ring"])
     folder = run / "evaluate" / "shapes-2"
     folder.mkdir(parents=True)
     values = np.linspace(0, 1, len(rows), dtype=np.float32)
     values[5] = np.nan  # a query without a relevant photo
-    save_file({"query_rows": rows, COLUMN: values}, folder / "ranking.safetensors")
+    save_file({"query_rows": rows, AVERAGE_PRECISION_COLUMN: values}, folder / "ranking.safetensors")
     return run, rows
 
 
 def test_the_worst_the_best_and_a_random_sample_none_twice(evaluated, shapes):
     run, rows = evaluated
-    asks = asks_from(run / "evaluate", open_data(f"folder:{shapes}"), 3, "shapes-2")
+    asks = sample_evaluated_queries(run / "evaluate", open_data(f"folder:{shapes}"), 3, "shapes-2")
     kinds = {
         kind: [int(ask.query) for ask in asks if ask.kind == kind] for kind in ("worst", "best", "random")
     }
@@ -51,19 +51,19 @@ def test_the_worst_the_best_and_a_random_sample_none_twice(evaluated, shapes):
     assert kinds["best"] == rows[-3:][::-1].tolist()
     assert len({ask.query for ask in asks}) == 9
     assert str(rows[5]) not in {ask.query for ask in asks}
-    assert asks == asks_from(run / "evaluate", open_data(f"folder:{shapes}"), 3, "shapes-2")
+    assert asks == sample_evaluated_queries(run / "evaluate", open_data(f"folder:{shapes}"), 3, "shapes-2")
 
 
 def test_a_missing_or_foreign_evaluation_says_so(evaluated, shapes, tmp_path):
     run, _ = evaluated
     manifest = open_data(f"folder:{shapes}")
     with pytest.raises(ExplainError, match="no evaluation in") as error:
-        asks_from(tmp_path / "nothing", manifest, 3, None)
+        sample_evaluated_queries(tmp_path / "nothing", manifest, 3, None)
     assert "ssl-sbir evaluate" in error.value.hint
     file = run / "evaluate" / "shapes-2" / "ranking.safetensors"
-    save_file({"query_rows": np.array([99_999]), COLUMN: np.ones(1, np.float32)}, file)
+    save_file({"query_rows": np.array([99_999]), AVERAGE_PRECISION_COLUMN: np.ones(1, np.float32)}, file)
     with pytest.raises(ExplainError, match="other data"):
-        asks_from(run / "evaluate", manifest, 3, None)
+        sample_evaluated_queries(run / "evaluate", manifest, 3, None)
 
 
 def test_the_command_explains_an_evaluation_and_lists_what_it_could_not(evaluated, shapes, tmp_path):
@@ -103,9 +103,9 @@ def test_the_command_explains_an_evaluation_and_lists_what_it_could_not(evaluate
 def test_results_whose_files_went_still_have_a_page(shapes, encoder, tmp_path):
     shutil.copytree(shapes, tmp_path / "shapes")
     explainer = Explainer(encoder, open_data(f"folder:{tmp_path / 'shapes'}"), ("ring",), 2, draws=0)
-    answer = explainer.answer("ring/03.png")
+    answer = explainer.search_and_explain("ring/03.png")
     shutil.rmtree(tmp_path / "shapes" / "photo")
-    report = report_of(explainer, answer)
+    report = build_query_report(explainer, answer)
     assert report.photos == (None, None)
     html = report.save(tmp_path / "page.html").read_text()
     assert html.count("The file of this photo can") == 2

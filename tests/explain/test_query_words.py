@@ -3,7 +3,12 @@ from itertools import permutations
 import pytest
 import torch
 
-from ssl_sbir.explain.query_words import counterfactuals, phrases_of, word_weights, words_of
+from ssl_sbir.explain.text.word_contributions import (
+    find_phrases,
+    split_words,
+    text_counterfactuals,
+    word_weights,
+)
 
 WORTH = {"red": (0.3, 0.0), "cow": (0.1, 0.4), "sleeping": (0.05, 0.02), "meadow": (0.0, 0.1)}
 
@@ -74,20 +79,23 @@ def test_all_texts_are_scored_in_one_call():
 
 
 def test_phrases_are_runs_between_binding_words():
-    words = words_of("a sleeping red cow on the green meadow, alone")
-    assert [" ".join(words[a:b]) for a, b in phrases_of(words)] == ["sleeping red cow", "green meadow, alone"]
+    words = split_words("a sleeping red cow on the green meadow, alone")
+    assert [" ".join(words[a:b]) for a, b in find_phrases(words)] == [
+        "sleeping red cow",
+        "green meadow, alone",
+    ]
     found = word_weights(score, "sleeping cow on meadow")[1]
     assert [phrase.text for phrase in found.phrases] == ["sleeping cow"]
     assert found.phrases[0].ablation == pytest.approx(0.42)
 
 
 def test_changes_that_bring_another_order():
-    found = {one.change: one for one in counterfactuals(score, "red cow", ["meadow"])}
+    found = {one.change: one for one in text_counterfactuals(score, "red cow", ["meadow"])}
     assert found["without “red”"].first == 1
     assert found["without “cow”"].first == 0
     assert found["without any text"].moved == 0
     assert found["with “meadow” instead"].text == "meadow"
-    assert counterfactuals(score, "cow")[0].change == "without any text"
+    assert text_counterfactuals(score, "cow")[0].change == "without any text"
 
 
 def test_unknown_words_weigh_nothing_and_no_text_has_no_words():
@@ -95,4 +103,4 @@ def test_unknown_words_weigh_nothing_and_no_text_has_no_words():
     empty = word_weights(score, "")[0]
     assert empty.words == ()
     assert empty.text == 0
-    assert counterfactuals(score, "") == []
+    assert text_counterfactuals(score, "") == []

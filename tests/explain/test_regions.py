@@ -3,7 +3,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ssl_sbir.explain.regions import region_contributions, regions_of, strongest_pairs
+from ssl_sbir.explain.attribution.region_pairs import decompose_regions, region_contributions, strongest_pairs
 
 sizes = st.integers(1, 5)
 
@@ -59,7 +59,7 @@ def test_strongest_pairs_equal_the_loop(n, m, count, seed):
 def test_marginals_sum_to_the_score_and_pairs_are_cells():
     sketch, photos = torch.rand(4, 2, 3), torch.rand(2, 4, 3, 2)
     score = torch.cosine_similarity(sketch.mean((1, 2))[None], photos.mean((2, 3)))
-    for one, cosine in zip(regions_of(sketch, photos, score, 2), score.tolist(), strict=True):
+    for one, cosine in zip(decompose_regions(sketch, photos, score, 2), score.tolist(), strict=True):
         assert sum(map(sum, one.sketch)) == pytest.approx(cosine, abs=1e-5)
         assert sum(map(sum, one.photo)) == pytest.approx(cosine, abs=1e-5)
         assert (len(one.sketch), len(one.sketch[0])) == (2, 3)

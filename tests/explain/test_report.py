@@ -7,9 +7,9 @@ import pytest
 from PIL import Image
 
 from ssl_sbir.explain import ExplainedQuery, explain_pairs
-from ssl_sbir.explain.explanation import GalleryScores, Result
-from ssl_sbir.explain.report import explanation_page
-from ssl_sbir.explain.words import cell_name, main_place, place, verdict
+from ssl_sbir.explain.pair.explanation import ExplainedResult, GalleryScores
+from ssl_sbir.explain.report.explanation_page import explanation_page
+from ssl_sbir.explain.report.plain_words import cell_name, describe_best_match, region_name, strongest_region
 from ssl_sbir.reports.render import json_text
 
 NASTY = """"><img src=x onerror=alert(1)></script><script>alert('2')</script>{{ 7*7 }}&amp;"""
@@ -39,10 +39,12 @@ def answer(encoder, sketch, photos, name="spot"):
     known = explain_pairs(
         encoder, sketch, photos, query=name, results=[f"{name} {k}" for k in range(len(photos))]
     )
-    results = tuple(Result(rank, one.result, name, rank == 1, one) for rank, one in enumerate(known, 1))
+    results = tuple(
+        ExplainedResult(rank, one.result, name, rank == 1, one) for rank, one in enumerate(known, 1)
+    )
     scores = GalleryScores(9, -0.2, 0.1, max((one.score for one in known), default=0.0))
     settings = {"methods": name, "ssl-sbir": "0", "data": name}
-    return ExplainedQuery(name, name, verdict(known, 0.1), scores, results, settings, (name,))
+    return ExplainedQuery(name, name, describe_best_match(known, 0.1), scores, results, settings, (name,))
 
 
 def page_of(facts, photos=None):
@@ -110,7 +112,7 @@ def test_zero_similarity_and_no_feature_map_render(spots, mapless, sketch, photo
 
 
 def test_no_result_renders(facts):
-    empty = dataclasses.replace(facts, results=(), verdict=verdict([], 0.0))
+    empty = dataclasses.replace(facts, results=(), verdict=describe_best_match([], 0.0))
     assert "Nothing came back" in page_of(empty)
 
 
@@ -125,7 +127,7 @@ def test_ten_results_stay_small(spots, sketch, photos):
     [((0, 0), "upper left"), ((1, 2), "centre"), ((2, 0), "left side"), ((3, 1), "lower middle")],
 )
 def test_places_of_a_four_by_four_grid(cell, name):
-    assert place(*cell, 4, 4) == name
+    assert region_name(*cell, 4, 4) == name
 
 
 def test_cells_of_the_centre_are_told_apart():
@@ -138,12 +140,12 @@ def test_cells_of_the_centre_are_told_apart():
 
 def test_the_main_place_counts_what_is_added_and_its_area():
     grid = ((0.0, 0.0, 3.0), (0.0, 1.0, 0.0), (-5.0, 0.0, 0.0))
-    assert main_place(grid) == ("upper right", 0.75, 1 / 9)
+    assert strongest_region(grid) == ("upper right", 0.75, 1 / 9)
 
 
 def test_the_verdict_names_the_place_and_refuses_chance(facts, spots, sketch, photos):
     assert "lower middle of the photo" in facts.verdict
     both = explain_pairs(spots, sketch, photos, methods=["regions"])
-    assert "upper middle of the drawing" in verdict(both, 0.1)
+    assert "upper middle of the drawing" in describe_best_match(both, 0.1)
     zero = explain_pairs(spots, sketch * 0 + 1, photos)
-    assert "no match" in verdict(zero, 0.1)
+    assert "no match" in describe_best_match(zero, 0.1)

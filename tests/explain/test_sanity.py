@@ -6,10 +6,10 @@ from torch import nn
 
 from ssl_sbir.data.manifest import Domain
 from ssl_sbir.encoders import Encoder, Preprocess
-from ssl_sbir.explain.agreement import spearman
-from ssl_sbir.explain.sanity import randomised
-from ssl_sbir.explain.stability import moved_by, stability
-from ssl_sbir.explain.towers import tower
+from ssl_sbir.explain.attribution.encoded_images import encode_images
+from ssl_sbir.explain.faithfulness.map_agreement import spearman_correlation
+from ssl_sbir.explain.faithfulness.stability import shift_images, shift_stability
+from ssl_sbir.explain.faithfulness.weight_randomization import randomization_agreement
 
 
 class Deep(Encoder):
@@ -23,32 +23,37 @@ class Deep(Encoder):
         self.layers = nn.Sequential(*layers)
 
     def feature_map(self, image, domain):
-        return self.layers(self.normalised(image))
+        return self.layers(self.normalize_image(image))
 
 
 def test_rank_correlation_equals_scipy_and_is_zero_for_a_flat_map():
     draw = torch.Generator().manual_seed(0)
     one, other = torch.randint(5, (4, 9), generator=draw).float(), torch.rand(4, 9, generator=draw)
     slow = [stats.spearmanr(a, b).statistic for a, b in zip(one.numpy(), other.numpy(), strict=True)]
-    assert spearman(one, other).tolist() == pytest.approx(slow, abs=1e-6)
-    assert spearman(torch.ones(1, 9), other[:1]).item() == 0
-    assert spearman(one, one * 3 + 1).tolist() == pytest.approx([1, 1, 1, 1])
+    assert spearman_correlation(one, other).tolist() == pytest.approx(slow, abs=1e-6)
+    assert spearman_correlation(torch.ones(1, 9), other[:1]).item() == 0
+    assert spearman_correlation(one, one * 3 + 1).tolist() == pytest.approx([1, 1, 1, 1])
 
 
 def test_random_weights_change_the_maps_and_leave_the_encoder_alone():
     torch.manual_seed(0)
     encoder = Deep().eval()
     before = {name: value.clone() for name, value in encoder.state_dict().items()}
-    found = randomised(encoder, torch.rand(3, 48, 48), torch.rand(6, 3, 48, 48), "regions", stages=3)
+    found = randomization_agreement(
+        encoder, torch.rand(3, 48, 48), torch.rand(6, 3, 48, 48), "regions", stages=3
+    )
     assert [one.share for one in found] == pytest.approx([1 / 3, 2 / 3, 1])
     assert abs(found[-1].photo) < 0.7
     assert found[-1].layer == "layers.0"
     assert all(torch.equal(value, before[name]) for name, value in encoder.state_dict().items())
-    assert randomised(encoder, torch.rand(3, 48, 48), torch.rand(2, 3, 48, 48), "strokes")[-1].photo is None
+    assert (
+        randomization_agreement(encoder, torch.rand(3, 48, 48), torch.rand(2, 3, 48, 48), "strokes")[-1].photo
+        is None
+    )
 
 
 def test_an_encoder_that_moves_with_the_picture_is_steady_and_noise_is_not(spots, sketch, photos):
-    ours, theirs = stability(spots, sketch, photos, "occlusion", shift=1 / 64)
+    ours, theirs = shift_stability(spots, sketch, photos, "occlusion", shift=1 / 64)
     assert min(ours, theirs) > 0.5
 
     class Noisy(Convolution):
@@ -56,14 +61,14 @@ def test_an_encoder_that_moves_with_the_picture_is_steady_and_noise_is_not(spots
             where = super().feature_map(image, domain)
             return where[..., torch.randperm(where.shape[-1])]
 
-    noisy = stability(Noisy().eval(), torch.rand(3, 32, 32), torch.rand(3, 3, 32, 32), "regions")
+    noisy = shift_stability(Noisy().eval(), torch.rand(3, 32, 32), torch.rand(3, 3, 32, 32), "regions")
     assert noisy[1] < 0.5
 
 
 def test_pictures_move_and_the_rim_is_filled():
     image = torch.arange(9.0).view(1, 1, 3, 3)
-    assert moved_by(image, (1, 0), -1.0)[0, 0].tolist() == [[-1, -1, -1], [0, 1, 2], [3, 4, 5]]
-    assert moved_by(image, (0, -1), -1.0)[0, 0].tolist() == [[1, 2, -1], [4, 5, -1], [7, 8, -1]]
+    assert shift_images(image, (1, 0), -1.0)[0, 0].tolist() == [[-1, -1, -1], [0, 1, 2], [3, 4, 5]]
+    assert shift_images(image, (0, -1), -1.0)[0, 0].tolist() == [[1, 2, -1], [4, 5, -1], [7, 8, -1]]
 
 
 def test_batch_norms_are_refitted_so_that_shuffled_weights_do_not_overflow():
@@ -72,6 +77,8 @@ def test_batch_norms_are_refitted_so_that_shuffled_weights_do_not_overflow():
     for part in encoder.layers:
         if isinstance(part, nn.BatchNorm2d):
             part.running_var.fill_(1e-12)  # as if the trained activations had been tiny
-    found = randomised(encoder, torch.rand(3, 48, 48), torch.rand(3, 3, 48, 48), "gradcam", stages=1)
+    found = randomization_agreement(
+        encoder, torch.rand(3, 48, 48), torch.rand(3, 3, 48, 48), "gradcam", stages=1
+    )
     assert torch.isfinite(torch.tensor([found[0].drawing, found[0].photo])).all()
-    assert tower(encoder, torch.rand(1, 3, 48, 48), Domain.PHOTO).embedding.isfinite().all()
+    assert encode_images(encoder, torch.rand(1, 3, 48, 48), Domain.PHOTO).embedding.isfinite().all()

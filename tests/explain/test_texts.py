@@ -9,19 +9,21 @@ from ssl_sbir.encoders import (
     save_encoder,
 )
 from ssl_sbir.errors import ExplainError
-from ssl_sbir.explain.explainer import Explainer
-from ssl_sbir.explain.query import report_of
-from ssl_sbir.explain.request import Request, answer
-from ssl_sbir.explain.texts import TextSide
+from ssl_sbir.explain.run.explain_query import build_query_report
+from ssl_sbir.explain.run.explainer import Explainer
+from ssl_sbir.explain.run.explanation_request import ExplanationRequest, run_explanation
+from ssl_sbir.explain.text.query_text import SketchTextFuser
 from ssl_sbir.run import RunFolder
 
 
 @pytest.fixture
 def explainer(shapes):
     encoder = Mean().eval()
-    texts = TextSide(Tower(encoder))
+    texts = SketchTextFuser(Tower(encoder))
     photos = open_data(f"folder:{shapes}")
-    return Explainer(encoder, photos, ("ring", "cross"), 3, draws=0, fuse=texts, notes=texts.notes)
+    return Explainer(
+        encoder, photos, ("ring", "cross"), 3, draws=0, fuse=texts, describe_text=texts.describe_text
+    )
 
 
 def test_a_text_of_known_words_is_one_query_with_the_drawing(explainer):
@@ -49,18 +51,20 @@ def test_parts_of_drawing_and_text_sum_to_the_score_of_the_query(explainer):
 
 def test_a_text_of_unknown_words_gets_the_drawing_s_page_and_says_so(explainer, tmp_path):
     plain = explainer.answer("ring/03.png")
-    report = report_of(explainer, explainer.answer("ring/03.png", "zzz qwx"))
+    report = build_query_report(explainer, explainer.answer("ring/03.png", "zzz qwx"))
     assert [result.id for result in report.facts.results] == [one.result for one in plain.known]
     assert any("no word that the encoder knows" in warning for warning in report.facts.warnings)
     assert "no word that the encoder knows" in report.save(tmp_path / "page.html").read_text()
-    half = report_of(explainer, explainer.answer("ring/03.png", "red zzz")).facts
+    half = build_query_report(explainer, explainer.answer("ring/03.png", "red zzz")).facts
     assert any("passed over: zzz" in warning for warning in half.warnings)
 
 
 def test_a_run_with_a_text_side_is_explained_with_its_words(shapes, tmp_path):
     run = run_with_text(tmp_path)
-    asked = Request(str(run), str(shapes), ("ring/03.png",), text="the red zzqq thing", top=2, draws=0)
-    report, page = answer(asked)
+    asked = ExplanationRequest(
+        str(run), str(shapes), ("ring/03.png",), text="the red zzqq thing", top=2, draws=0
+    )
+    report, page = run_explanation(asked)
     known = report.facts.results[0].explanation
     assert [word.text for word in known.words.words] == ["the", "red", "zzqq", "thing"]
     assert known.parts["drawing"] + known.parts["text"] == pytest.approx(known.score)
@@ -77,9 +81,9 @@ def test_a_run_with_a_text_side_is_explained_with_its_words(shapes, tmp_path):
 
 def test_the_drawing_s_share_is_told_where_a_text_is_read():
     tower = Tower(Mean().eval())
-    assert TextSide(tower).share("red") == 0.5
-    assert TextSide(tower, (1.0, 3.0)).share("red") == 0.25
-    assert TextSide(tower).share("zzz") is None
+    assert SketchTextFuser(tower).sketch_share("red") == 0.5
+    assert SketchTextFuser(tower, (1.0, 3.0)).sketch_share("red") == 0.25
+    assert SketchTextFuser(tower).sketch_share("zzz") is None
 
 
 def test_a_run_without_a_text_side_refuses_a_text(shapes, tmp_path):
@@ -88,4 +92,4 @@ def test_a_run_without_a_text_side_refuses_a_text(shapes, tmp_path):
     encoder = load_encoder("timm:test_efficientnet", size=32, pretrained=False)
     save_encoder(encoder, tmp_path / "run" / "model")
     with pytest.raises(ExplainError, match="reads drawings, no text"):
-        answer(Request(str(tmp_path / "run"), str(shapes), ("ring/03.png",), text="red"))
+        run_explanation(ExplanationRequest(str(tmp_path / "run"), str(shapes), ("ring/03.png",), text="red"))

@@ -5,14 +5,14 @@ import pytest
 import torch
 from texts_for_tests import Mean, Tower, run_with_text
 
-from ssl_sbir.data.loading import prepare
+from ssl_sbir.data.batches import prepare_pack
 from ssl_sbir.data.manifest import Domain
 from ssl_sbir.data.readers import open_data
 from ssl_sbir.encoders import load_encoder, save_encoder
-from ssl_sbir.explain.drawings import rows_asked
-from ssl_sbir.explain.explainer import Explainer
-from ssl_sbir.explain.request import Request, answer
-from ssl_sbir.explain.vocabulary import drawn_prototypes, prototypes, text_vocabulary
+from ssl_sbir.explain.run.explainer import Explainer
+from ssl_sbir.explain.run.explanation_request import ExplanationRequest, run_explanation
+from ssl_sbir.explain.run.query_drawing import find_query_rows
+from ssl_sbir.explain.text.concept_vocabulary import class_prototypes, sketch_prototypes, text_vocabulary
 from ssl_sbir.run import RunFolder
 
 SEEN = ("circle", "square", "triangle", "bar")
@@ -30,25 +30,27 @@ def manifest(shapes):
 
 
 def slow_means(encoder, manifest, rows, domain):
-    pack = prepare(manifest, encoder.preprocess.size)
+    pack = prepare_pack(manifest, encoder.preprocess.size)
     with torch.no_grad():
-        each = encoder(pack.batch(rows).float() / 255, torch.full((len(rows),), int(domain)))
+        each = encoder(pack.read_images(rows).float() / 255, torch.full((len(rows),), int(domain)))
     return torch.stack([vector / vector.norm() for vector in each]).mean(0)
 
 
 def test_prototypes_are_means_of_each_domain(encoder, manifest):
-    found = prototypes(encoder, manifest, ["circle", "square", "nothing_of_that_name"], per_class=12)
+    found = class_prototypes(encoder, manifest, ["circle", "square", "nothing_of_that_name"], per_class=12)
     assert found.names == ("circle", "square")
     slow = slow_means(encoder, manifest, manifest.rows(Domain.PHOTO, ["square"]), Domain.PHOTO)
     assert torch.allclose(found.photo[1], slow, atol=1e-4)
     assert not torch.allclose(found.photo, found.sketch, atol=1e-3)
-    assert prototypes(encoder, manifest, ["circle"]) is None
+    assert class_prototypes(encoder, manifest, ["circle"]) is None
 
 
 def test_drawn_prototypes_are_means_of_other_drawings_moved_to_the_photos(encoder, manifest):
     photos = torch.randn(9, encoder.width)
     asked = int(manifest.rows(Domain.SKETCH, ["ring"])[3])
-    found = drawn_prototypes(encoder, manifest, ["ring", "cross"], photos, without=[asked], per_class=12)
+    found = sketch_prototypes(
+        encoder, manifest, ["ring", "cross"], photos, excluded_rows=[asked], per_class=12
+    )
     rows = [row for row in manifest.rows(Domain.SKETCH, ["ring"]) if row != asked]
     assert torch.allclose(
         found.sketch[0], slow_means(encoder, manifest, np.array(rows), Domain.SKETCH), atol=1e-4
@@ -56,13 +58,13 @@ def test_drawn_prototypes_are_means_of_other_drawings_moved_to_the_photos(encode
     centre = torch.stack([photo / photo.norm() for photo in photos]).mean(0)
     assert torch.allclose(found.photo.mean(0), centre, atol=1e-5)
     assert torch.allclose(found.photo[0] - found.photo[1], found.sketch[0] - found.sketch[1], atol=1e-5)
-    assert drawn_prototypes(encoder, manifest, ["ring"], photos) is None
+    assert sketch_prototypes(encoder, manifest, ["ring"], photos) is None
 
 
 def test_the_asked_drawing_is_known_by_key_row_and_file(manifest, shapes):
     row = int(manifest.rows(Domain.SKETCH, ["ring"])[3])
     queries = ["ring/03.png", str(row), str(shapes / "sketch" / "ring" / "03.png"), "nothing.png"]
-    assert rows_asked(queries, manifest) == [row] * 3
+    assert find_query_rows(queries, manifest) == [row] * 3
 
 
 def test_texts_are_a_vocabulary_less_what_is_not_understood():
@@ -74,8 +76,8 @@ def test_texts_are_a_vocabulary_less_what_is_not_understood():
 
 
 def concepts_with(data, encoder, vocabulary, classes):
-    explainer = Explainer(encoder, data, classes, top=3, draws=0, misses=0, vocabulary=vocabulary)
-    return explainer.answer("sketch/ring/03.png").known
+    explainer = Explainer(encoder, data, classes, top=3, draws=0, near_misses=0, vocabulary=vocabulary)
+    return explainer.search_and_explain("sketch/ring/03.png").explanations
 
 
 def test_the_label_of_a_photo_that_is_searched_is_never_used(encoder, manifest):
@@ -86,11 +88,13 @@ def test_the_label_of_a_photo_that_is_searched_is_never_used(encoder, manifest):
         if classes is None:
             searched = Explainer(encoder, manifest).gallery.embeddings
             made = [
-                drawn_prototypes(encoder, data, SEEN, searched)
+                sketch_prototypes(encoder, data, SEEN, searched)
                 for data in (manifest, replace(manifest, label=mixed))
             ]
         else:
-            made = [prototypes(encoder, data, SEEN) for data in (manifest, replace(manifest, label=mixed))]
+            made = [
+                class_prototypes(encoder, data, SEEN) for data in (manifest, replace(manifest, label=mixed))
+            ]
         found = [
             concepts_with(data, encoder, words, classes)
             for data, words in zip((manifest, replace(manifest, label=mixed)), made, strict=True)
@@ -100,8 +104,8 @@ def test_the_label_of_a_photo_that_is_searched_is_never_used(encoder, manifest):
 
 
 def explained(run, shapes, page, **more):
-    report, place = answer(
-        Request(str(run), f"folder:{shapes}", ("ring/03.png",), top=2, draws=0, out=page, **more)
+    report, place = run_explanation(
+        ExplanationRequest(str(run), f"folder:{shapes}", ("ring/03.png",), top=2, draws=0, out=page, **more)
     )
     return report.facts, place.read_text("utf-8")
 

@@ -7,15 +7,15 @@ from torch import nn
 from torch.nn import functional as F
 
 from ssl_sbir.encoders import (
-    DomainHeads,
+    DomainHeadsEncoder,
     Encoder,
     Preprocess,
-    Reading,
+    TokenizationReport,
     load_encoder,
     load_text_encoder,
     save_encoder,
 )
-from ssl_sbir.fusion import TextTower, fusions, save_tower
+from ssl_sbir.fusion import TextTower, fusion_registry, save_text_tower
 from ssl_sbir.run import RunFolder
 
 KNOWN = {"red": 0, "round": 1, "the": 2}
@@ -33,10 +33,12 @@ class Mean(Encoder):
 
 
 class Reader:
-    def reading(self, text):
+    def tokenization_report(self, text):
         words = text.split()
         known = [word for word in words if word in KNOWN]
-        return Reading(len(known), unknown=tuple(word for word in words if word not in KNOWN))
+        return TokenizationReport(
+            len(known), unknown_words=tuple(word for word in words if word not in KNOWN)
+        )
 
 
 class Tower:
@@ -74,9 +76,9 @@ def run_with_text(folder, words="red round the"):
     axes = ("1 0 0", "0 1 0", "0 0 1")
     lines = [f"{word} {axis}" for word, axis in zip(words.split(), axes, strict=True)]
     (folder / "words.txt").write_text("\n".join(lines) + "\n")
-    encoder = DomainHeads(load_encoder("timm:test_efficientnet", size=32, pretrained=False), 8).eval()
+    encoder = DomainHeadsEncoder(load_encoder("timm:test_efficientnet", size=32, pretrained=False), 8).eval()
     text = load_text_encoder(f"vectors:{folder / 'words.txt'}")
-    tower = TextTower(text, encoder, nn.Linear(3, 8), fusions.get("late")(8)).eval()
+    tower = TextTower(text, encoder, nn.Linear(3, 8), fusion_registry.get("late")(8)).eval()
     RunFolder.create(folder / "run", "", {"recipe": "none"})
-    save_encoder(encoder, folder / "run" / "model", beside=lambda place: save_tower(tower, place))
+    save_encoder(encoder, folder / "run" / "model", write_extra=lambda place: save_text_tower(tower, place))
     return folder / "run"

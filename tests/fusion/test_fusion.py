@@ -7,21 +7,21 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ssl_sbir.encoders import DomainHeads, load_encoder, load_text_encoder, save_encoder, separated
+from ssl_sbir.encoders import DomainHeadsEncoder, load_encoder, load_text_encoder, save_encoder, to_two_towers
 from ssl_sbir.errors import ConfigError, EncoderError, RunError
-from ssl_sbir.fusion import LabelTower, TextTower, fusions, load_tower, save_tower
+from ssl_sbir.fusion import LabelTextTower, TextTower, fusion_registry, load_text_tower, save_text_tower
 from ssl_sbir.fusion.calibration import (
-    best_share,
+    average_precision_per_query,
+    best_sketch_share,
     class_spread,
-    conflicting,
-    kept_share,
-    mean_precision,
     mixing_table,
+    sample_conflicting_indices,
+    sketch_top_k_share,
 )
-from ssl_sbir.fusion.modulation import channels_of
-from ssl_sbir.fusion.ridge import out_of_fold, ridge
-from ssl_sbir.fusion.texts import clauses_of, described
-from ssl_sbir.semantics import without
+from ssl_sbir.fusion.modulation import stage_channels
+from ssl_sbir.fusion.ridge import fit_ridge, out_of_fold_predictions
+from ssl_sbir.fusion.training_texts import clause_sentences, load_class_clauses
+from ssl_sbir.semantics import forbid_unseen_classes
 
 KINDS = ("late", "gate", "joint", "modulation", "concatenation")
 
@@ -37,12 +37,12 @@ def words(tmp_path):
 
 def made(words, kind, seed=0):
     torch.manual_seed(seed)
-    encoder = DomainHeads(load_encoder("timm:test_efficientnet", size=32, pretrained=False), 8).eval()
+    encoder = DomainHeadsEncoder(load_encoder("timm:test_efficientnet", size=32, pretrained=False), 8).eval()
     text = load_text_encoder(words)
     if kind == "concatenation":
-        return LabelTower(text, encoder, 8)
-    extra = {"words": 6, "channels": channels_of(encoder.encoder)} if kind == "modulation" else {}
-    tower = TextTower(text, encoder, nn.Linear(6, 8), fusions.get(kind)(8, **extra))
+        return LabelTextTower(text, encoder, 8)
+    extra = {"words": 6, "channels": stage_channels(encoder.encoder)} if kind == "modulation" else {}
+    tower = TextTower(text, encoder, nn.Linear(6, 8), fusion_registry.get(kind)(8, **extra))
     for parameter in tower.fusion.parameters():
         nn.init.normal_(parameter, std=0.1)
     return tower.eval()
@@ -99,11 +99,11 @@ def test_sides_of_one_weight_spread_the_scores_of_classes_alike(words, kind):
     photos, labels = F.normalize(torch.randn(40, 8), dim=1), torch.arange(40) % 5
     tower.fusion.spread.copy_(class_spread(photos, labels))
     dull = F.normalize(torch.randn(6, 8) + 20 * photos.mean(0), dim=1)  # whose scores hardly differ
-    _, drawn, told = tower.fusion.at(dull, F.normalize(torch.randn(6, 8), dim=1), 0.5)
+    _, drawn, told = tower.fusion.fuse_at_weight(dull, F.normalize(torch.randn(6, 8), dim=1), 0.5)
     spread = [(part @ tower.fusion.spread).norm(dim=1) for part in (drawn, told)]
     torch.testing.assert_close(*spread)
     for weight, side in ((0.0, 1), (1.0, 0)):
-        parts = tower.fusion.at(dull, dull, weight)[1:]
+        parts = tower.fusion.fuse_at_weight(dull, dull, weight)[1:]
         assert parts[1 - side].norm() < 0.2 * parts[side].norm()
 
 
@@ -113,7 +113,7 @@ def test_modulation_changes_the_drawing_only_where_there_is_a_text(words):
     image = torch.rand(2, 3, 32, 32)
     plain = F.normalize(tower.image_encoder(image, torch.zeros(2, dtype=torch.int64)), dim=1)
     torch.testing.assert_close(tower.fuse(image).vector, plain)
-    owl, tree = (tower._drawn(image, tower.encoder([word] * 2)) for word in ("owl", "tree"))
+    owl, tree = (tower._encode_sketches(image, tower.encoder([word] * 2)) for word in ("owl", "tree"))
     assert not torch.allclose(owl, tree, atol=1e-4)
     assert not torch.allclose(owl, plain, atol=1e-4)
     with pytest.raises(EncoderError, match="reads the drawing itself"):
@@ -136,9 +136,9 @@ def test_a_text_side_comes_back_from_its_folder(words, kind, tmp_path):
     tower = made(words, kind)
     tower.fusion.share.fill_(0.35)
     folder = tmp_path / "run" / "model"
-    save_encoder(tower.image_encoder, folder, beside=lambda place: save_tower(tower, place))
+    save_encoder(tower.image_encoder, folder, write_extra=lambda place: save_text_tower(tower, place))
     assert {file.name for file in (folder / "text").iterdir()} == {"config.json", "model.safetensors"}
-    back = load_tower(folder, tower.image_encoder)
+    back = load_text_tower(folder, tower.image_encoder)
     assert back.weights == pytest.approx((0.35, 0.65))
     assert back.reads_labels == (kind == "concatenation")
     images, texts = torch.rand(2, 3, 32, 32), ["owl", "red house"]
@@ -147,21 +147,21 @@ def test_a_text_side_comes_back_from_its_folder(words, kind, tmp_path):
 
 def test_another_text_encoder_and_a_run_without_text_are_refused(words, tmp_path):
     tower = made(words, "late")
-    save_tower(tower, tmp_path)
+    save_text_tower(tower, tmp_path)
     facts = json.loads((tmp_path / "text/config.json").read_text())
     facts["text_encoder"]["sha256"] = "0" * 64
     (tmp_path / "text/config.json").write_text(json.dumps(facts))
     with pytest.raises(RunError, match="trained with another text encoder"):
-        load_tower(tmp_path, tower.image_encoder)
+        load_text_tower(tmp_path, tower.image_encoder)
     with pytest.raises(RunError, match="takes no text"):
-        load_tower(tmp_path / "absent", tower.image_encoder)
+        load_text_tower(tmp_path / "absent", tower.image_encoder)
 
 
 def test_ridge_is_the_minimum_and_left_out_rows_take_no_part():
     torch.manual_seed(0)
     x, y, w = torch.randn(12, 3), torch.randn(12, 2), torch.rand(12) + 0.1
     group = torch.arange(12) // 3
-    found = ridge(x, y, w, 0.7)
+    found = fit_ridge(x, y, w, 0.7)
 
     def cost(weight, bias):
         return (w[:, None] * (y - x @ weight.T - bias).square()).sum() + 0.7 * weight.square().sum()
@@ -169,25 +169,27 @@ def test_ridge_is_the_minimum_and_left_out_rows_take_no_part():
     best = cost(found.weight, found.bias)
     for _ in range(50):
         assert cost(found.weight + 0.05 * torch.randn(2, 3), found.bias + 0.05 * torch.randn(2)) > best
-    outside = out_of_fold(x, y, w, group, 0.7, folds=4)
+    outside = out_of_fold_predictions(x, y, w, group, 0.7, folds=4)
     for g in range(4):
         kept = group != g
-        torch.testing.assert_close(outside[group == g], ridge(x[kept], y[kept], w[kept], 0.7)(x[group == g]))
+        torch.testing.assert_close(
+            outside[group == g], fit_ridge(x[kept], y[kept], w[kept], 0.7)(x[group == g])
+        )
 
 
 def test_the_kept_share_counts_results_of_either_side():
     gallery = torch.eye(6)
     sketch, text = torch.tensor([[3.0, 2, 1, 0, 0, 0]]), torch.tensor([[0.0, 0, 1.5, 3, 2, 0]])
-    assert kept_share(sketch, sketch, text, gallery, 3).item() == pytest.approx(2.5 / 3)
-    assert kept_share(sketch + text, sketch, text, gallery, 3).item() == pytest.approx(0.5)
-    assert kept_share(torch.tensor([[0.0, 0, 0, 0, 0, 1]]), sketch, text, gallery, 1).item() == 0.5
+    assert sketch_top_k_share(sketch, sketch, text, gallery, 3).item() == pytest.approx(2.5 / 3)
+    assert sketch_top_k_share(sketch + text, sketch, text, gallery, 3).item() == pytest.approx(0.5)
+    assert sketch_top_k_share(torch.tensor([[0.0, 0, 0, 0, 0, 1]]), sketch, text, gallery, 1).item() == 0.5
 
 
 def test_average_precision_and_conflicts_are_what_a_slow_loop_says():
     torch.manual_seed(0)
     query, gallery = torch.randn(5, 4), torch.randn(20, 4)
     labels, answers = torch.arange(5) % 3, torch.arange(20) % 3
-    fast = mean_precision(query, labels, gallery, answers)
+    fast = average_precision_per_query(query, labels, gallery, answers)
     for q in range(5):
         order = sorted(range(20), key=lambda i: -float(query[q] @ gallery[i]))
         hits, total = 0, 0.0
@@ -196,7 +198,7 @@ def test_average_precision_and_conflicts_are_what_a_slow_loop_says():
                 hits += 1
                 total += hits / rank
         assert fast[q].item() == pytest.approx(total / hits)
-    assert (labels[conflicting(labels)] != labels).all()
+    assert (labels[sample_conflicting_indices(labels)] != labels).all()
 
 
 def test_the_table_makes_a_drawing_keep_the_share_it_is_given():
@@ -214,12 +216,14 @@ def test_the_table_makes_a_drawing_keep_the_share_it_is_given():
     table = mixing_table(mixed, sketch, text, labels, gallery)
     assert (table.diff() >= 0).all()
     assert table[10] > 0.55
-    wrong = text[conflicting(labels, 7)]
+    wrong = text[sample_conflicting_indices(labels, 7)]
     for step in (5, 10, 15):
-        kept = kept_share(mixed(sketch, wrong, float(table[step])), sketch, wrong, gallery).mean().item()
+        kept = (
+            sketch_top_k_share(mixed(sketch, wrong, float(table[step])), sketch, wrong, gallery).mean().item()
+        )
         assert kept == pytest.approx(step / 20, abs=0.1)
     noise = F.normalize(torch.randn(200, 64), dim=1)
-    chosen = best_share(lambda s: mixed(noise, text, s), labels, gallery, torch.arange(300) % 10)
+    chosen = best_sketch_share(lambda s: mixed(noise, text, s), labels, gallery, torch.arange(300) % 10)
     assert chosen <= 0.3
 
 
@@ -241,8 +245,8 @@ def test_few_photos_leave_the_weight_as_it_is_asked_for(capsys):
 
 @torch.no_grad()
 def test_modulation_goes_with_the_sketches_tower(words):
-    towers = separated(load_encoder("timm:test_efficientnet", size=32, pretrained=False))
-    assert channels_of(towers) == channels_of(towers.sketch) != []
+    towers = to_two_towers(load_encoder("timm:test_efficientnet", size=32, pretrained=False))
+    assert stage_channels(towers) == stage_channels(towers.sketch) != []
 
 
 def test_descriptions_tell_nothing_of_unseen_classes(tmp_path, capsys):
@@ -250,14 +254,14 @@ def test_descriptions_tell_nothing_of_unseen_classes(tmp_path, capsys):
     file.write_text(
         "CapableOf\tcat\tclimb up trees\nAtLocation\tcat\ta street\nIsA\tcat\tsea turtle, nearly\n"
     )
-    with without(["tree", "sea turtle"]):
-        assert clauses_of(f"conceptnet:{file}", ("cat",)) == {"cat": ("is found at a street",)}
+    with forbid_unseen_classes(["tree", "sea turtle"]):
+        assert load_class_clauses(f"conceptnet:{file}", ("cat",)) == {"cat": ("is found at a street",)}
     assert "2 clauses left out" in capsys.readouterr().err
     with pytest.raises(ConfigError, match="says nothing of any class, such as owl"):
-        clauses_of(f"conceptnet:{file}", ("owl",))
+        load_class_clauses(f"conceptnet:{file}", ("owl",))
     file.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ConfigError, match="is no text in UTF-8"):
-        clauses_of(f"conceptnet:{file}", ("cat",))
+        load_class_clauses(f"conceptnet:{file}", ("cat",))
 
 
 def test_descriptions_come_with_the_name_and_without_it(tmp_path):
@@ -265,9 +269,9 @@ def test_descriptions_come_with_the_name_and_without_it(tmp_path):
     file.write_text(
         "IsA\tdog\tanimal\nCapableOf\tDog\tbark\nUsedFor\tcat\tpet\nHasA\tdog\tdog tag\nFoo\tdog\tx\n"
     )
-    clauses = clauses_of(f"conceptnet:{file}", ("dog", "teddy_bear"))
+    clauses = load_class_clauses(f"conceptnet:{file}", ("dog", "teddy_bear"))
     assert clauses == {"dog": ("is a animal", "can bark", "has dog tag")}
-    assert described("dog", clauses["dog"]) == [
+    assert clause_sentences("dog", clauses["dog"]) == [
         "a dog is a animal, can bark, has dog tag",
         "something that is a animal, can bark",
     ]
@@ -279,7 +283,13 @@ def test_blocks_of_queries_change_no_figure(monkeypatch):
         F.normalize(torch.randn(n, 6, generator=draw), dim=1) for n in (9, 9, 9, 40)
     )
     labels, of = torch.arange(9) % 3, torch.arange(40) % 3
-    whole = mean_precision(query, labels, gallery, of), kept_share(query, sketch, text, gallery, 5)
-    monkeypatch.setattr("ssl_sbir.fusion.calibration.SCORES", 80)
-    parts = mean_precision(query, labels, gallery, of), kept_share(query, sketch, text, gallery, 5)
+    whole = (
+        average_precision_per_query(query, labels, gallery, of),
+        sketch_top_k_share(query, sketch, text, gallery, 5),
+    )
+    monkeypatch.setattr("ssl_sbir.fusion.calibration.MAX_SCORES_AT_ONCE", 80)
+    parts = (
+        average_precision_per_query(query, labels, gallery, of),
+        sketch_top_k_share(query, sketch, text, gallery, 5),
+    )
     assert all(torch.equal(a, b) for a, b in zip(whole, parts, strict=True))

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ssl_sbir.objectives.contrast import both_ways, supervised
+from ssl_sbir.objectives.contrastive import supervised_contrast, symmetric_info_nce
 
 
 def slow(first, second, temperature, hardness):
@@ -30,22 +30,22 @@ def slow(first, second, temperature, hardness):
 def test_equals_a_loop(n, hardness, seed):
     draw = torch.Generator().manual_seed(seed)
     first, second = torch.randn(2, n, 5, generator=draw)
-    found = both_ways(first, second, 0.2, hardness)
+    found = symmetric_info_nce(first, second, 0.2, hardness)
     assert found.item() == pytest.approx(slow(first, second, 0.2, hardness), rel=1e-4)
 
 
 def test_chance_is_the_logarithm_of_the_batch():
     alike = torch.ones(8, 4)
-    assert both_ways(alike, alike, 0.1).item() == pytest.approx(math.log(8), rel=1e-5)
-    assert both_ways(alike, alike, 0.1, 1.0).item() == pytest.approx(math.log(8), rel=1e-5)
+    assert symmetric_info_nce(alike, alike, 0.1).item() == pytest.approx(math.log(8), rel=1e-5)
+    assert symmetric_info_nce(alike, alike, 0.1, 1.0).item() == pytest.approx(math.log(8), rel=1e-5)
 
 
 def test_hard_negatives_raise_the_loss_and_no_gradient_runs_through_their_weights():
     draw = torch.Generator().manual_seed(0)
     first, second = torch.randn(2, 6, 5, generator=draw)
-    assert both_ways(first, second, 0.2, 2.0) > both_ways(first, second, 0.2)
+    assert symmetric_info_nce(first, second, 0.2, 2.0) > symmetric_info_nce(first, second, 0.2)
     first.requires_grad_()
-    both_ways(first, second, 0.2, 2.0).backward()
+    symmetric_info_nce(first, second, 0.2, 2.0).backward()
     assert first.grad is not None
     assert torch.isfinite(first.grad).all()
 
@@ -62,5 +62,5 @@ def test_supervised_contrast_equals_a_loop_over_anchors_and_positives():
             anchors += 1
             terms = [math.log(math.exp((unit[i] @ unit[j]).item() / 0.2) / total) for j in positives]
             slow -= sum(terms) / len(positives)
-    assert supervised(code, label, 0.2).item() == pytest.approx(slow / anchors, rel=1e-5)
-    assert supervised(code, torch.full((6,), -1), 0.2) == 0
+    assert supervised_contrast(code, label, 0.2).item() == pytest.approx(slow / anchors, rel=1e-5)
+    assert supervised_contrast(code, torch.full((6,), -1), 0.2) == 0

@@ -6,14 +6,14 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from ssl_sbir.objectives.crossdomain import (
+from ssl_sbir.objectives.cross_domain import (
     cluster_contrast,
     distance_of_distances,
     instance_contrast,
+    is_confident_cluster,
     self_entropy,
-    sure_of,
 )
-from ssl_sbir.objectives.ramp import ramp
+from ssl_sbir.objectives.weight_ramp import linear_ramp
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def test_instances_find_their_own_key(made):
 def test_clusters_find_all_of_theirs_if_they_are_sure(made):
     query, memory, prototypes, _ = made
     clusters, cluster = torch.tensor([0, 1, 2, 0, 1, 2, 0, 0, 1]), torch.tensor([0, 1, 2, 0, 1])
-    sure = sure_of(query, prototypes, cluster, 0.2, 0.3)
+    sure = is_confident_cluster(query, prototypes, cluster, 0.2, 0.3)
     assert sure.tolist() == [against(query[i], prototypes, 0.2)[int(cluster[i])] > 0.3 for i in range(5)]
     assert 0 < sure.sum() < 5
     total = 0.0
@@ -80,6 +80,6 @@ def test_distances_of_distances(made):
 
 
 def test_a_ramp_rises_between_its_shares():
-    assert [ramp(p, 0.1, 0.5) for p in (0.0, 0.1, 0.3, 0.5, 1.0)] == pytest.approx([0, 0, 0.5, 1, 1])
-    assert [ramp(p, 0.5, 0.5) for p in (0.4, 0.5)] == [0, 1]
-    assert [ramp(p, 6.0, 5.0) for p in (0.0, 5.5, 6.0)] == [0, 0, 1]
+    assert [linear_ramp(p, 0.1, 0.5) for p in (0.0, 0.1, 0.3, 0.5, 1.0)] == pytest.approx([0, 0, 0.5, 1, 1])
+    assert [linear_ramp(p, 0.5, 0.5) for p in (0.4, 0.5)] == [0, 1]
+    assert [linear_ramp(p, 6.0, 5.0) for p in (0.0, 5.5, 6.0)] == [0, 0, 1]

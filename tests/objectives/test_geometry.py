@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
-from ssl_sbir.monitor import mean_average_precision
-from ssl_sbir.objectives.geometry import alignment, effective_rank, spread, uniformity
+from ssl_sbir.objectives.feature_geometry import alignment, effective_rank, feature_spread, uniformity
+from ssl_sbir.training.monitor import mean_average_precision
 
 
 @pytest.fixture
@@ -34,8 +34,8 @@ def test_rank_counts_the_directions_that_are_used_evenly():
 
 
 def test_a_single_point_has_no_spread_and_a_sphere_nearly_all():
-    assert spread(torch.ones(50, 16)) == pytest.approx(0, abs=1e-6)
-    assert spread(torch.randn(2000, 16, generator=torch.Generator().manual_seed(0))) == pytest.approx(
+    assert feature_spread(torch.ones(50, 16)) == pytest.approx(0, abs=1e-6)
+    assert feature_spread(torch.randn(2000, 16, generator=torch.Generator().manual_seed(0))) == pytest.approx(
         1, abs=0.05
     )
 

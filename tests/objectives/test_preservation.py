@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from ssl_sbir.objectives.preservation import distillation, labelled_cross_entropy, tilted
+from ssl_sbir.objectives.distillation import distillation_loss, labelled_cross_entropy, tilt_logits
 
 
 @pytest.fixture
@@ -16,8 +16,8 @@ def facts():
 
 def test_the_published_tilt_changes_no_odds_by_more_than_e_to_the_nearness(facts):
     logits, similarity = facts
-    torch.testing.assert_close(tilted(logits, similarity, 0.3, "published"), logits + 0.3 * similarity)
-    odds = (tilted(logits, similarity, 0.3, "published") - logits).exp()
+    torch.testing.assert_close(tilt_logits(logits, similarity, 0.3, "published"), logits + 0.3 * similarity)
+    odds = (tilt_logits(logits, similarity, 0.3, "published") - logits).exp()
     assert odds.max() / odds.min() <= math.exp(0.3) + 1e-6
 
 
@@ -26,7 +26,7 @@ def test_the_published_tilt_changes_no_odds_by_more_than_e_to_the_nearness(facts
 def test_the_calibrated_tilt_closes_that_share_of_the_gap_on_any_scale(facts, share, scale):
     logits, similarity = facts
     similarity = 0.4 + scale * similarity
-    leaning = tilted(logits, similarity, share, "calibrated").softmax(1)
+    leaning = tilt_logits(logits, similarity, share, "calibrated").softmax(1)
     for i in range(6):
         before = sum(p * a for p, a in zip(logits[i].softmax(0), similarity[i], strict=True))
         after = sum(p * a for p, a in zip(leaning[i], similarity[i], strict=True))
@@ -37,7 +37,7 @@ def test_the_calibrated_tilt_closes_that_share_of_the_gap_on_any_scale(facts, sh
 def test_the_calibrated_tilt_is_the_closest_distribution_with_that_expectation(facts):
     """Any other distribution with the same expected similarity diverges more from the teacher's."""
     logits, similarity = facts[0][:1].double(), facts[1][:1].double()
-    teacher, leaning = logits.softmax(1), tilted(logits, similarity, 0.5, "calibrated").softmax(1)
+    teacher, leaning = logits.softmax(1), tilt_logits(logits, similarity, 0.5, "calibrated").softmax(1)
     divergence = (leaning * (leaning / teacher).log()).sum()
     for seed in range(5):
         step = torch.randn(1, 20, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
@@ -52,7 +52,7 @@ def test_a_class_that_nothing_is_known_of_tilts_nothing(facts):
     logits = facts[0]
     for tilt in ("published", "calibrated"):
         similarity = torch.zeros(6, 20)
-        torch.testing.assert_close(tilted(logits, similarity, 0.5, tilt).softmax(1), logits.softmax(1))
+        torch.testing.assert_close(tilt_logits(logits, similarity, 0.5, tilt).softmax(1), logits.softmax(1))
 
 
 def test_unlabelled_images_and_empty_terms_cost_nothing():
@@ -60,9 +60,9 @@ def test_unlabelled_images_and_empty_terms_cost_nothing():
     slow = sum(logits[i].exp().sum().log() - logits[i, label[i]] for i in (0, 2)) / 2
     torch.testing.assert_close(labelled_cross_entropy(logits, label), slow)
     assert labelled_cross_entropy(logits, torch.full((4,), -1)) == 0
-    assert distillation(logits[:0], logits[:0]) == 0
+    assert distillation_loss(logits[:0], logits[:0]) == 0
     target = torch.rand(4, 3)
     slow = -sum(
         target[i, j] * (logits[i, j] - logits[i].exp().sum().log()) for i in range(4) for j in range(3)
     )
-    torch.testing.assert_close(distillation(logits, target), slow / 4)
+    torch.testing.assert_close(distillation_loss(logits, target), slow / 4)

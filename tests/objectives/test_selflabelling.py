@@ -6,14 +6,14 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ssl_sbir.grouped import means_by
-from ssl_sbir.objectives.selflabelling import (
-    assign,
-    balanced,
-    centred,
-    clusters,
-    diffused,
-    nearness,
+from ssl_sbir.group_means import group_means
+from ssl_sbir.objectives.self_labeling import (
+    assign_balanced,
+    center_features,
+    cosine_to_centers,
+    kmeans_clusters,
+    sinkhorn_balance,
+    spread_labels,
 )
 
 
@@ -25,7 +25,7 @@ def around(centres, each, spread, seed):
 
 def test_clusters_find_what_lies_together():
     features, label = around(5 * torch.eye(6), 20, 0.1, 0)
-    found = clusters(features, 6, seed=0)
+    found = kmeans_clusters(features, 6, seed=0)
     pairs = {(int(a), int(b)) for a, b in zip(label, found, strict=True)}
     assert len(pairs) == 6
 
@@ -35,7 +35,7 @@ def test_clusters_find_what_lies_together():
 def test_means_by_group_equal_a_loop(n, groups, seed):
     draw = torch.Generator().manual_seed(seed)
     values, group = torch.randn(n, 3, generator=draw), torch.randint(groups, (n,), generator=draw)
-    found = means_by(values, group, groups)
+    found = group_means(values, group, groups)
     for g in range(groups):
         rows = [values[i] for i in range(n) if group[i] == g]
         expected = torch.stack(rows).mean(0) if rows else torch.zeros(3)
@@ -46,7 +46,7 @@ def test_assignment_equals_a_slow_sinkhorn():
     draw = torch.Generator().manual_seed(1)
     scores = torch.randn(12, 4, generator=draw)
     size = torch.full((4,), 5)
-    found = assign(scores, size, temperature=0.1, share=0.5, rounds=7)
+    found = assign_balanced(scores, size, temperature=0.1, confident_fraction=0.5, rounds=7)
     q = np.exp(scores.double().numpy() / 0.1)
     for _ in range(7):
         for k in range(4):
@@ -54,7 +54,7 @@ def test_assignment_equals_a_slow_sinkhorn():
         for i in range(12):
             q[i] /= q[i].sum() * 12
     assert found.label.tolist() == q.argmax(1).tolist()
-    assert set(found.trusted.nonzero()[:, 0].tolist()) == set(np.argsort(-q.max(1))[:6].tolist())
+    assert set(found.confident.nonzero()[:, 0].tolist()) == set(np.argsort(-q.max(1))[:6].tolist())
 
 
 @given(st.integers(2, 30), st.integers(1, 6), st.integers(0, 10_000))
@@ -62,7 +62,7 @@ def test_assignment_equals_a_slow_sinkhorn():
 def test_balanced_beliefs_give_each_group_its_share(n, groups, seed):
     draw = torch.Generator().manual_seed(seed)
     scores, share = torch.randn(n, groups, generator=draw), torch.rand(groups, generator=draw) + 0.1
-    belief = balanced(scores, share / share.sum(), temperature=1.0, rounds=200)
+    belief = sinkhorn_balance(scores, share / share.sum(), temperature=1.0, rounds=200)
     torch.testing.assert_close(belief.sum(1), torch.ones(n))
     torch.testing.assert_close(belief.mean(0), share / share.sum(), atol=1e-3, rtol=0)
 
@@ -71,18 +71,18 @@ def test_nearness_equals_a_loop():
     draw = torch.Generator().manual_seed(1)
     sketches, photos = torch.randn(12, 8, generator=draw), torch.randn(20, 8, generator=draw)
     photo_class = torch.arange(20) % 4
-    unit = [[float(v) for v in row] for row in centred(photos)]
+    unit = [[float(v) for v in row] for row in center_features(photos)]
     for k in range(4):
         centre = np.mean([unit[i] for i in range(20) if i % 4 == k], axis=0)
-        expected = centred(sketches).numpy() @ (centre / np.linalg.norm(centre))
-        found = nearness(sketches, photos, photo_class, 4)[:, k].numpy()
+        expected = center_features(sketches).numpy() @ (centre / np.linalg.norm(centre))
+        found = cosine_to_centers(sketches, photos, photo_class, 4)[:, k].numpy()
         np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
 def test_diffusion_equals_a_slow_one_and_mends_an_outvoted_item():
     draw = torch.Generator().manual_seed(2)
     scores, features = torch.randn(9, 3, generator=draw), torch.randn(9, 5, generator=draw)
-    found = diffused(scores, features, neighbours=4, temperature=0.2, share=0.6, rounds=3)
+    found = spread_labels(scores, features, neighbours=4, temperature=0.2, share=0.6, rounds=3)
     unit = (features / features.norm(dim=1, keepdim=True)).tolist()
     spread = [row.clone() for row in scores]
     for _ in range(3):
@@ -100,9 +100,9 @@ def test_diffusion_equals_a_slow_one_and_mends_an_outvoted_item():
     sure = F.one_hot(label, 3).float()
     wrong = sure.clone()
     wrong[0] = torch.tensor([0.0, 0.6, 0.0])
-    assert torch.equal(diffused(wrong, places).argmax(1), label)
-    assert torch.equal(diffused(wrong, places, share=0.0), wrong)
-    assert torch.equal(diffused(wrong[:1], places[:1]), wrong[:1])
+    assert torch.equal(spread_labels(wrong, places).argmax(1), label)
+    assert torch.equal(spread_labels(wrong, places, share=0.0), wrong)
+    assert torch.equal(spread_labels(wrong[:1], places[:1]), wrong[:1])
 
 
 def test_sharing_follows_the_photos_or_is_even_and_leaves_empty_groups_empty():
@@ -110,10 +110,10 @@ def test_sharing_follows_the_photos_or_is_even_and_leaves_empty_groups_empty():
     photos = torch.cat([around(centres[:1], 30, 0.1, 1)[0], around(centres[1:2], 10, 0.1, 2)[0]])
     photo_class = torch.tensor([0] * 30 + [1] * 10)
     sketches = torch.randn(400, 8, generator=torch.Generator().manual_seed(5))
-    scores, size = nearness(sketches, photos, photo_class, 3), photo_class.bincount(minlength=3)
+    scores, size = cosine_to_centers(sketches, photos, photo_class, 3), photo_class.bincount(minlength=3)
     sharing = {"temperature": 0.02, "share": 1.0, "rounds": 300}
     for evenness, first in ((0.0, 300), (1.0, 200)):
-        counts = assign(scores, size, evenness=evenness, **sharing).label.bincount(minlength=3)
+        counts = assign_balanced(scores, size, class_balance=evenness, **sharing).label.bincount(minlength=3)
         assert counts[2] == 0
         assert abs(int(counts[0]) - first) <= 20
 
@@ -126,15 +126,19 @@ def test_balance_keeps_one_cluster_from_taking_all_drawings():
     sketches = 0.35 * sketches + 0.65 * (
         centres[0] + 0.3 * torch.randn(50, 16, generator=torch.Generator().manual_seed(3))
     )
-    scores = nearness(sketches, photos, photo_class, 5)
-    found = assign(scores, photo_class.bincount(minlength=5), temperature=0.05, share=1.0)
+    scores = cosine_to_centers(sketches, photos, photo_class, 5)
+    found = assign_balanced(
+        scores, photo_class.bincount(minlength=5), temperature=0.05, confident_fraction=1.0
+    )
     assert found.label.bincount(minlength=5).max() <= 14
-    assert found.trusted.all()
+    assert found.confident.all()
 
 
 def test_a_shift_of_one_domain_changes_nothing():
     draw = torch.Generator().manual_seed(4)
     sketches, photos = torch.randn(30, 8, generator=draw), torch.randn(40, 8, generator=draw)
     photo_class = torch.randint(5, (40,), generator=draw)
-    plain = nearness(sketches, photos, photo_class, 5)
-    torch.testing.assert_close(plain, nearness(sketches + 3, photos - 2, photo_class, 5), atol=1e-5, rtol=0)
+    plain = cosine_to_centers(sketches, photos, photo_class, 5)
+    torch.testing.assert_close(
+        plain, cosine_to_centers(sketches + 3, photos - 2, photo_class, 5), atol=1e-5, rtol=0
+    )

@@ -6,13 +6,13 @@ import pytest
 import torch
 
 from ssl_sbir.errors import ConfigError
-from ssl_sbir.objectives import semantic
+from ssl_sbir.objectives import semantic_losses as semantic
 
 
 class Names:
     """Classes are similar by the letters they share; `xyzzy` is no word."""
 
-    def resolved(self, names):
+    def resolve_names(self, names):
         return {name: None if name == "xyzzy" else name for name in names}
 
     def similarity(self, a, b):
@@ -58,10 +58,10 @@ def test_negatives_are_drawn_by_class_however_many_images_it_has():
     weights = torch.tensor([[0.0, 0.8, 0.2], [0.5, 0.0, 0.5], [0.5, 0.5, 0.0]])
     candidate = torch.tensor([0, 1, 2, 2, 2, 2, -1])
     torch.manual_seed(0)
-    places = semantic.drawn_negatives(torch.zeros(2000, dtype=torch.long), candidate, weights)
+    places = semantic.sample_negatives(torch.zeros(2000, dtype=torch.long), candidate, weights)
     assert set(candidate[places].tolist()) == {1, 2}
     assert (candidate[places] == 1).float().mean().item() == pytest.approx(0.8, abs=0.04)
-    alone = semantic.drawn_negatives(torch.tensor([0, 1]), torch.tensor([0, 0, -1]), weights)
+    alone = semantic.sample_negatives(torch.tensor([0, 1]), torch.tensor([0, 0, -1]), weights)
     assert alone.tolist() == [-1, alone[1].item()]
     assert alone[1] in (0, 1)
 

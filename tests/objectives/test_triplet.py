@@ -5,7 +5,13 @@ import math
 import pytest
 import torch
 
-from ssl_sbir.objectives.triplet import distances, drawn, mined_negatives, pull, triplet
+from ssl_sbir.objectives.triplet import (
+    mine_negatives,
+    pairwise_distances,
+    pull_loss,
+    sample_allowed,
+    triplet_loss,
+)
 
 
 def slow_distance(left, right, distance):
@@ -23,28 +29,28 @@ def codes():
 @pytest.mark.parametrize("distance", ["euclidean", "cosine"])
 def test_distances_and_loss_equal_a_loop(codes, distance):
     a, p, n = codes
-    table = distances(a, p, distance)
+    table = pairwise_distances(a, p, distance)
     loss = 0.0
     for i in range(5):
         for j in range(5):
             assert table[i, j].item() == pytest.approx(slow_distance(a[i], p[j], distance), abs=1e-5)
         gap = slow_distance(a[i], p[i], distance) - slow_distance(a[i], n[i], distance)
         loss += max(0.0, gap + 0.4) / 5
-    assert triplet(a, p, n, 0.4, distance).item() == pytest.approx(loss, abs=1e-5)
+    assert triplet_loss(a, p, n, 0.4, distance).item() == pytest.approx(loss, abs=1e-5)
 
 
 def test_equal_codes_have_a_finite_gradient():
     code = torch.ones(2, 3, requires_grad=True)
-    triplet(code, code, code.detach() + 1, 3.0).backward()
+    triplet_loss(code, code, code.detach() + 1, 3.0).backward()
     assert code.grad.isfinite().all()
-    distances(code, code, "euclidean").sum().backward()
+    pairwise_distances(code, code, "euclidean").sum().backward()
     assert code.grad.isfinite().all()
 
 
 def test_no_triplet_costs_nothing(codes):
     empty = codes[0][:0]
-    assert triplet(empty, empty, empty, 1.0).item() == 0
-    assert pull(empty, empty).item() == 0
+    assert triplet_loss(empty, empty, empty, 1.0).item() == 0
+    assert pull_loss(empty, empty).item() == 0
 
 
 @pytest.mark.parametrize("mining", ["semi-hard", "hard"])
@@ -53,9 +59,9 @@ def test_mining_chooses_as_a_loop_does(codes, mining, distance):
     anchor, positive, candidate = codes
     label, other = torch.tensor([0, 0, 1, 1, 2]), torch.tensor([0, 1, 1, 2, -1])
     allowed = (label[:, None] != other[None]) & (other >= 0)[None]
-    near = distances(anchor, positive, distance).diagonal()
+    near = pairwise_distances(anchor, positive, distance).diagonal()
     for close in (near, near * 0, near + 99):
-        got = mined_negatives(anchor, candidate, close, allowed, mining, distance)
+        got = mine_negatives(anchor, candidate, close, allowed, mining, distance)
         for i in range(5):
             far = {j: slow_distance(anchor[i], candidate[j], distance) for j in range(5) if allowed[i, j]}
             beyond = {j: d for j, d in far.items() if d > close[i].item()}
@@ -69,17 +75,17 @@ def test_mining_chooses_as_a_loop_does(codes, mining, distance):
 def test_random_mining_draws_each_allowed_candidate_and_no_other(codes):
     allowed = torch.tensor([[True, True, False], [False, False, True], [False, False, False]])
     torch.manual_seed(0)
-    counts = torch.stack([drawn(allowed) for _ in range(600)])
+    counts = torch.stack([sample_allowed(allowed) for _ in range(600)])
     share = (counts[:, 0] == 0).float().mean().item()
     assert 0.4 < share < 0.6
     assert set(counts[:, 0].tolist()) == {0, 1}
     assert set(counts[:, 1].tolist()) == {2}
     assert set(counts[:, 2].tolist()) == {-1}
-    same = mined_negatives(codes[0][:3], codes[1][:3], torch.zeros(3), allowed, "random")
+    same = mine_negatives(codes[0][:3], codes[1][:3], torch.zeros(3), allowed, "random")
     assert same[2] == -1
 
 
 def test_pull_is_the_mean_squared_distance(codes):
     a, p, _ = codes
     expected = sum(slow_distance(x, y, "euclidean") ** 2 for x, y in zip(a, p, strict=True)) / 5
-    assert pull(a, p).item() == pytest.approx(expected, rel=1e-5)
+    assert pull_loss(a, p).item() == pytest.approx(expected, rel=1e-5)

@@ -7,9 +7,16 @@ from lightly.utils.scheduler import cosine_schedule
 from torch import nn
 
 from ssl_sbir.encoders import load_encoder
-from ssl_sbir.objectives.views import Projected, Prototypes, Twin, each_domain, kept, rising
-from ssl_sbir.optim import optimizer_of
-from ssl_sbir.recipe import OptimConfig
+from ssl_sbir.objectives.momentum_and_prototypes import (
+    MomentumEncoder,
+    ProjectionModel,
+    Prototypes,
+    cosine_momentum,
+    mean_over_domains,
+    register_bank_buffers,
+)
+from ssl_sbir.training.optim import create_optimizer
+from ssl_sbir.training.recipe import OptimConfig
 
 
 def test_each_domain_is_compared_among_its_own():
@@ -20,21 +27,21 @@ def test_each_domain_is_compared_among_its_own():
         seen[int(of)] = view[:, 0].tolist()
         return view.mean()
 
-    found = each_domain(loss, domain, torch.arange(5.0)[:, None])
+    found = mean_over_domains(loss, domain, torch.arange(5.0)[:, None])
     assert seen == {0: [0, 3], 1: [1, 2, 4]}
     assert found.item() == pytest.approx((1.5 + 7 / 3) / 2)
-    assert each_domain(loss, torch.ones(2, dtype=torch.int64), torch.ones(2, 1)).item() == 1
+    assert mean_over_domains(loss, torch.ones(2, dtype=torch.int64), torch.ones(2, 1)).item() == 1
 
 
 def test_a_twin_starts_alike_and_follows_slowly_without_a_gradient():
     encoder = load_encoder("timm:test_efficientnet", size=32, pretrained=False)
-    model = Projected(encoder, nn.Linear(encoder.width, 4))
-    model.twin = Twin(model)
+    model = ProjectionModel(encoder, nn.Linear(encoder.width, 4))
+    model.twin = MomentumEncoder(model)
     before = [p.clone() for p in model.twin.parameters()]
     with torch.no_grad():
-        for p in (*model.encoder.parameters(), *model.project.parameters()):
+        for p in (*model.encoder.parameters(), *model.projection_head.parameters()):
             p.add_(1)
-    model.twin.follow(model, 0.9)
+    model.twin.update(model, 0.9)
     moved = [new - old for new, old in zip(model.twin.parameters(), before, strict=True)]
     torch.testing.assert_close(torch.cat([m.flatten() for m in moved]).mean(), torch.tensor(0.1))
     assert not any(p.requires_grad for p in model.twin.parameters())
@@ -42,13 +49,13 @@ def test_a_twin_starts_alike_and_follows_slowly_without_a_gradient():
 
 def test_momentum_rises_as_lightlys_schedule_does():
     for step in range(101):
-        assert rising(0.99, step / 100) == pytest.approx(cosine_schedule(step, 101, 0.99, 1.0))
+        assert cosine_momentum(0.99, step / 100) == pytest.approx(cosine_schedule(step, 101, 0.99, 1.0))
 
 
 def test_prototypes_that_are_held_stay_where_they_are():
     prototypes, features = Prototypes(4, 3), torch.randn(5, 4)
     for held, moves in ((True, False), (False, True)):
-        prototypes.held = held
+        prototypes.frozen = held
         prototypes.zero_grad()
         prototypes(features)[:, 0].sum().backward()
         assert bool(prototypes.weight.grad.any()) == moves
@@ -56,15 +63,15 @@ def test_prototypes_that_are_held_stay_where_they_are():
 
 def test_a_kept_queue_is_part_of_the_state():
     assert not MemoryBankModule((4, 2)).state_dict()
-    assert set(kept(MemoryBankModule((4, 2))).state_dict()) == {"bank", "bank_ptr"}
+    assert set(register_bank_buffers(MemoryBankModule((4, 2))).state_dict()) == {"bank", "bank_ptr"}
 
 
 @pytest.mark.parametrize(("images", "factor"), [(64, 0.25), (512, 2.0)])
 def test_the_rate_follows_the_batch_where_a_recipe_says_for_which_it_is_meant(images, factor):
     scales = {
         group["lr_scale"]
-        for group in optimizer_of(nn.Linear(2, 2), OptimConfig(lr_batch=256), images=images).param_groups
+        for group in create_optimizer(nn.Linear(2, 2), OptimConfig(lr_batch=256), images=images).param_groups
     }
     assert scales == {factor}
-    plain = optimizer_of(nn.Linear(2, 2), OptimConfig(), images=images)
+    plain = create_optimizer(nn.Linear(2, 2), OptimConfig(), images=images)
     assert {group["lr_scale"] for group in plain.param_groups} == {1.0}

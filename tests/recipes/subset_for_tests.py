@@ -3,10 +3,10 @@
 import torch
 import torch.nn.functional as F
 
+from ssl_sbir.data.image_pack import prepare_pack
 from ssl_sbir.data.manifest import Domain
-from ssl_sbir.data.packs import prepare
 from ssl_sbir.data.readers import open_data
-from ssl_sbir.retrieval.embeddings import embed
+from ssl_sbir.encoders.embed import embed_rows
 
 
 def subset(sketchy_mini, folder, names, domains=("photo", "sketch")):
@@ -21,9 +21,9 @@ def subset(sketchy_mini, folder, names, domains=("photo", "sketch")):
 def mean_average_precision(encoder, spec, size=48):
     """Of sketches that ask for the photos of their class, by cosine."""
     manifest = open_data(spec)
-    pack = prepare(manifest, size, fit=encoder.preprocess.fit)
-    rows = [manifest.rows(domain) for domain in (Domain.SKETCH, Domain.PHOTO)]
-    query, gallery = (F.normalize(embed(encoder, pack, manifest, r, cache=False)) for r in rows)
+    pack = prepare_pack(manifest, size, fit=encoder.preprocess.fit)
+    rows = [manifest.find_rows(domain) for domain in (Domain.SKETCH, Domain.PHOTO)]
+    query, gallery = (F.normalize(embed_rows(encoder, pack, manifest, r, cache=False)) for r in rows)
     asked, there = (torch.from_numpy(manifest.label[r].astype("int64")) for r in rows)
     total = 0.0
     for vector, label in zip(query, asked, strict=True):

@@ -6,21 +6,21 @@ import torch
 from ssl_sbir import recipes
 from ssl_sbir.data.readers import open_data
 from ssl_sbir.errors import ConfigError, DataError
-from ssl_sbir.objectives.recalling import follow, refuse_several_processes
-from ssl_sbir.training import Order, train
+from ssl_sbir.objectives.teacher_distillation import check_single_process, update_ema
+from ssl_sbir.training.pipeline import TrainingRequest, train
 
-TINY = ("encoder.name=timm:test_efficientnet", "encoder.pretrained=false", "encoder.size=32", "code=32", "teacher_size=32",
+TINY = ("encoder.name=timm:test_efficientnet", "encoder.pretrained=false", "encoder.size=32", "embedding_dim=32", "teacher_size=32",
         "batch.sketches=16", "batch.photos=16", "checkpoint_steps=2", "optim.max_steps=6")  # fmt: skip
 OWN = {
-    "coclr": ("queue=16", "projection=16", "alone=0.3", "neighbours=2"),
-    "ucdir": ("groups=6",),
+    "coclr": ("queue=16", "projection_dim=16", "alone=0.3", "neighbours=2"),
+    "ucdir": ("num_clusters=6",),
     "crossmodal": (),
     "labelfree": ("clusters=6", "sketch_contrast=0.5", "optim.epochs=3"),
 }
 
 
 def order(recipe, data, out, **more):
-    return Order(recipe, f"folder:{data}", out, settings=(*TINY, *OWN[recipe]), **more)
+    return TrainingRequest(recipe, f"folder:{data}", out, settings=(*TINY, *OWN[recipe]), **more)
 
 
 def weights(run):
@@ -36,7 +36,7 @@ def test_a_run_broken_off_and_resumed_without_labels_equals_a_whole_one_with_the
     shapes, tmp_path, monkeypatch, recipe
 ):
     whole = train(order(recipe, shapes, tmp_path / "whole"), "pretraining", str)
-    kind = recipes.load(recipe)
+    kind = recipes.load_recipe(recipe)
     step = kind.after_step
 
     def crash(self, model, progress):
@@ -44,14 +44,14 @@ def test_a_run_broken_off_and_resumed_without_labels_equals_a_whole_one_with_the
         if progress > 0.7:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr("ssl_sbir.training.open_data", lambda spec: open_data(spec).without_labels())
+    monkeypatch.setattr("ssl_sbir.training.pipeline.open_data", lambda spec: open_data(spec).without_labels())
     with monkeypatch.context() as patch:
         patch.setattr(kind, "after_step", crash)
         with pytest.raises(KeyboardInterrupt):
             train(order(recipe, shapes, tmp_path / "broken"), "pretraining", str)
     again = train(order(recipe, shapes, tmp_path / "broken", resume=True), "pretraining", str)
     assert equal(weights(whole), weights(again))
-    assert whole.metrics()[-1].keys() == again.metrics()[-1].keys()
+    assert whole.read_metrics()[-1].keys() == again.read_metrics()[-1].keys()
 
 
 @pytest.mark.parametrize(("recipe", "domain"), [("crossmodal", "photo"), ("coclr", "photo"), ("ucdir", "photo"),
@@ -76,7 +76,7 @@ def test_memories_of_keys_refuse_a_second_process(monkeypatch):
     monkeypatch.setattr("torch.distributed.is_initialized", lambda: True)
     monkeypatch.setattr("torch.distributed.get_world_size", lambda: 2)
     with pytest.raises(ConfigError, match="2 were asked for"):
-        refuse_several_processes("ucdir")
+        check_single_process("ucdir")
 
 
 def test_a_slow_copy_follows_weights_and_statistics():
@@ -84,7 +84,7 @@ def test_a_slow_copy_follows_weights_and_statistics():
     fast.weight.data.fill_(3)
     fast.running_mean.fill_(10)
     fast.num_batches_tracked.fill_(7)
-    follow(slow, fast, 0.9)
+    update_ema(slow, fast, 0.9)
     torch.testing.assert_close(slow.weight.data, torch.full((2,), 1.2))
     torch.testing.assert_close(slow.running_mean, torch.full((2,), 1.0))
     assert slow.num_batches_tracked == 7

@@ -7,24 +7,32 @@ import torch
 from subset_for_tests import mean_average_precision, subset
 
 from ssl_sbir import recipes
+from ssl_sbir.data.image_pack import prepare_pack
 from ssl_sbir.data.manifest import Domain
-from ssl_sbir.data.packs import prepare
 from ssl_sbir.data.readers import open_data
-from ssl_sbir.data.training import Schedule, TrainingSet
-from ssl_sbir.encoders import Centred, Projected, Towers, load_encoder, separated
+from ssl_sbir.data.training_set import BatchSchedule, TrainingSet
+from ssl_sbir.encoders import (
+    DomainCentredEncoder,
+    ProjectedEncoder,
+    TwoTowerEncoder,
+    load_encoder,
+    to_two_towers,
+)
 from ssl_sbir.errors import ConfigError
-from ssl_sbir.training import Order, train
+from ssl_sbir.training.pipeline import TrainingRequest, train
 
 
 @pytest.fixture
 def made(shapes):
     manifest = open_data(f"folder:{shapes}")
-    data = TrainingSet.of(manifest, prepare(manifest, 32), None, labelled=False)
-    kind = recipes.load("coclr")
+    data = TrainingSet.from_manifest(manifest, prepare_pack(manifest, 32), None, labelled=False)
+    kind = recipes.load_recipe("coclr")
     recipe = kind(
         kind.Config(teacher_size=32, queue=24, projection=8, code=16, neighbours=3, mask_own=0, alone=0.5)
     )
-    towers = Towers(*(load_encoder("timm:test_efficientnet", size=32, pretrained=False) for _ in Domain))
+    towers = TwoTowerEncoder(
+        *(load_encoder("timm:test_efficientnet", size=32, pretrained=False) for _ in Domain)
+    )
     model = recipe.build(towers, ())
     recipe.prepare(model, data)
     return recipe, model.train(), data
@@ -54,7 +62,7 @@ def test_positives_are_itself_and_the_neighbours_in_the_other_view_once_the_queu
 
 def test_both_views_learn_first_then_one_at_a_time_while_the_other_rests(made):
     recipe, model, data = made
-    batch = data.batch(Schedule.of(data, 8, 8, 0).step(0)).to("cpu")
+    batch = data.batch(BatchSchedule.from_training_set(data, 8, 8, 0).rows_of_step(0)).to("cpu")
     named = []
     for progress in (0.0, 0.5, 0.6, 0.75, 0.99):
         recipe.progress = progress
@@ -80,7 +88,7 @@ def test_both_views_learn_first_then_one_at_a_time_while_the_other_rests(made):
 def test_one_encoder_for_both_views_is_refused(shapes, tmp_path):
     with pytest.raises(ConfigError, match="each view"):
         train(
-            Order(
+            TrainingRequest(
                 "coclr",
                 f"folder:{shapes}",
                 tmp_path / "run",
@@ -93,28 +101,32 @@ def test_one_encoder_for_both_views_is_refused(shapes, tmp_path):
 
 def test_a_run_is_gone_on_with_in_the_form_it_has(shapes, tmp_path):
     small = ("encoder.name=timm:test_efficientnet", "encoder.pretrained=false", "encoder.size=32", "teacher_size=32",
-             "batch.sketches=8", "batch.photos=8", "optim.max_steps=1", "edges=sobel")  # fmt: skip
+             "batch.sketches=8", "batch.photos=8", "optim.max_steps=1", "edge_detector=sobel")  # fmt: skip
     data = f"folder:{shapes}"
-    first = train(Order("coclr", data, tmp_path / "first", settings=(*small, "code=16")), "pretraining", str)
+    first = train(
+        TrainingRequest("coclr", data, tmp_path / "first", settings=(*small, "embedding_dim=16")),
+        "pretraining",
+        str,
+    )
     for code in (16, 8):
-        order = Order(
-            "coclr", data, tmp_path / f"{code}", start=first.path, settings=(*small, f"code={code}")
+        order = TrainingRequest(
+            "coclr", data, tmp_path / f"{code}", start=first.path, settings=(*small, f"embedding_dim={code}")
         )
         again = train(order, "pretraining", str).encoder()
         kinds = [type(part) for part in (again, again.encoder, again.encoder.encoder)]
-        assert kinds == [Centred, Projected, Towers]
+        assert kinds == [DomainCentredEncoder, ProjectedEncoder, TwoTowerEncoder]
         assert again.width == code
-        assert sum(isinstance(part, Towers) for part in again.modules()) == 1
+        assert sum(isinstance(part, TwoTowerEncoder) for part in again.modules()) == 1
 
 
 def test_a_shared_encoder_with_a_code_is_divided_below_it():
     inner = load_encoder("timm:test_efficientnet", size=32, pretrained=False)
-    shared = Centred(Projected(inner, torch.nn.Linear(inner.width, 8, bias=False))).eval()
-    shared.watch(torch.randn(4, 8), torch.tensor([0, 1, 0, 1]))
+    shared = DomainCentredEncoder(ProjectedEncoder(inner, torch.nn.Linear(inner.width, 8, bias=False))).eval()
+    shared.update_domain_means(torch.randn(4, 8), torch.tensor([0, 1, 0, 1]))
     image, domain = torch.rand(4, 3, 32, 32), torch.tensor([0, 1, 0, 1])
-    divided = separated(shared).eval()
-    assert isinstance(divided.encoder.encoder, Towers)
-    assert separated(divided) is divided
+    divided = to_two_towers(shared).eval()
+    assert isinstance(divided.encoder.encoder, TwoTowerEncoder)
+    assert to_two_towers(divided) is divided
     with torch.no_grad():
         torch.testing.assert_close(divided(image, domain), shared(image, domain))
 
@@ -136,10 +148,10 @@ def test_a_known_pairs_sketch_stands_in_for_the_pseudo_sketch(made):
 def test_it_learns_on_real_photos_and_sketches(sketchy_mini, tmp_path):
     data = subset(sketchy_mini, tmp_path / "data", ("airplane", "apple", "bell", "cup"))
     settings = ("encoder.size=48", "teacher_size=48", "batch.photos=20", "batch.sketches=20", "queue=60", "alone=0.9",
-                "turns=1", "edges=sobel", "augment.crop=0.8", "augment.wobble=0", "augment.gaps=0",
-                "augment.ink=0", "optim.epochs=7", "optim.lr=1e-3")  # fmt: skip
-    run = train(Order("coclr", data, tmp_path / "run", settings=settings), "pretraining", str)
-    last_alone = run.metrics()[2]  # step 30 of 35: one positive among 61 keys
+                "turns=1", "edge_detector=sobel", "augment.min_crop_area=0.8", "augment.elastic=0", "augment.stroke_gaps=0",
+                "augment.stroke_width=0", "optim.epochs=7", "optim.lr=1e-3")  # fmt: skip
+    run = train(TrainingRequest("coclr", data, tmp_path / "run", settings=settings), "pretraining", str)
+    last_alone = run.read_metrics()[2]  # step 30 of 35: one positive among 61 keys
     assert last_alone["photos"] < 0.8 * math.log(61)
     assert last_alone["drawings"] < 0.8 * math.log(61)
     before = mean_average_precision(load_encoder("efficientnet_lite0", size=48, fit="ink"), data)

@@ -7,28 +7,28 @@ import torch
 from subset_for_tests import subset
 
 from ssl_sbir import recipes
+from ssl_sbir.data.image_pack import prepare_pack
 from ssl_sbir.data.manifest import Domain
-from ssl_sbir.data.packs import prepare
 from ssl_sbir.data.readers import open_data
-from ssl_sbir.data.training import Schedule, TrainingSet
+from ssl_sbir.data.training_set import BatchSchedule, TrainingSet
 from ssl_sbir.encoders import load_encoder
-from ssl_sbir.training import Order, train
+from ssl_sbir.training.pipeline import TrainingRequest, train
 
 
 def test_the_loss_falls_clearly_below_chance_and_drawings_find_their_photos(sketchy_mini, tmp_path):
     data = subset(sketchy_mini, tmp_path / "data", ("airplane", "apple", "bell", "cup"), ("photo",))
     settings = ("encoder.size=48", "teacher_size=48", "batch.photos=20", "batch.sketches=0", "optim.epochs=12",
                 "optim.lr=1e-3")  # fmt: skip
-    run = train(Order("crossmodal", data, tmp_path / "run", settings=settings), "pretraining", str)
-    assert run.metrics()[-1]["contrast"] < 0.6 * math.log(20)
+    run = train(TrainingRequest("crossmodal", data, tmp_path / "run", settings=settings), "pretraining", str)
+    assert run.read_metrics()[-1]["contrast"] < 0.6 * math.log(20)
     manifest = open_data(data)
-    drawings = TrainingSet.of(manifest, prepare(manifest, 48), None, labelled=False)
-    kind = recipes.load("crossmodal")
+    drawings = TrainingSet.from_manifest(manifest, prepare_pack(manifest, 48), None, labelled=False)
+    kind = recipes.load_recipe("crossmodal")
     recipe = kind(kind.Config(teacher_size=48))
     trained, frozen = run.encoder(), load_encoder("efficientnet_lite0", size=48).eval()
     recipe.prepare(recipe.build(load_encoder("efficientnet_lite0", size=48), ()), drawings)
     torch.manual_seed(0)
-    photos = drawings.batch(drawings.rows[Domain.PHOTO]).to("cpu")
+    photos = drawings.read_batch(drawings.rows[Domain.PHOTO]).to("cpu")
     pages = recipe.drawings(photos)
 
     def found(encoder):
@@ -49,8 +49,8 @@ def made(sketchy_mini, tmp_path):
     data = subset(sketchy_mini, tmp_path / "data", ("bear", "cup"))
     (tmp_path / "data/pairs.csv").symlink_to(sketchy_mini / "pairs.csv")
     manifest = open_data(data)
-    data = TrainingSet.of(manifest, prepare(manifest, 48), None, labelled=False)
-    kind = recipes.load("crossmodal")
+    data = TrainingSet.from_manifest(manifest, prepare_pack(manifest, 48), None, labelled=False)
+    kind = recipes.load_recipe("crossmodal")
     recipe = kind(kind.Config(teacher_size=48, code=32, batch={"pairs": True}))
     model = recipe.build(load_encoder("efficientnet_lite0", size=48), ())
     recipe.prepare(model, data)
@@ -59,7 +59,7 @@ def made(sketchy_mini, tmp_path):
 
 def test_known_pairs_are_a_term_of_their_own(made):
     recipe, model, data = made
-    batch = data.batch(Schedule.of(data, 8, 40, 0, pairs=True).step(0)).to("cpu")
+    batch = data.batch(BatchSchedule.from_training_set(data, 8, 40, 0, pairs=True).rows_of_step(0)).to("cpu")
     sketch, own = recipe._pairs(batch)
     instance = data.manifest.instance
     assert len(sketch) >= 4

@@ -10,16 +10,16 @@ from lightning_fabric import Fabric
 from safetensors.torch import load_file, save_file
 
 from ssl_sbir import recipes
-from ssl_sbir.data.packs import prepare
+from ssl_sbir.data.image_pack import prepare_pack
 from ssl_sbir.data.readers import open_data
-from ssl_sbir.data.training import Schedule, TrainingSet
+from ssl_sbir.data.training_set import BatchSchedule, TrainingSet
 from ssl_sbir.encoders import load_encoder
-from ssl_sbir.engine import Devices, _refuse_uneven, _Step, _warn_of_shares
 from ssl_sbir.errors import ConfigError
-from ssl_sbir.recipe import EXACT
 from ssl_sbir.run import RunFolder
 from ssl_sbir.seeding import seed_everything
-from ssl_sbir.training import first_process
+from ssl_sbir.training.loop import DeviceConfig, _check_even_shares, _LossModule, _warn_if_inexact
+from ssl_sbir.training.pipeline import is_first_process
+from ssl_sbir.training.recipe import EXACT_DISTRIBUTED
 
 SMALL = {
     "barlow": {"projection": 16},
@@ -52,7 +52,7 @@ def learnt(fabric, folder, out):
     """Takes two steps of every method on this process's share; the first writes what came of it to `out`."""
     torch.set_num_threads(1)
     manifest = open_data(f"folder:{folder}")
-    data = TrainingSet.of(manifest, prepare(manifest, 32), None, labelled=False)
+    data = TrainingSet.from_manifest(manifest, prepare_pack(manifest, 32), None, labelled=False)
     for name, settings in SMALL.items():
         tensors = steps_of(fabric, name, settings, data)
         if fabric.is_global_zero:
@@ -63,7 +63,7 @@ def learnt(fabric, folder, out):
 
 
 def steps_of(fabric, name, settings, data):
-    kind = recipes.load(name)
+    kind = recipes.load_recipe(name)
     recipe = kind(kind.Config(**settings, batch={"sketches": 8, "photos": 8}))
     recipe.augment = Turns()
     seed_everything(0)
@@ -71,12 +71,13 @@ def steps_of(fabric, name, settings, data):
     recipe.prepare(model, data)
     model.eval()  # batch norms keep to fixed statistics: on processors they can't be shared between processes
     steps, optimizer = fabric.setup(
-        _Step(recipe, model), torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=0.05)
+        _LossModule(recipe, model),
+        torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=0.05),
     )
-    schedule, found = Schedule.of(data, 8, 8, seed=0), {}
+    schedule, found = BatchSchedule.from_training_set(data, 8, 8, seed=0), {}
     for step in range(2):
         recipe.progress = step / 2
-        batch = data.batch(schedule.step(step)[fabric.global_rank :: fabric.world_size])
+        batch = data.batch(schedule.rows_of_step(step)[fabric.global_rank :: fabric.world_size])
         (term,) = steps(batch, fabric.device).values()
         fabric.backward(term)
         found[f"loss {step}"] = fabric.all_reduce(term.detach(), reduce_op="mean").reshape(1)
@@ -90,13 +91,17 @@ def steps_of(fabric, name, settings, data):
 
 def remembered(fabric, data):
     """What selflabel keeps of every image after a step, by which sketches are shared out."""
-    kind = recipes.load("selflabel")
+    kind = recipes.load_recipe("selflabel")
     recipe = kind(kind.Config(teacher_size=32, clusters=6, code=32))
     recipe.augment = Turns()
     seed_everything(0)
     model = recipe.build(load_encoder("timm:test_vit", size=32, pretrained=False), ())
     recipe.prepare(model, data)
-    batch = data.batch(Schedule.of(data, 8, 8, seed=0).step(0)[fabric.global_rank :: fabric.world_size])
+    batch = data.batch(
+        BatchSchedule.from_training_set(data, 8, 8, seed=0).rows_of_step(0)[
+            fabric.global_rank :: fabric.world_size
+        ]
+    )
     recipe.loss(model.eval(), batch.to("cpu"))
     return model.seen
 
@@ -133,25 +138,25 @@ def test_every_process_remembers_the_codes_of_all_images_of_a_step(both):
 
 
 def test_every_method_that_claims_it_was_compared():
-    kinds = [recipes.load(name) for name in recipes.RECIPES.names()]
-    assert {kind.name for kind in kinds if kind.distributed == EXACT} == set(SMALL)
+    kinds = [recipes.load_recipe(name) for name in recipes.RECIPES.names()]
+    assert {kind.name for kind in kinds if kind.distributed == EXACT_DISTRIBUTED} == set(SMALL)
 
 
 def test_a_batch_that_processes_cannot_share_is_refused(shapes):
     manifest = open_data(f"folder:{shapes}")
-    data = TrainingSet.of(manifest, prepare(manifest, 32), None, labelled=False)
-    _refuse_uneven(Schedule.of(data, 8, 8, 0), 2)
+    data = TrainingSet.from_manifest(manifest, prepare_pack(manifest, 32), None, labelled=False)
+    _check_even_shares(BatchSchedule.from_training_set(data, 8, 8, 0), 2)
     with pytest.raises(ConfigError, match=r"2 processes can't share 7 sketch images evenly"):
-        _refuse_uneven(Schedule.of(data, 7, 8, 0), 2)
+        _check_even_shares(BatchSchedule.from_training_set(data, 7, 8, 0), 2)
 
 
 def test_a_method_that_computes_something_else_on_two_processes_says_so(capsys):
     for name, processes in (("crossmodal", 1), ("byol", 2)):
-        kind = recipes.load(name)
-        _warn_of_shares(kind(kind.Config()), processes)
+        kind = recipes.load_recipe(name)
+        _warn_if_inexact(kind(kind.Config()), processes)
     assert not capsys.readouterr().err
-    kind = recipes.load("crossmodal")
-    _warn_of_shares(kind(kind.Config()), 2)
+    kind = recipes.load_recipe("crossmodal")
+    _warn_if_inexact(kind(kind.Config()), 2)
     assert "warning: crossmodal on 2 processes: each process computes" in capsys.readouterr().err
 
 
@@ -169,8 +174,10 @@ def test_only_the_first_process_makes_the_run_folder(told, first, monkeypatch):
         monkeypatch.delenv(name, raising=False)
     for name, value in told.items():
         monkeypatch.setenv(name, value)
-    assert first_process(Devices(devices=2)) is first
-    assert first_process(Devices())  # four runs of one device each under one scheduler are four first ones
+    assert is_first_process(DeviceConfig(devices=2)) is first
+    assert is_first_process(
+        DeviceConfig()
+    )  # four runs of one device each under one scheduler are four first ones
 
 
 def test_two_processes_of_the_command_leave_one_run_also_where_a_tower_sees_nothing(shapes, tmp_path):
@@ -183,5 +190,5 @@ def test_two_processes_of_the_command_leave_one_run_also_where_a_tower_sees_noth
     assert done.returncode == 0, done.stderr
     assert (done.stdout + done.stderr).count("next: ssl-sbir finetune") == 1
     run = RunFolder.open(tmp_path / "run")
-    assert run.finished
-    assert [line["step"] for line in run.metrics()] == [3]
+    assert run.is_finished
+    assert [line["step"] for line in run.read_metrics()] == [3]

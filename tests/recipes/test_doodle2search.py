@@ -9,32 +9,32 @@ import torch
 import torch.nn.functional as F
 
 from ssl_sbir import recipes
-from ssl_sbir.data.by_class import ImagesByClass
-from ssl_sbir.data.labels import LabelBudget
+from ssl_sbir.data.class_sampling import ImagesByClass
+from ssl_sbir.data.image_pack import prepare_pack
+from ssl_sbir.data.label_budget import LabelBudget
 from ssl_sbir.data.manifest import Domain
-from ssl_sbir.data.packs import prepare
 from ssl_sbir.data.readers import open_data
 from ssl_sbir.data.splits import Split
-from ssl_sbir.data.training import TrainingSet
-from ssl_sbir.encoders import Towers, load_encoder
+from ssl_sbir.data.training_set import TrainingSet
+from ssl_sbir.encoders import TwoTowerEncoder, load_encoder
+from ssl_sbir.encoders.embed import embed_rows
 from ssl_sbir.errors import ConfigError, DataError
-from ssl_sbir.evaluation.evaluate import evaluate
-from ssl_sbir.recipes.finetuning.doodle2search import start_codes
-from ssl_sbir.retrieval.embeddings import embed
-from ssl_sbir.training import Order, train
+from ssl_sbir.evaluation.evaluate_run import evaluate_encoder
+from ssl_sbir.recipes.finetuning.doodle2search import init_embedding_heads
+from ssl_sbir.training.pipeline import TrainingRequest, train
 
 TINY = ("encoder.name=timm:test_efficientnet", "encoder.pretrained=false", "encoder.size=32", "batch.sketches=8",
-        "code=16", "optim.max_steps=3")  # fmt: skip
+        "embedding_dim=16", "optim.max_steps=3")  # fmt: skip
 SEEN = ("bar", "circle", "ring")
 
 
 class Words:
     """Word vectors for tests; `triangle` is no word."""
 
-    def resolved(self, names):
+    def resolve_names(self, names):
         return {name: None if name == "triangle" else name for name in names}
 
-    def vectors(self, names):
+    def name_vectors(self, names):
         rows = [
             torch.randn(12, generator=torch.Generator().manual_seed(sum(map(ord, name)))) for name in names
         ]
@@ -43,17 +43,17 @@ class Words:
 
 @pytest.fixture(autouse=True)
 def _words(monkeypatch):
-    monkeypatch.setattr("ssl_sbir.objectives.semantic._loaded", lambda spec: Words())
+    monkeypatch.setattr("ssl_sbir.objectives.semantic_losses._load_source", lambda spec: Words())
 
 
 @pytest.fixture
 def data(shapes):
     manifest = open_data(f"folder:{shapes}")
-    return TrainingSet.of(manifest, prepare(manifest, 32), SEEN, labelled=True)
+    return TrainingSet.from_manifest(manifest, prepare_pack(manifest, 32), SEEN, labelled=True)
 
 
 def made(data, name="doodle2search", **settings):
-    kind = recipes.load(name)
+    kind = recipes.load_recipe(name)
     still = {"flip": 0, "rotation": 0, "shift": 0, "zoom": 0}
     recipe = kind(kind.Config(augment=still, code=16, **settings))
     encoder = load_encoder("timm:test_efficientnet", size=32, pretrained=False)
@@ -71,7 +71,7 @@ def test_the_loss_is_the_published_one(data, monkeypatch):
     monkeypatch.setattr(recipe, "_photos", lambda model, label: drawn)
     terms = recipe.loss(model, batch)
     code = model.encoder(torch.cat([batch.image, drawn.image]), torch.cat([batch.domain, drawn.domain]))
-    words = [F.normalize(Words().vectors([name]), dim=1)[0] for name in data.classes]
+    words = [F.normalize(Words().name_vectors([name]), dim=1)[0] for name in data.classes]
     near = meaning = 0.0
     for i in range(4):
         s, p, n = code[i], code[4 + i], code[8 + i]
@@ -116,27 +116,27 @@ def test_every_mining_gives_a_finite_loss_and_gradient(data, mining):
 
 
 def test_labelled_sketches_stand_in_for_unlabelled_ones(data):
-    few = LabelBudget("1-per-class").of(data)
+    few = LabelBudget("1-per-class").apply_to(data)
     recipe, model = made(few)
-    batch = few.batch(few.rows[Domain.SKETCH][:9]).to("cpu")
+    batch = few.read_batch(few.rows[Domain.SKETCH][:9]).to("cpu")
     anchors = recipe._anchors(batch)
     assert len(anchors.row) == 9
     assert (anchors.label >= 0).all()
     assert recipe.loss(model, batch)["triplet"] >= 0
     with pytest.raises(DataError, match="class 'bar' has no labelled photo"):
-        ImagesByClass.of(LabelBudget("50%", "sketch").of(data), Domain.PHOTO)
+        ImagesByClass.from_training_set(LabelBudget("50%", "sketch").apply_to(data), Domain.PHOTO)
 
 
 @pytest.mark.parametrize("name", ["doodle2search", "prototype1"])
 @pytest.mark.parametrize("separate", [True, False])
 def test_the_code_starts_on_the_principal_axes_about_the_mean(data, name, separate):
-    kind = recipes.load(name)
+    kind = recipes.load_recipe(name)
     encoder = load_encoder("timm:test_efficientnet", size=32, pretrained=False)
     other = load_encoder("timm:test_efficientnet", size=32, pretrained=False)
     recipe = kind(kind.Config(code=4, semantics=None))
-    model = recipe.build(Towers(encoder, other) if separate else encoder, data.classes)
+    model = recipe.build(TwoTowerEncoder(encoder, other) if separate else encoder, data.classes)
     recipe.prepare(model, data)
-    codes = [embed(model.encoder, data.pack, data.manifest, data.rows[of], cache=False) for of in Domain]
+    codes = [embed_rows(model.encoder, data.pack, data.manifest, data.rows[of], cache=False) for of in Domain]
     means = torch.stack([code.mean(0) for code in codes])
     if separate:
         assert means.abs().max() < 1e-4
@@ -154,9 +154,9 @@ def test_a_code_may_have_more_numbers_than_there_are_images(data):
         data.manifest, data.pack, {of: rows[::8] for of, rows in data.rows.items()}, data.classes
     )
     encoder = load_encoder("timm:test_efficientnet", size=32, pretrained=False)
-    kind = recipes.load("doodle2search")
+    kind = recipes.load_recipe("doodle2search")
     model = kind(kind.Config(code=64, semantics=None)).build(encoder, data.classes)
-    start_codes(model.encoder, few)
+    init_embedding_heads(model.encoder, few)
     used = model.encoder.linear.weight.abs().sum(1) > 0
     assert 0 < used.sum() <= sum(map(len, few.rows.values()))
 
@@ -170,11 +170,13 @@ def test_without_semantics_there_is_no_semantic_term(data):
 
 def test_a_class_that_has_no_word_is_refused_or_left_without_meaning(data, shapes):
     manifest = open_data(f"folder:{shapes}")
-    wider = TrainingSet.of(manifest, prepare(manifest, 32), (*SEEN, "triangle"), labelled=True)
+    wider = TrainingSet.from_manifest(
+        manifest, prepare_pack(manifest, 32), (*SEEN, "triangle"), labelled=True
+    )
     with pytest.raises(ConfigError, match="semantics = 'glove' doesn't know the class 'triangle'"):
         made(wider)
     recipe, model = made(wider, unknown="neutral")
-    terms = recipe.loss(model, wider.batch(wider.rows[Domain.SKETCH][::4]).to("cpu"))
+    terms = recipe.loss(model, wider.read_batch(wider.rows[Domain.SKETCH][::4]).to("cpu"))
     assert all(term.isfinite() for term in terms.values())
 
 
@@ -186,18 +188,24 @@ def test_classes_of_one_image_train_and_a_class_without_photo_is_named(shapes, t
             shutil.copy(folder / "00.png", tmp_path / "one" / domain / folder.name)
     settings = (*TINY, "batch.sketches=3", "unknown=neutral")
     run = train(
-        Order(name, f"folder:{tmp_path / 'one'}", tmp_path / "run", settings=settings), "finetuning", str
+        TrainingRequest(name, f"folder:{tmp_path / 'one'}", tmp_path / "run", settings=settings),
+        "finetuning",
+        str,
     )
-    assert isinstance(run.encoder(), Towers)
+    assert isinstance(run.encoder(), TwoTowerEncoder)
     seen = run.provenance["split"]["seen"][0]
     shutil.rmtree(tmp_path / "one/photo" / seen)
     with pytest.raises(DataError, match=f"class '{seen}' .* has no readable photo"):
-        train(Order(name, f"folder:{tmp_path / 'one'}", tmp_path / "b", settings=settings), "finetuning", str)
+        train(
+            TrainingRequest(name, f"folder:{tmp_path / 'one'}", tmp_path / "b", settings=settings),
+            "finetuning",
+            str,
+        )
 
 
 def test_the_published_settings_are_a_preset():
-    kind = recipes.load("doodle2search")
-    config = kind.Config(**recipes.preset("doodle2search-published", kind))
+    kind = recipes.load_recipe("doodle2search")
+    config = kind.Config(**recipes.load_preset("doodle2search-published", kind))
     assert (config.optim.name, config.optim.lr, config.optim.weight_decay) == ("sgd", 1e-4, 5e-4)
     assert (config.code, config.margin, config.ramp_start, config.ramp_end, config.spread) == (
         256,
@@ -219,14 +227,18 @@ def test_training_beats_the_frozen_encoder_on_real_sketches(sketchy_mini, tmp_pa
             (tmp_path / "data" / domain / folder).symlink_to(sketchy_mini / domain / folder)
     (tmp_path / "few.json").write_text(json.dumps({"name": "few", "seen": few.seen, "unseen": few.unseen}))
     data = f"folder:{tmp_path / 'data'}"
-    settings = ("encoder.size=48", "batch.sketches=16", "optim.epochs=4", "encoder.towers=shared", "code=64",
+    settings = ("encoder.size=48", "batch.sketches=16", "optim.epochs=4", "encoder.towers=shared", "embedding_dim=64",
                 "optim.lr=1e-3", "attention=false")  # fmt: skip
     run = train(
-        Order(name, data, tmp_path / "run", str(tmp_path / "few.json"), settings=settings), "finetuning", str
+        TrainingRequest(name, data, tmp_path / "run", str(tmp_path / "few.json"), settings=settings),
+        "finetuning",
+        str,
     )
-    assert run.metrics()[-1]["triplet"] < 0.8  # of a margin of 1
+    assert run.read_metrics()[-1]["triplet"] < 0.8  # of a margin of 1
     taught = Split("taught", few.unseen, few.seen)
     encoders = run.encoder(), load_encoder("efficientnet_lite0", size=48)
-    results = [evaluate(e, open_data(data), taught, protocols=["standard"], draws=10) for e in encoders]
+    results = [
+        evaluate_encoder(e, open_data(data), taught, protocols=["standard"], draws=10) for e in encoders
+    ]
     trained, before = (result.facts["protocols"]["standard"]["mAP@all"] for result in results)
     assert trained > before + 0.1

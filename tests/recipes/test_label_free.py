@@ -7,14 +7,14 @@ import pytest
 import torch
 
 from ssl_sbir import recipes
+from ssl_sbir.data.image_pack import prepare_pack
 from ssl_sbir.data.manifest import Domain
-from ssl_sbir.data.packs import prepare
 from ssl_sbir.data.readers import open_data
-from ssl_sbir.data.training import Schedule, TrainingSet
+from ssl_sbir.data.training_set import BatchSchedule, TrainingSet
 from ssl_sbir.encoders import load_encoder
-from ssl_sbir.training import Order, train
+from ssl_sbir.training.pipeline import TrainingRequest, train
 
-NAMES = [name for name in recipes.RECIPES.names() if recipes.load(name).stage == "pretraining"]
+NAMES = [name for name in recipes.RECIPES.names() if recipes.load_recipe(name).stage == "pretraining"]
 TINY = ("encoder.name=timm:test_efficientnet", "encoder.pretrained=false", "encoder.size=32", "batch.sketches=8",
         "batch.photos=8", "optim.max_steps=2", "optim.epochs=2")  # fmt: skip
 
@@ -24,7 +24,7 @@ QUICK = {"teacher_size": 64}
 
 def tiny(name):
     """Settings of a small run: whatever widths the recipe has are narrow."""
-    fields = recipes.load(name).Config.model_fields
+    fields = recipes.load_recipe(name).Config.model_fields
     return (*TINY, *(f"{key}={value}" for key, value in (NARROW | QUICK).items() if key in fields))
 
 
@@ -44,7 +44,7 @@ def test_labels_make_no_difference(name, shapes, unlabelled, tmp_path):
     weights = []
     for number, data in enumerate((shapes, unlabelled)):
         out = tmp_path / str(number)
-        run = train(Order(name, f"folder:{data}", out, settings=tiny(name)), "pretraining", str)
+        run = train(TrainingRequest(name, f"folder:{data}", out, settings=tiny(name)), "pretraining", str)
         weights.append((run.path / "model/model.safetensors").read_bytes())
         assert not run.provenance["labels_used"]
     assert weights[0] == weights[1]
@@ -56,17 +56,17 @@ OWN = ["barlow", "byol", "dcl", "dino", "moco", "nnclr", "simclr", "simsiam", "s
 @pytest.mark.parametrize("name", OWN)
 def test_one_domain_alone_and_unequal_amounts_are_enough(name, shapes):
     manifest = open_data(f"folder:{shapes}")
-    photos, sketches = manifest.rows(domain=Domain.PHOTO), manifest.rows(domain=Domain.SKETCH)
+    photos, sketches = manifest.find_rows(domain=Domain.PHOTO), manifest.find_rows(domain=Domain.SKETCH)
     for rows in (photos, sketches, np.concatenate([sketches[:20], photos])):
-        part = manifest.select(np.sort(rows))
-        data = TrainingSet.of(part, prepare(part, 32), None, labelled=False)
-        schedule = Schedule.of(data, 2, 8, 0)
-        kind = recipes.load(name)
+        part = manifest.select_rows(np.sort(rows))
+        data = TrainingSet.from_manifest(part, prepare_pack(part, 32), None, labelled=False)
+        schedule = BatchSchedule.from_training_set(data, 2, 8, 0)
+        kind = recipes.load_recipe(name)
         narrow = {key: value for key, value in NARROW.items() if key in kind.Config.model_fields}
         recipe = kind(kind.Config(**narrow, batch={"sketches": 2, "photos": 8}))
         model = recipe.build(load_encoder("timm:test_efficientnet", size=32, pretrained=False), ()).train()
         recipe.prepare(model, data)
-        (term,) = recipe.loss(model, data.batch(schedule.step(0)).to("cpu")).values()
+        (term,) = recipe.loss(model, data.read_batch(schedule.rows_of_step(0)).to("cpu")).values()
         term.backward()
         assert all(torch.isfinite(p.grad).all() for p in model.parameters() if p.grad is not None)
         assert sum(p.grad.abs().sum() for p in model.encoder.parameters() if p.grad is not None) > 0

@@ -7,13 +7,13 @@ import torch
 import torch.nn.functional as F
 
 from ssl_sbir import recipes
+from ssl_sbir.data.image_pack import prepare_pack
 from ssl_sbir.data.manifest import Domain
-from ssl_sbir.data.packs import prepare
 from ssl_sbir.data.readers import open_data
-from ssl_sbir.data.training import TrainingSet
+from ssl_sbir.data.training_set import TrainingSet
 from ssl_sbir.encoders import load_encoder
-from ssl_sbir.evaluation.subject import How, evaluated
-from ssl_sbir.training import Order, train
+from ssl_sbir.evaluation.evaluated_encoder import EvaluationSettings, evaluate_run
+from ssl_sbir.training.pipeline import TrainingRequest, train
 
 SEEN = ("bar", "circle", "ring")
 
@@ -30,8 +30,8 @@ def words(tmp_path):
 @torch.no_grad()
 def test_the_loss_is_what_a_slow_loop_says(shapes, words, name):
     manifest = open_data(f"folder:{shapes}")
-    data = TrainingSet.of(manifest, prepare(manifest, 32), SEEN, labelled=True)
-    kind = recipes.load(name)
+    data = TrainingSet.from_manifest(manifest, prepare_pack(manifest, 32), SEEN, labelled=True)
+    kind = recipes.load_recipe(name)
     recipe = kind(kind.Config(text=words, margin=0.5))
     model = recipe.build(
         load_encoder("timm:test_efficientnet", size=32, pretrained=False).eval(), data.classes
@@ -64,8 +64,8 @@ def test_the_loss_is_what_a_slow_loop_says(shapes, words, name):
 
 def test_photos_and_texts_of_the_right_classes_are_drawn(shapes, words):
     manifest = open_data(f"folder:{shapes}")
-    data = TrainingSet.of(manifest, prepare(manifest, 32), SEEN, labelled=True)
-    kind = recipes.load("prototype2")
+    data = TrainingSet.from_manifest(manifest, prepare_pack(manifest, 32), SEEN, labelled=True)
+    kind = recipes.load_recipe("prototype2")
     recipe = kind(kind.Config(text=words))
     model = recipe.build(
         load_encoder("timm:test_efficientnet", size=32, pretrained=False).eval(), data.classes
@@ -73,7 +73,7 @@ def test_photos_and_texts_of_the_right_classes_are_drawn(shapes, words):
     recipe.prepare(model, data)
     seen = {}
     recipe.terms = lambda tower, *sides: seen.update(sides=sides) or {}
-    recipe.loss(model, data.batch(data.rows[Domain.SKETCH][::3]).to("cpu"))
+    recipe.loss(model, data.read_batch(data.rows[Domain.SKETCH][::3]).to("cpu"))
     sketch, positive, negative = (label for _, label in seen["sides"])
     assert torch.equal(sketch, positive)
     assert (sketch != negative).all()
@@ -102,10 +102,14 @@ def test_prototype2_reads_the_gallerys_labels_follows_a_wrong_text_and_is_caught
     (tmp_path / "few.json").write_text(json.dumps({"name": "few", "seen": seen, "unseen": unseen}))
     data = f"folder:{tmp_path / 'data'}"
     settings = ("encoder.size=32", "optim.epochs=20", "batch.sketches=100")
-    order = Order("prototype2", data, tmp_path / "run", str(tmp_path / "few.json"), settings=settings)
+    order = TrainingRequest(
+        "prototype2", data, tmp_path / "run", str(tmp_path / "few.json"), settings=settings
+    )
     run = train(order, "finetuning", str)
-    assert run.metrics()[-1]["triplet"] < 0.1  # of a margin of .3
-    result, page = evaluated(str(run.path), data, how=How(protocols=["standard"], cache=True))
+    assert run.read_metrics()[-1]["triplet"] < 0.1  # of a margin of .3
+    result, page = evaluate_run(
+        str(run.path), data, settings=EvaluationSettings(protocols=["standard"], cache=True)
+    )
     facts = result.facts
     assert facts["protocols"]["standard"]["mAP@all"] > facts["frozen"]["standard"]["mAP@all"] + 0.2
     assert "LEAK" in facts["verdict"]
@@ -116,6 +120,8 @@ def test_prototype2_reads_the_gallerys_labels_follows_a_wrong_text_and_is_caught
         > audit["found"]["conflict, drawing's class"]["mean"] + 0.2
     )
     assert "Drawing and text" in page.read_text()
-    centred, _ = evaluated(str(run.path), data, how=How(protocols=["standard"], centre="train"))
+    centred, _ = evaluate_run(
+        str(run.path), data, settings=EvaluationSettings(protocols=["standard"], centre="train")
+    )
     assert "--centre" in centred.facts["skipped"]["the audit of the text"]
     assert "text dominance" not in centred.facts["audits"]

@@ -3,10 +3,10 @@
 import pytest
 
 from ssl_sbir import recipes
-from ssl_sbir.data.labels import LabelBudget
-from ssl_sbir.data.packs import prepare
+from ssl_sbir.data.image_pack import prepare_pack
+from ssl_sbir.data.label_budget import LabelBudget
 from ssl_sbir.data.readers import open_data
-from ssl_sbir.data.training import TrainingSet
+from ssl_sbir.data.training_set import TrainingSet
 from ssl_sbir.encoders import load_encoder
 from ssl_sbir.errors import ConfigError, DataError
 
@@ -15,8 +15,8 @@ SEEN = ("bar", "circle", "cross", "ring", "square")
 
 def prepared(shapes, name, words, budget, **settings):
     manifest = open_data(f"folder:{shapes}")
-    data = budget.of(TrainingSet.of(manifest, prepare(manifest, 32), SEEN, labelled=True))
-    kind = recipes.load(name)
+    data = budget.of(TrainingSet.from_manifest(manifest, prepare_pack(manifest, 32), SEEN, labelled=True))
+    kind = recipes.load_recipe(name)
     texts = {"text": words} if "text" in kind.Config.model_fields else {"semantics": words}
     recipe = kind(kind.Config(**texts, **settings))
     model = recipe.build(load_encoder("timm:test_efficientnet", size=32, pretrained=False), data.classes)
@@ -53,7 +53,7 @@ def test_an_average_of_weights_that_texts_were_not_mapped_to(shapes, words):
 @pytest.mark.parametrize("name", ["crossmodal", "selflabel", "labelfree", "coclr"])
 def test_batches_without_photos(shapes, name):
     manifest = open_data(f"folder:{shapes}")
-    data = TrainingSet.of(manifest, prepare(manifest, 32), None, labelled=False)
-    kind = recipes.load(name)
+    data = TrainingSet.from_manifest(manifest, prepare_pack(manifest, 32), None, labelled=False)
+    kind = recipes.load_recipe(name)
     with pytest.raises(ConfigError, match=r"batch\.photos = 0"):
         kind(kind.Config(batch={"photos": 0})).prepare(None, data)

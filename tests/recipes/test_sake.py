@@ -8,50 +8,55 @@ import torch
 from torch import nn
 
 from ssl_sbir import recipes
-from ssl_sbir.data.loading import prepare
+from ssl_sbir.data.batches import prepare_pack
 from ssl_sbir.data.manifest import Domain
 from ssl_sbir.data.readers import open_data
 from ssl_sbir.data.splits import Split
-from ssl_sbir.data.training import TrainingSet
-from ssl_sbir.encoders import Projected, load_encoder
+from ssl_sbir.data.training_set import TrainingSet
+from ssl_sbir.encoders import ProjectedEncoder, load_encoder
 from ssl_sbir.errors import ConfigError
-from ssl_sbir.evaluation.evaluate import evaluate
-from ssl_sbir.objectives.preservation import Answers, classifier_of, coded, factorised
-from ssl_sbir.optim import learning_rate
-from ssl_sbir.training import Order, train
+from ssl_sbir.evaluation.evaluate_run import evaluate_encoder
+from ssl_sbir.objectives.distillation import (
+    TeacherLogits,
+    svd_factorize,
+    teacher_classifier,
+    with_embedding_head,
+)
+from ssl_sbir.training.optim import learning_rate
+from ssl_sbir.training.pipeline import TrainingRequest, train
 
 
 def test_the_two_factors_are_the_classifier_at_full_width_and_its_best_approximation_below():
     classifier = nn.Linear(12, 20)
     features = torch.randn(5, 12)
-    code, recall = factorised(classifier, 12)
+    code, recall = svd_factorize(classifier, 12)
     torch.testing.assert_close(recall(code(features)), classifier(features))
     u, s, vt = torch.linalg.svd(classifier.weight.detach(), full_matrices=False)
     best = sum(s[i] * torch.outer(u[:, i], vt[i]) for i in range(4))
-    code, recall = factorised(classifier, 4)
+    code, recall = svd_factorize(classifier, 4)
     torch.testing.assert_close(recall.weight @ code.weight, best)
     with pytest.raises(ConfigError, match="code = 13 exceeds 12"):
-        factorised(classifier, 13)
+        svd_factorize(classifier, 13)
 
 
 def test_a_code_is_put_on_features_of_any_width_and_never_twice():
     plain = load_encoder("timm:test_efficientnet", size=32, pretrained=False)
     code = nn.Linear(plain.width, 8, bias=False)
-    once = coded(plain, code)
+    once = with_embedding_head(plain, code)
     assert once.linear is code
-    assert coded(once, code) is once
-    assert coded(once, nn.Linear(999, 4)).linear.in_features == 8
+    assert with_embedding_head(once, code) is once
+    assert with_embedding_head(once, nn.Linear(999, 4)).linear.in_features == 8
 
 
 @pytest.fixture
 def data(shapes):
     manifest = open_data(f"folder:{shapes}")
-    return TrainingSet.of(manifest, prepare(manifest, 32), ("circle", "ring"), labelled=True)
+    return TrainingSet.from_manifest(manifest, prepare_pack(manifest, 32), ("circle", "ring"), labelled=True)
 
 
 def test_the_teacher_is_asked_once_and_found_by_row(data):
     teacher = load_encoder("efficientnet_lite0", size=32)
-    answers = Answers.of(teacher, data)
+    answers = TeacherLogits.from_teacher(teacher, data)
     rows = torch.from_numpy(data.rows[Domain.PHOTO][[3, 0, 20]])
     batch = data.batch(rows.numpy()).to("cpu")
     with torch.no_grad():
@@ -60,7 +65,7 @@ def test_the_teacher_is_asked_once_and_found_by_row(data):
 
 
 def test_the_loss_is_the_published_one(data):
-    kind = recipes.load("sake")
+    kind = recipes.load_recipe("sake")
     still = {"flip": 0, "rotation": 0, "shift": 0, "zoom": 0}
     sake = kind(kind.Config(preserve=0.7, kinship=0.3, augment=still, encoder={"size": 32}, teacher_size=32))
     model = sake.build(load_encoder("efficientnet_lite0", size=32), data.classes).eval()
@@ -93,7 +98,7 @@ IMAGENET = [f"{chr(97 + i % 26)}{chr(97 + i // 26 % 26)}{i}" for i in range(1000
 class Letters:
     """A source for tests: names are similar by the letters they share; it doesn't know `bar`."""
 
-    def resolved(self, names):
+    def resolve_names(self, names):
         return {name: None if name == "bar" else name for name in names}
 
     def similarity(self, a, b):
@@ -102,13 +107,13 @@ class Letters:
 
 @pytest.fixture
 def letters(monkeypatch):
-    monkeypatch.setattr("ssl_sbir.objectives.semantic._loaded", lambda spec: Letters())
-    monkeypatch.setattr("ssl_sbir.objectives.semantic._teacher_names", lambda: IMAGENET)
+    monkeypatch.setattr("ssl_sbir.objectives.semantic_losses._load_source", lambda spec: Letters())
+    monkeypatch.setattr("ssl_sbir.objectives.semantic_losses._teacher_names", lambda: IMAGENET)
 
 
 @pytest.mark.parametrize("views", [False, True])
 def test_semantics_tilt_the_teacher_as_published(data, letters, views):
-    kind = recipes.load("sake")
+    kind = recipes.load_recipe("sake")
     still = {"flip": 0, "rotation": 0, "shift": 0, "zoom": 0}
     sake = kind(
         kind.Config(
@@ -144,7 +149,7 @@ def test_semantics_tilt_the_teacher_as_published(data, letters, views):
 
 
 def test_a_class_that_semantics_does_not_know_is_refused_or_left_alone(letters):
-    kind, encoder = recipes.load("sake"), load_encoder("efficientnet_lite0", size=32)
+    kind, encoder = recipes.load_recipe("sake"), load_encoder("efficientnet_lite0", size=32)
     with pytest.raises(ConfigError, match="semantics = 'letters' doesn't know the class 'bar'"):
         kind(kind.Config(semantics="letters")).build(encoder, ("circle", "bar"))
     neutral = kind(kind.Config(semantics="letters", unknown="neutral"))
@@ -155,7 +160,7 @@ def test_a_class_that_semantics_does_not_know_is_refused_or_left_alone(letters):
 
 
 def test_a_term_that_no_image_takes_part_in_is_zero(data):
-    kind = recipes.load("sake")
+    kind = recipes.load_recipe("sake")
     sake = kind(kind.Config(encoder={"size": 32}, teacher_size=32))
     model = sake.build(load_encoder("efficientnet_lite0", size=32), data.classes)
     sake.prepare(model, data)
@@ -169,16 +174,18 @@ def test_a_term_that_no_image_takes_part_in_is_zero(data):
 
 
 def test_the_published_settings_are_a_preset(letters, shapes, tmp_path):
-    kind = recipes.load("sake")
-    config = kind.Config(**recipes.preset("sake-published", kind))
+    kind = recipes.load_recipe("sake")
+    config = kind.Config(**recipes.load_preset("sake-published", kind))
     assert (config.optim.name, config.optim.lr, config.optim.weight_decay) == ("adam", 1e-4, 5e-4)
     assert (config.batch.sketches, config.batch.photos, config.kinship, config.nearness) == (13, 26, 0, 0.3)
     assert learning_rate(config.optim, 50, 100) == pytest.approx(1e-4 * 0.001**0.5)
     settings = ("encoder.name=efficientnet_lite0_conditional", "teacher=efficientnet_lite0", "semantics=letters",
                 "unknown=neutral", "encoder.size=32", "optim.max_steps=3")  # fmt: skip
-    order = Order("sake", f"folder:{shapes}", tmp_path / "run", preset="sake-published", settings=settings)
+    order = TrainingRequest(
+        "sake", f"folder:{shapes}", tmp_path / "run", preset="sake-published", settings=settings
+    )
     run = train(order, "finetuning", str)
-    assert run.metrics()[-1]["kinship"] == 0
+    assert run.read_metrics()[-1]["kinship"] == 0
     columns = [
         value for name, value in run.encoder().named_parameters() if name.endswith((".scale", ".shift"))
     ]
@@ -188,7 +195,7 @@ def test_the_published_settings_are_a_preset(letters, shapes, tmp_path):
 def test_an_encoder_without_a_classifier_cannot_teach():
     untaught = load_encoder("timm:test_efficientnet", size=32, pretrained=False)
     with pytest.raises(ConfigError, match="teacher = 'mine' has no classifier"):
-        classifier_of(untaught, "mine")
+        teacher_classifier(untaught, "mine")
 
 
 def test_training_brings_the_loss_far_below_chance(shapes, tmp_path):
@@ -203,12 +210,12 @@ def test_training_brings_the_loss_far_below_chance(shapes, tmp_path):
         "optim.epochs=5",
     )
     run = train(
-        Order("sake", data, tmp_path / "run", str(tmp_path / "few.json"), settings=settings),
+        TrainingRequest("sake", data, tmp_path / "run", str(tmp_path / "few.json"), settings=settings),
         "finetuning",
         str,
     )
-    assert run.metrics()[-1]["seen_classes"] < 0.75 * math.log(5)
-    assert isinstance(run.encoder(), Projected)
+    assert run.read_metrics()[-1]["seen_classes"] < 0.75 * math.log(5)
+    assert isinstance(run.encoder(), ProjectedEncoder)
 
 
 def test_training_beats_the_frozen_encoder_on_real_sketches(sketchy_mini, tmp_path):
@@ -224,12 +231,14 @@ def test_training_beats_the_frozen_encoder_on_real_sketches(sketchy_mini, tmp_pa
     data = f"folder:{tmp_path / 'data'}"
     settings = ("encoder.size=48", "teacher_size=96", "batch.sketches=16", "batch.photos=8", "optim.epochs=6")
     run = train(
-        Order("sake", data, tmp_path / "run", str(tmp_path / "few.json"), settings=settings),
+        TrainingRequest("sake", data, tmp_path / "run", str(tmp_path / "few.json"), settings=settings),
         "finetuning",
         str,
     )
     taught = Split("taught", few.unseen, few.seen)
     encoders = run.encoder(), load_encoder("efficientnet_lite0", size=48)
-    results = [evaluate(e, open_data(data), taught, protocols=["standard"], draws=10) for e in encoders]
+    results = [
+        evaluate_encoder(e, open_data(data), taught, protocols=["standard"], draws=10) for e in encoders
+    ]
     trained, before = (result.facts["protocols"]["standard"]["mAP@all"] for result in results)
     assert trained > before + 0.15

@@ -9,20 +9,20 @@ import pytest
 import torch
 
 from ssl_sbir import recipes
-from ssl_sbir.data.loading import prepare
+from ssl_sbir.data.batches import prepare_pack
 from ssl_sbir.data.manifest import Domain
 from ssl_sbir.data.readers import open_data
-from ssl_sbir.data.training import TrainingSet
+from ssl_sbir.data.training_set import TrainingSet
 from ssl_sbir.encoders import load_encoder
 from ssl_sbir.errors import ConfigError
-from ssl_sbir.objectives import semantic
+from ssl_sbir.objectives import semantic_losses as semantic
 from ssl_sbir.semantics import imagenet_names, load_semantics
-from ssl_sbir.training import Order, train
+from ssl_sbir.training.pipeline import TrainingRequest, train
 
 TINY = (
     "encoder.size=32",
     "teacher_size=32",
-    "code=16",
+    "embedding_dim=16",
     "optim.max_steps=1",
     "batch.sketches=4",
     "batch.photos=4",
@@ -58,16 +58,16 @@ def split(tmp_path_factory):
 
 def test_the_loss_with_wordnet_equals_the_formula(wordnet, tree):
     """−(1/N_photo) Σ_photo softmax(λ_KD·t + λ_sem·A[y]) · log_softmax(recall), one class at a time."""
-    kind, seen = recipes.load("sake"), ("frog", "harp")
+    kind, seen = recipes.load_recipe("sake"), ("frog", "harp")
     still = {"flip": 0, "rotation": 0, "shift": 0, "zoom": 0}
     config = {"encoder": {"size": 32}, "teacher_size": 32, "augment": still}
     sake = kind(kind.Config(semantics="wordnet", nearness=0.3, kinship=0, **config))
     model = sake.build(load_encoder("efficientnet_lite0", size=32), seen).eval()
     manifest = open_data(f"folder:{tree}")
-    data = TrainingSet.of(manifest, prepare(manifest, 32), seen, labelled=True)
+    data = TrainingSet.from_manifest(manifest, prepare_pack(manifest, 32), seen, labelled=True)
     sake.prepare(model, data)
     rows = data.rows[Domain.PHOTO][[0, 5, 13]]
-    batch = data.batch(rows).to("cpu")
+    batch = data.read_batch(rows).to("cpu")
     teacher, slow = load_encoder("efficientnet_lite0", size=32), 0.0
     with torch.no_grad():
         for i in range(3):
@@ -123,7 +123,7 @@ def test_what_names_were_taken_for_is_told(wordnet, capsys):
 
 
 CURIOUS = """
-from ssl_sbir.recipe import register
+from ssl_sbir.training.recipe import register
 from ssl_sbir.recipes.finetuning.sake import Sake
 from ssl_sbir.semantics import load_semantics
 
@@ -144,7 +144,9 @@ class Curious(Sake):
 )
 def test_a_recipe_that_asks_about_an_unseen_class_is_refused(tree, split, tmp_path, where, call):
     (tmp_path / "curious.py").write_text(CURIOUS.format(where=where, call=call))
-    order = Order(str(tmp_path / "curious.py"), f"folder:{tree}", tmp_path / "run", str(split), settings=TINY)
+    order = TrainingRequest(
+        str(tmp_path / "curious.py"), f"folder:{tree}", tmp_path / "run", str(split), settings=TINY
+    )
     with pytest.raises(ConfigError, match="'Zebra' is an unseen class: 'none' may not be asked"):
         train(order, "finetuning", str)
 
@@ -155,8 +157,8 @@ def test_a_run_with_wordnet_knows_its_seen_classes_only(wordnet, tree, split, tm
     monkeypatch.setattr(
         type(wordnet), "similarity", lambda self, a, b: (asked.append(tuple(a)), plain(self, a, b))[1]
     )
-    order = Order(
+    order = TrainingRequest(
         "sake", f"folder:{tree}", tmp_path / "run", str(split), settings=(*TINY, "semantics=wordnet")
     )
-    assert train(order, "finetuning", str).finished
+    assert train(order, "finetuning", str).is_finished
     assert asked == [("frog", "harp", "shark")]

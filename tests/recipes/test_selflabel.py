@@ -7,15 +7,15 @@ import pytest
 import torch
 
 from ssl_sbir import recipes
+from ssl_sbir.data.image_pack import prepare_pack
 from ssl_sbir.data.manifest import Domain
-from ssl_sbir.data.packs import prepare
 from ssl_sbir.data.readers import open_data
 from ssl_sbir.data.splits import Split
-from ssl_sbir.data.training import TrainingSet
-from ssl_sbir.encoders import Centred, load_encoder
+from ssl_sbir.data.training_set import TrainingSet
+from ssl_sbir.encoders import DomainCentredEncoder, load_encoder
 from ssl_sbir.errors import DataError
-from ssl_sbir.evaluation.evaluate import evaluate
-from ssl_sbir.training import Order, train
+from ssl_sbir.evaluation.evaluate_run import evaluate_encoder
+from ssl_sbir.training.pipeline import TrainingRequest, train
 
 SMALL = (
     "encoder.name=timm:test_efficientnet",
@@ -25,15 +25,15 @@ SMALL = (
     "batch.sketches=16",
     "batch.photos=16",
     "clusters=6",
-    "code=32",
+    "embedding_dim=32",
 )
 
 
 @pytest.fixture
 def made(shapes):
     manifest = open_data(f"folder:{shapes}")
-    data = TrainingSet.of(manifest, prepare(manifest, 32), None, labelled=False)
-    kind = recipes.load("selflabel")
+    data = TrainingSet.from_manifest(manifest, prepare_pack(manifest, 32), None, labelled=False)
+    kind = recipes.load_recipe("selflabel")
     recipe = kind(kind.Config(teacher_size=32, clusters=6, code=32, trust=0.5, trust_end=0.5))
     model = recipe.build(load_encoder("efficientnet_lite0", size=32), ())
     recipe.prepare(model, data)
@@ -90,7 +90,7 @@ def test_it_trains_without_sketches(shapes, tmp_path):
     (tmp_path / "data").mkdir()
     (tmp_path / "data/photo").symlink_to(shapes / "photo")
     run = train(
-        Order(
+        TrainingRequest(
             "selflabel",
             f"folder:{tmp_path / 'data'}",
             tmp_path / "run",
@@ -100,15 +100,17 @@ def test_it_trains_without_sketches(shapes, tmp_path):
         str,
     )
     encoder = run.encoder()
-    assert isinstance(encoder, Centred)
+    assert isinstance(encoder, DomainCentredEncoder)
     assert encoder.watched.all()  # drawings of the photos stand in for sketches
     assert not torch.equal(*encoder.domain_means)
 
 
 def test_a_run_is_gone_on_with_in_the_form_it_has(shapes, tmp_path):
     data, settings = f"folder:{shapes}", (*SMALL, "optim.max_steps=1")
-    first = train(Order("selflabel", data, tmp_path / "first", settings=settings), "pretraining", str)
-    order = Order("selflabel", data, tmp_path / "second", start=first.path, settings=settings)
+    first = train(
+        TrainingRequest("selflabel", data, tmp_path / "first", settings=settings), "pretraining", str
+    )
+    order = TrainingRequest("selflabel", data, tmp_path / "second", start=first.path, settings=settings)
     assert train(order, "pretraining", str).encoder().spec == first.encoder().spec
 
 
@@ -117,7 +119,7 @@ def test_too_few_photos_are_refused(shapes, tmp_path):
     (tmp_path / "data/sketch").symlink_to(shapes / "sketch")
     with pytest.raises(DataError, match="photos"):
         train(
-            Order("selflabel", f"folder:{tmp_path / 'data'}", tmp_path / "run", settings=SMALL),
+            TrainingRequest("selflabel", f"folder:{tmp_path / 'data'}", tmp_path / "run", settings=SMALL),
             "pretraining",
             str,
         )
@@ -127,7 +129,7 @@ def test_an_interrupted_run_goes_on_with_the_same_labels(shapes, tmp_path, monke
     settings = (*SMALL, "optim.epochs=3", "checkpoint_steps=2", "optim.max_steps=9")
 
     def order(out, **more):
-        return Order("selflabel", f"folder:{shapes}", tmp_path / out, settings=settings, **more)
+        return TrainingRequest("selflabel", f"folder:{shapes}", tmp_path / out, settings=settings, **more)
 
     whole = train(order("whole"), "pretraining", str).encoder().state_dict()
     with monkeypatch.context() as patch:
@@ -136,7 +138,7 @@ def test_an_interrupted_run_goes_on_with_the_same_labels(shapes, tmp_path, monke
             if progress > 0.7:
                 raise KeyboardInterrupt
 
-        patch.setattr(recipes.load("selflabel"), "after_step", crash)
+        patch.setattr(recipes.load_recipe("selflabel"), "after_step", crash)
         with pytest.raises(KeyboardInterrupt):
             train(order("broken"), "pretraining", str)
     again = train(order("broken", resume=True), "pretraining", str).encoder().state_dict()
@@ -145,11 +147,13 @@ def test_an_interrupted_run_goes_on_with_the_same_labels(shapes, tmp_path, monke
 
 def test_labels_never_matter(shapes, tmp_path, monkeypatch):
     def weights(out):
-        order = Order("selflabel", f"folder:{shapes}", tmp_path / out, settings=(*SMALL, "optim.max_steps=6"))
+        order = TrainingRequest(
+            "selflabel", f"folder:{shapes}", tmp_path / out, settings=(*SMALL, "optim.max_steps=6")
+        )
         return train(order, "pretraining", str).encoder().state_dict()
 
     named = weights("named")
-    monkeypatch.setattr("ssl_sbir.training.open_data", lambda spec: open_data(spec).without_labels())
+    monkeypatch.setattr("ssl_sbir.training.pipeline.open_data", lambda spec: open_data(spec).without_labels())
     stripped = weights("stripped")
     assert all(torch.equal(named[name], stripped[name]) for name in named)
 
@@ -167,12 +171,14 @@ def test_sketches_find_photos_better_than_before(sketchy_mini, tmp_path):
     settings = ("encoder.size=48", "teacher_size=96", "batch.sketches=24", "batch.photos=12", "clusters=12",
                 "optim.epochs=5")  # fmt: skip
     run = train(
-        Order("selflabel", data, tmp_path / "run", str(tmp_path / "few.json"), settings=settings),
+        TrainingRequest("selflabel", data, tmp_path / "run", str(tmp_path / "few.json"), settings=settings),
         "pretraining",
         str,
     )
     pictured = Split("pictured", few.unseen, few.seen)
     encoders = run.encoder(), load_encoder("efficientnet_lite0", size=48)
-    found = [evaluate(e, open_data(data), pictured, protocols=["standard"], draws=10) for e in encoders]
+    found = [
+        evaluate_encoder(e, open_data(data), pictured, protocols=["standard"], draws=10) for e in encoders
+    ]
     trained, before = (result.facts["protocols"]["standard"]["mAP@all"] for result in found)
     assert trained > before + 0.05

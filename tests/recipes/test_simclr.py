@@ -6,9 +6,9 @@ import torch
 from lightly.loss import NTXentLoss
 
 from ssl_sbir import recipes
-from ssl_sbir.data.loading import Batch
+from ssl_sbir.data.batches import Batch
 from ssl_sbir.encoders import load_encoder
-from ssl_sbir.training import Order, train
+from ssl_sbir.training.pipeline import TrainingRequest, train
 
 TINY = "timm:test_efficientnet"
 
@@ -20,7 +20,7 @@ def batch(sketches=4, photos=6):
 
 
 def recipe(**settings):
-    kind = recipes.load("simclr")
+    kind = recipes.load_recipe("simclr")
     return kind(kind.Config(projection=16, **settings))
 
 
@@ -51,6 +51,8 @@ def test_training_brings_the_loss_far_below_chance(shapes, tmp_path):
     # The drawn shapes differ by place and size, which the fit `ink` takes away.
     settings = ("encoder.size=32", "encoder.fit=squash", "batch.sketches=16", "batch.photos=16")
     settings = (*settings, "optim.epochs=6", "optim.lr=8e-3")
-    run = train(Order("simclr", f"folder:{shapes}", tmp_path / "run", settings=settings), "pretraining", str)
+    run = train(
+        TrainingRequest("simclr", f"folder:{shapes}", tmp_path / "run", settings=settings), "pretraining", str
+    )
     chance = math.log(2 * 16 - 1)
-    assert run.metrics()[-1]["contrast"] < 0.8 * chance
+    assert run.read_metrics()[-1]["contrast"] < 0.8 * chance

@@ -8,18 +8,18 @@ import torch.nn.functional as F
 from subset_for_tests import mean_average_precision, subset
 
 from ssl_sbir import recipes
-from ssl_sbir.data.packs import prepare
+from ssl_sbir.data.image_pack import prepare_pack
 from ssl_sbir.data.readers import open_data
-from ssl_sbir.data.training import Schedule, TrainingSet
+from ssl_sbir.data.training_set import BatchSchedule, TrainingSet
 from ssl_sbir.encoders import load_encoder
-from ssl_sbir.training import Order, train
+from ssl_sbir.training.pipeline import TrainingRequest, train
 
 
 @pytest.fixture
 def made(shapes):
     manifest = open_data(f"folder:{shapes}")
-    data = TrainingSet.of(manifest, prepare(manifest, 32), None, labelled=False)
-    kind = recipes.load("ucdir")
+    data = TrainingSet.from_manifest(manifest, prepare_pack(manifest, 32), None, labelled=False)
+    kind = recipes.load_recipe("ucdir")
     recipe = kind(kind.Config(teacher_size=32, groups=5, code=16, sureness=0))
     model = recipe.build(load_encoder("timm:test_efficientnet", size=32, pretrained=False), ())
     recipe.prepare(model, data)
@@ -39,7 +39,7 @@ def test_memory_holds_a_unit_key_of_every_image_and_prototypes_are_its_clusters_
 def test_a_batch_renews_its_own_keys_only(made):
     recipe, model, data = made
     before = model.memory.clone()
-    rows = Schedule.of(data, 6, 4, 0).step(0)
+    rows = BatchSchedule.from_training_set(data, 6, 4, 0).rows_of_step(0)
     recipe.loss(model, data.batch(rows).to("cpu"))
     changed = (model.memory != before).any(1).nonzero()[:, 0]
     assert changed.tolist() == sorted(recipe.place[torch.from_numpy(rows)].tolist())
@@ -47,7 +47,7 @@ def test_a_batch_renews_its_own_keys_only(made):
 
 def test_terms_come_in_at_their_share_of_the_run(made):
     recipe, model, data = made
-    batch = data.batch(Schedule.of(data, 8, 8, 0).step(0)).to("cpu")
+    batch = data.batch(BatchSchedule.from_training_set(data, 8, 8, 0).rows_of_step(0)).to("cpu")
     weights = []
     for progress in (0.05, 0.3, 0.6):
         recipe.progress = progress
@@ -62,9 +62,9 @@ def test_terms_come_in_at_their_share_of_the_run(made):
 
 def test_it_learns_on_real_photos_and_sketches(sketchy_mini, tmp_path):
     data = subset(sketchy_mini, tmp_path / "data", ("airplane", "apple", "bell", "cup"))
-    settings = ("encoder.size=48", "teacher_size=48", "batch.photos=20", "batch.sketches=20", "groups=8",
-                "augment.crop=0.7", "optim.epochs=12", "optim.lr=1e-3", "momentum=0.9")  # fmt: skip
-    run = train(Order("ucdir", data, tmp_path / "run", settings=settings), "pretraining", str)
-    assert run.metrics()[-1]["instances"] < 0.8 * math.log(100)
+    settings = ("encoder.size=48", "teacher_size=48", "batch.photos=20", "batch.sketches=20", "num_clusters=8",
+                "augment.min_crop_area=0.7", "optim.epochs=12", "optim.lr=1e-3", "momentum=0.9")  # fmt: skip
+    run = train(TrainingRequest("ucdir", data, tmp_path / "run", settings=settings), "pretraining", str)
+    assert run.read_metrics()[-1]["instances"] < 0.8 * math.log(100)
     before = mean_average_precision(load_encoder("efficientnet_lite0", size=48, fit="ink"), data)
     assert mean_average_precision(run.encoder(), data) > before + 0.015

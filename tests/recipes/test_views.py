@@ -8,19 +8,19 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 
 from ssl_sbir import recipes
+from ssl_sbir.data.image_pack import prepare_pack
 from ssl_sbir.data.manifest import Domain
-from ssl_sbir.data.packs import prepare
 from ssl_sbir.data.readers import open_data
-from ssl_sbir.data.training import TrainingSet
+from ssl_sbir.data.training_set import TrainingSet
 from ssl_sbir.encoders import load_encoder
 from ssl_sbir.seeding import seed_everything
-from ssl_sbir.training import Order, train
+from ssl_sbir.training.pipeline import TrainingRequest, train
 
 SMALL = (
     "encoder.name=timm:test_efficientnet",
     "encoder.pretrained=false",
     "encoder.size=32",
-    "projection=64",
+    "projection_dim=64",
 )
 MILD = tuple(
     f"augment.{name}"
@@ -29,8 +29,8 @@ MILD = tuple(
 )  # fmt: skip
 QUICK = ("optim.name=adamw", "optim.lr_batch=0", "optim.lr=3e-3", "batch.sketches=24", "batch.photos=24")
 WIDTHS = {"byol": ("hidden=128",), "simsiam": ("bottleneck=32",), "swav": ("prototypes=32",),
-          "dino": ("hidden=64", "bottleneck=64", "prototypes=64", "local=0", "held=0", "momentum=0.9",
-                   "centre=0.5")}  # fmt: skip
+          "dino": ("hidden=64", "bottleneck=64", "prototypes=64", "local=0", "freeze_prototypes=0", "momentum=0.9",
+                   "center_momentum=0.5")}  # fmt: skip
 LONGER = {"dino": ("optim.epochs=20",)}
 # What the loss is where nothing has been learnt, and the share of it that training must leave at most.
 CHANCE = {
@@ -53,7 +53,7 @@ def settings(name, *more):
 
 
 def pretrained(name, shapes, out, *more, resume=False):
-    order = Order(name, f"folder:{shapes}", out, settings=settings(name, *more), resume=resume)
+    order = TrainingRequest(name, f"folder:{shapes}", out, settings=settings(name, *more), resume=resume)
     return train(order, "pretraining", str)
 
 
@@ -86,11 +86,11 @@ def test_training_lowers_the_loss_and_lets_views_find_each_other(name, shapes, t
         name, shapes, tmp_path / "run", *LONGER.get(name, ("optim.epochs=15",)), "checkpoint_steps=1000"
     )
     bound = AGREEMENT[name] if name in AGREEMENT else CHANCE[name][0] * CHANCE[name][1]
-    last = [term(metrics) for metrics in run.metrics()[-3:]]
+    last = [term(metrics) for metrics in run.read_metrics()[-3:]]
     assert sum(last) / len(last) < bound
     manifest = open_data(f"folder:{shapes}")
-    data = TrainingSet.of(manifest, prepare(manifest, 32), None, labelled=False)
-    kind = recipes.load(name)
+    data = TrainingSet.from_manifest(manifest, prepare_pack(manifest, 32), None, labelled=False)
+    kind = recipes.load_recipe(name)
     recipe = kind(kind.Config(**{key: run.config[key] for key in run.config if key != "augment"}))
     seed_everything(0)
     model = recipe.build(load_encoder("timm:test_efficientnet", size=32, pretrained=False), ()).eval()
@@ -112,7 +112,7 @@ def test_queues_twins_and_centres_survive_a_crash(name, shapes, tmp_path, monkey
     class Crash(Exception):
         pass
 
-    kind = recipes.load(name)
+    kind = recipes.load_recipe(name)
     taught = kind.after_step
 
     def crash_at_step_5(self, model, progress):
@@ -133,8 +133,8 @@ def test_queues_twins_and_centres_survive_a_crash(name, shapes, tmp_path, monkey
 
 def test_swavs_queue_joins_in_once_it_is_full(shapes):
     manifest = open_data(f"folder:{shapes}")
-    data = TrainingSet.of(manifest, prepare(manifest, 32), None, labelled=False)
-    kind = recipes.load("swav")
+    data = TrainingSet.from_manifest(manifest, prepare_pack(manifest, 32), None, labelled=False)
+    kind = recipes.load_recipe("swav")
     recipe = kind(kind.Config(queue=20, queue_start=0.5, prototypes=16, projection=16))
     model = recipe.build(load_encoder("timm:test_efficientnet", size=32, pretrained=False), ())
     recipe.prepare(model, data)
@@ -145,7 +145,7 @@ def test_swavs_queue_joins_in_once_it_is_full(shapes):
         return loss(views, small, queues)
 
     recipe.swapped = spied
-    batch = data.batch(data.rows[Domain.SKETCH][:8]).to("cpu")
+    batch = data.read_batch(data.rows[Domain.SKETCH][:8]).to("cpu")
     for recipe.progress in (0.6, 0.7, 0.8, 0.4, 0.9):
         recipe.loss(model, batch)
     assert joined == [False, False, False, False, True]  # full after the third

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ssl_sbir.reports.images import colours, data_uri, heat_map, picture, pil
+from ssl_sbir.reports.page_images import data_uri, heat_map, to_page_image, to_pil, viridis_colors
 
 
 def read(uri: str) -> Image.Image:
@@ -14,7 +14,7 @@ def read(uri: str) -> Image.Image:
 
 @pytest.mark.parametrize("kind", ["png", "webp", "jpeg"])
 def test_a_picture_reads_back_with_its_size(kind):
-    image = picture(np.full((30, 40, 3), 200, np.uint8), kind=kind)
+    image = to_page_image(np.full((30, 40, 3), 200, np.uint8), kind=kind)
     assert image.uri.startswith(f"data:image/{kind};base64,")
     assert (image.width, image.height) == read(image.uri).size == (40, 30)
     assert abs(int(np.asarray(read(image.uri).convert("RGB")).mean()) - 200) <= 2
@@ -26,8 +26,8 @@ def test_png_is_exact_and_floats_are_shares():
 
 
 def test_large_images_shrink_and_small_ones_stay():
-    assert (lambda p: (p.width, p.height))(picture(np.zeros((100, 200), np.uint8), side=50)) == (50, 25)
-    assert (lambda p: (p.width, p.height))(picture(np.zeros((10, 20), np.uint8), side=50)) == (20, 10)
+    assert (lambda p: (p.width, p.height))(to_page_image(np.zeros((100, 200), np.uint8), side=50)) == (50, 25)
+    assert (lambda p: (p.width, p.height))(to_page_image(np.zeros((10, 20), np.uint8), side=50)) == (20, 10)
 
 
 def test_jpeg_puts_transparency_on_white():
@@ -37,13 +37,13 @@ def test_jpeg_puts_transparency_on_white():
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "CMYK", "I;16"])
 def test_every_mode_becomes_rgb_or_rgba(mode):
-    assert pil(Image.new(mode, (3, 3))).mode in ("RGB", "RGBA")
+    assert to_pil(Image.new(mode, (3, 3))).mode in ("RGB", "RGBA")
 
 
 def test_colours_get_lighter_all_the_way():
-    lightness = colours(np.linspace(0, 1, 64)) @ np.array([0.2126, 0.7152, 0.0722])
+    lightness = viridis_colors(np.linspace(0, 1, 64)) @ np.array([0.2126, 0.7152, 0.0722])
     assert (np.diff(lightness) > 0).all()
-    assert colours(1).tolist() == [253, 231, 37]
+    assert viridis_colors(1).tolist() == [253, 231, 37]
 
 
 def test_a_heat_map_is_solid_where_the_map_is_high_and_clear_where_it_is_zero():

@@ -3,13 +3,13 @@ from pathlib import Path
 
 import pytest
 
-from ssl_sbir.semantics.wordnet import FOLDERS, load_nouns
+from ssl_sbir.semantics.wordnet import WORDNET_FOLDERS, load_nouns
 
 
 @pytest.fixture(scope="session")
 def nouns():
     """WordNet's nouns; skips where WordNet isn't installed."""
-    if not any((Path(folder) / "data.noun").is_file() for folder in FOLDERS):
+    if not any((Path(folder) / "data.noun").is_file() for folder in WORDNET_FOLDERS):
         pytest.skip("WordNet is not installed (Debian: apt install wordnet-base)")
     return load_nouns(None)
 

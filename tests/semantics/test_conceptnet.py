@@ -78,7 +78,7 @@ def test_triples_may_be_written_as_conceptnet_does(tmp_path):
 def test_real_triples_know_most_classes(shared):
     source = load_semantics(f"conceptnet-overlap:{shared}/conceptnet/conceptnet100k.tsv")
     words = (shared / "class-vectors" / "vocab_sketchy.txt").read_text().split()
-    found = source.resolved(words)
+    found = source.resolve_names(words)
     assert sum(meaning is not None for meaning in found.values()) >= 117
     assert str(found["pickup_truck"]).startswith(("pickup_truck", "truck (by its head noun"))
     values = source.similarity(["cat"], ["dog", "guitar"])[0]

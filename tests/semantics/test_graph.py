@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from ssl_sbir.errors import SslSbirError
-from ssl_sbir.semantics.graph import ConceptGraph
-from ssl_sbir.semantics.graph_source import Graph
+from ssl_sbir.semantics.concept_graph import ConceptGraph
+from ssl_sbir.semantics.graph_source import GraphSemantics
 from ssl_sbir.semantics.relations import relation_of
 
 RELATIONS = ("IsA", "RelatedTo", "AtLocation", "Antonym", "Synonym")
@@ -27,7 +27,7 @@ def triples():
 
 @pytest.fixture(scope="module")
 def graph(triples):
-    return ConceptGraph.of(triples)
+    return ConceptGraph.from_triples(triples)
 
 
 def slow_strengths(triples):
@@ -114,7 +114,7 @@ TRIPLES = [
 
 
 def test_a_path_says_its_relations_their_directions_and_strengths():
-    source = Graph(ConceptGraph.of(TRIPLES), "triples")
+    source = GraphSemantics(ConceptGraph.from_triples(TRIPLES), "triples")
     path = source.path("cow", "race track")
     assert path.in_words() == "cow —is a→ mammal ←is a— horse —is found at→ race track"
     assert path.weights == pytest.approx((0.96, 0.8, 0.3))
@@ -126,15 +126,15 @@ def test_a_path_says_its_relations_their_directions_and_strengths():
 
 
 def test_what_only_denies_is_no_concept_to_compare_with():
-    source = Graph(ConceptGraph.of(TRIPLES), "triples")
-    found = source.resolved(["fish", "cows", "pickup_car", "race_track"])
+    source = GraphSemantics(ConceptGraph.from_triples(TRIPLES), "triples")
+    found = source.resolve_names(["fish", "cows", "pickup_car", "race_track"])
     assert found["fish"] is None
     assert str(found["cows"]) == "cow (in the singular)"
     assert str(found["pickup_car"]) == "car (by its head noun)"
-    assert found["race_track"].plain
+    assert found["race_track"].is_exact
 
 
 def test_networkx_and_back(graph):
     again = ConceptGraph.from_networkx(graph.to_networkx())
     assert list(again.labels) == list(graph.labels)
-    assert (again.adjacency != graph.adjacency).nnz == 0
+    assert (again.adjacency_matrix != graph.adjacency).nnz == 0

@@ -5,10 +5,10 @@ import pytest
 import torch
 
 from ssl_sbir.errors import ConfigError, DataError, SslSbirError
-from ssl_sbir.semantics import imagenet_names, load_semantics, without
-from ssl_sbir.semantics.guard import tells_of_unseen
-from ssl_sbir.semantics.names import spellings
-from ssl_sbir.semantics.spelling import head_noun, singulars
+from ssl_sbir.semantics import forbid_unseen_classes, imagenet_names, load_semantics
+from ssl_sbir.semantics.candidate_names import candidate_spellings
+from ssl_sbir.semantics.class_spelling import head_noun, singular_forms
+from ssl_sbir.semantics.unseen_guard import mentions_unseen_class
 
 
 @pytest.mark.parametrize(
@@ -39,14 +39,14 @@ def test_imagenet_names_are_a_thousand_different_ones():
 
 
 def test_the_back_off_in_its_order():
-    assert [word for word, _ in spellings("Palm Trees")] == [
+    assert [word for word, _ in candidate_spellings("Palm Trees")] == [
         "palm_trees", "palmtrees", "palm-trees", "palm_tree", "trees", "tree",
     ]  # fmt: skip
-    assert next(iter(spellings("crane (machine)")))[0] == "crane_(machine)"
-    assert "crane" in [word for word, _ in spellings("crane (machine)")]
+    assert next(iter(candidate_spellings("crane (machine)")))[0] == "crane_(machine)"
+    assert "crane" in [word for word, _ in candidate_spellings("crane (machine)")]
     assert head_noun("flower_with_stem") == "flower"
-    assert singulars("boxes") == ["box", "boxe"]
-    assert next(spellings("mouse [n03793489]"))[0] == "computer_mouse"
+    assert singular_forms("boxes") == ["box", "boxe"]
+    assert next(candidate_spellings("mouse [n03793489]"))[0] == "computer_mouse"
 
 
 @pytest.fixture
@@ -123,22 +123,22 @@ def test_nothing_is_like_anything_in_the_control():
 
 def test_unseen_names_are_refused_while_training(tmp_path):
     source = load_semantics("none")
-    with without(["Sea Turtle", "zebra"]):
+    with forbid_unseen_classes(["Sea Turtle", "zebra"]):
         with pytest.raises(ConfigError, match="'sea_turtle' is an unseen class"):
             source.similarity(["cat", "sea_turtle"], ["cat"])
         with pytest.raises(ConfigError, match="'ZEBRA' is an unseen class"):
-            source.resolved(["ZEBRA"])
+            source.resolve_names(["ZEBRA"])
         for spelt in ("zebras", "zebra (animal)", "SeaTurtle", "sea-turtles"):
             with pytest.raises(ConfigError, match="is an unseen class, spelt '"):
-                source.resolved([spelt])
+                source.resolve_names([spelt])
         source.similarity(["cat"], imagenet_names())  # zebra [n02391049] is an answer of the teacher
     source.similarity(["zebra"], ["cat"])
     (tmp_path / "v.txt").write_text("zebra 1 2\n")
     words = load_semantics(f"vectors:{tmp_path / 'v.txt'}")
-    assert words.resolved(["qwx zebra"])["qwx zebra"].found == "zebra"
-    with without(["zebra", "crane (machine)"]):
-        assert words.resolved(["qwx zebra"])["qwx zebra"] is None
-        assert source.resolved(["crane (bird)"])["crane (bird)"] is not None
+    assert words.resolve_names(["qwx zebra"])["qwx zebra"].matched_name == "zebra"
+    with forbid_unseen_classes(["zebra", "crane (machine)"]):
+        assert words.resolve_names(["qwx zebra"])["qwx zebra"] is None
+        assert source.resolve_names(["crane (bird)"])["crane (bird)"] is not None
 
 
 @pytest.mark.parametrize(
@@ -150,7 +150,7 @@ def test_unseen_names_are_refused_while_training(tmp_path):
     ],
 )  # fmt: skip
 def test_a_text_that_names_an_unseen_class_is_known_for_it(unseen, text):
-    assert not tells_of_unseen(text)
-    with without([unseen, "zebra"]):
-        assert tells_of_unseen(text)
-        assert not tells_of_unseen("a category of catalogues, busy with taxes")
+    assert not mentions_unseen_class(text)
+    with forbid_unseen_classes([unseen, "zebra"]):
+        assert mentions_unseen_class(text)
+        assert not mentions_unseen_class("a category of catalogues, busy with taxes")

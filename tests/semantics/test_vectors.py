@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from ssl_sbir.data.word_vectors import read_words
+from ssl_sbir.encoders.word_vector_files import read_word_vectors
 from ssl_sbir.errors import DataError
 from ssl_sbir.semantics import load_semantics
 
@@ -127,6 +127,6 @@ def test_glove_out_of_its_package():
 
 def test_a_word_that_holds_another_end_of_line_stays_one_word(tmp_path):
     (tmp_path / "v.txt").write_text("a\x85b 1 0\nowl 0 1\n", encoding="utf-8")
-    found = read_words(f"{tmp_path / 'v.txt'}")
+    found = read_word_vectors(f"{tmp_path / 'v.txt'}")
     assert list(found.words) == ["a\x85b", "owl"]
     assert found.vectors.tolist() == [[1, 0], [0, 1]]

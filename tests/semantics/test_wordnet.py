@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from ssl_sbir.data.names import normalise
+from ssl_sbir.data.class_names import normalize_class_name
 from ssl_sbir.data.splits import Split
 from ssl_sbir.errors import DataError
 from ssl_sbir.semantics import imagenet_names, load_semantics
-from ssl_sbir.semantics.names import class_table, imagenet_ids
-from ssl_sbir.semantics.wordnet import FOLDERS, load_nouns
-from ssl_sbir.semantics.wordnet_source import WordNet
+from ssl_sbir.semantics.candidate_names import class_table, imagenet_ids
+from ssl_sbir.semantics.wordnet import WORDNET_FOLDERS, load_nouns
+from ssl_sbir.semantics.wordnet_source import WordNetSemantics
 
 
 def slow_above(nouns, synset):
@@ -64,7 +64,7 @@ def test_the_path_is_as_long_as_the_distance_and_follows_hypernyms(nouns):
 
 def test_repaired_rows_have_a_one_where_imagenet_has_the_class(nouns):
     names = ("frog", "shark", "sheep", "mushroom", "seagull")
-    rows = WordNet(nouns).similarity(names, imagenet_names())
+    rows = WordNetSemantics(nouns).similarity(names, imagenet_names())
     assert (rows.amax(1) > 0).all()
     assert rows.amax(1)[:4].tolist() == [1, 1, 1, 1]
     for name, synset in (
@@ -78,7 +78,7 @@ def test_repaired_rows_have_a_one_where_imagenet_has_the_class(nouns):
 
 
 def test_a_name_like_nothing_keeps_its_nearest_beside_imagenet_only(nouns):
-    source = WordNet(nouns)
+    source = WordNetSemantics(nouns)
     assert (
         source.similarity(["seal"], ["horse"]).item()
         == source.similarity(["seal"], ["horse", "sea lion"])[0, 0]
@@ -87,26 +87,30 @@ def test_a_name_like_nothing_keeps_its_nearest_beside_imagenet_only(nouns):
 
 
 def test_of_names_with_several_synsets_the_nearest_are_connected(nouns):
-    source = WordNet(nouns)
+    source = WordNetSemantics(nouns)
     for a, b in (("cannon", "gun"), ("bowl", "cup"), ("radio", "telephone"), ("mushroom", "plant")):
-        plain = WordNet(nouns, "wordnet-path", "path").similarity([a], [b]).item()
+        plain = WordNetSemantics(nouns, "wordnet-path", "path").similarity([a], [b]).item()
         assert source.path(a, b).similarity == pytest.approx(plain)
 
 
 def test_every_class_of_the_splits_has_a_synset_written_down_with_a_reason_where_it_is_ambiguous(nouns):
-    names = {normalise(n) for s in Split.names() for n in (*Split.load(s).seen, *Split.load(s).unseen)}
+    names = {
+        normalize_class_name(n) for s in Split.names() for n in (*Split.load(s).seen, *Split.load(s).unseen)
+    }
     for name in names:
         entry = class_table()[name]
         senses = nouns.senses.get(name, ())
         assert entry.get("why") or len(senses) <= 1, name
         for synset in entry["synsets"]:
             assert nouns.id_of(nouns.of_id(synset)) == synset
-    assert str(WordNet(nouns).resolved(["seal"])["seal"]) == "n02076196 seal"
+    assert str(WordNetSemantics(nouns).resolve_names(["seal"])["seal"]) == "n02076196 seal"
 
 
 def test_names_beyond_the_table_are_resolved_by_a_back_off_that_says_so(nouns):
-    found = WordNet(nouns).resolved(["Cherries", "racing_hydrofoil", "xyzzy", "mouse", "mouse [n03793489]"])
-    assert found["Cherries"].found.endswith("cherry")
+    found = WordNetSemantics(nouns).resolve_names(
+        ["Cherries", "racing_hydrofoil", "xyzzy", "mouse", "mouse [n03793489]"]
+    )
+    assert found["Cherries"].matched_name.endswith("cherry")
     assert "in the singular" in str(found["Cherries"])
     assert "by its head noun" in str(found["racing_hydrofoil"])
     assert found["xyzzy"] is None
@@ -119,7 +123,7 @@ def test_the_shipped_matrix_lacks_what_the_repaired_rule_finds(nouns, shared):
     theirs = shipped.similarity(names, imagenet_names())
     assert sorted({round(v, 3) for v in theirs.unique().tolist()}) == [0, 0.25, 0.333, 1]
     assert theirs[names.index("seagull")].sum() == 0
-    repaired = WordNet(nouns).similarity(names, imagenet_names())
+    repaired = WordNetSemantics(nouns).similarity(names, imagenet_names())
     ones = (repaired == 1).any(1).sum().item(), (theirs == 1).any(1).sum().item()
     assert ones[1] == 71
     assert ones[0] > ones[1]
@@ -138,7 +142,7 @@ def test_a_broken_wordnet_is_named(nouns, tmp_path):
     (tmp_path / "other" / "data.noun").write_text("00000001 03 n 01 thing 0 000 | a thing\n")
     with pytest.raises(DataError, match=r"not WordNet 3\.0"):
         load_nouns(str(tmp_path / "other"))
-    real = next(Path(place) for place in FOLDERS if (Path(place) / "data.noun").is_file())
+    real = next(Path(place) for place in WORDNET_FOLDERS if (Path(place) / "data.noun").is_file())
     (tmp_path / "cut").mkdir()
     shutil.copy(real / "data.noun", tmp_path / "cut")
     (tmp_path / "cut" / "index.noun").write_text("  1 a licence\nfrog n 3 5 @ ~\n")

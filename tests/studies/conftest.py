@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from ssl_sbir.studies import Cell
+from ssl_sbir.studies import StudyCell
 
 TINY = ("encoder.name=timm:test_efficientnet", "encoder.size=32", "batch.sketches=8", "batch.photos=8",
-        "code=16", "teacher_size=32", "optim.max_steps=30", "checkpoint_steps=5")  # fmt: skip
+        "embedding_dim=16", "teacher_size=32", "optim.max_steps=30", "checkpoint_steps=5")  # fmt: skip
 
 
 @pytest.fixture(scope="session")
@@ -23,8 +23,8 @@ def split(tmp_path_factory) -> Path:
 def cell(shapes, split):
     """A cell on the shapes; what it is asked for comes on top."""
 
-    def made(**asked) -> Cell:
+    def made(**asked) -> StudyCell:
         whole = {"recipe": "sake", "start": "scratch", "split": str(split), "settings": TINY}
-        return Cell(data=f"folder:{shapes}", **{**whole, **asked})
+        return StudyCell(data=f"folder:{shapes}", **{**whole, **asked})
 
     return made

@@ -12,15 +12,15 @@ import pytest
 from typer.testing import CliRunner
 
 from ssl_sbir.cli import app
-from ssl_sbir.data.labels import LabelBudget
+from ssl_sbir.data.label_budget import LabelBudget
 from ssl_sbir.errors import ConfigError, DataError, RunError
 from ssl_sbir.run import RunFolder
 from ssl_sbir.studies import run_grid
-from ssl_sbir.studies.pool import threads_each
+from ssl_sbir.studies.worker_pool import threads_per_worker
 
 BROKEN = """
 import os, signal
-from ssl_sbir.recipe import register
+from ssl_sbir.training.recipe import register
 from ssl_sbir.recipes.finetuning.sake import Sake
 
 @register("broken")
@@ -98,7 +98,7 @@ def killed_when(condition, cells, out):
 def test_finished_cells_are_skipped_and_another_study_is_kept_out(unbroken, cells, monkeypatch):
     out, table = unbroken
     monkeypatch.setattr("ssl_sbir.studies.grid.Worker", None)  # whoever starts one fails
-    assert run_grid(cells, out).records() == table.records()
+    assert run_grid(cells, out).to_records() == table.records()
     with pytest.raises(TypeError):
         run_grid([*cells, cells[1].__class__(**{**vars(cells[1]), "seed": 1})], out)
 
@@ -114,7 +114,7 @@ def test_a_cell_names_the_command_that_makes_its_run(unbroken, cells, tmp_path):
 def test_an_archive_trains_on_its_own_images_and_is_called_transductive(cell, tmp_path):
     settings = (*cell().settings, "optim.max_steps=2")
     (row,) = run_grid([cell(recipe="crossmodal", transductive=True, settings=settings)], tmp_path).rows
-    assert not row.failed, row.cause
+    assert not row.has_failed, row.cause
     assert RunFolder(row.run).provenance["split"] is None
     (results,) = row.run.glob("evaluate/*/results.json")
     verdict = json.loads(results.read_text("utf-8"))["verdict"]
@@ -143,7 +143,7 @@ def test_failures_are_recorded_with_their_cause_and_the_rest_goes_on(cell, tmp_p
     for cause, row in zip(asked, failed, strict=True):
         assert cause in row.cause
         assert not row.metrics
-    assert not last.failed
+    assert not last.has_failed
     assert last.metrics
 
 
@@ -190,6 +190,6 @@ def test_two_studies_never_share_a_folder(cell, tmp_path):
 
 def test_threads_are_divided_among_jobs(monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "8")
-    assert [threads_each(jobs) for jobs in (1, 2, 3, 16)] == [8, 4, 2, 1]
+    assert [threads_per_worker(jobs) for jobs in (1, 2, 3, 16)] == [8, 4, 2, 1]
     monkeypatch.delenv("OMP_NUM_THREADS")
-    assert threads_each(1) == len(os.sched_getaffinity(0))
+    assert threads_per_worker(1) == len(os.sched_getaffinity(0))

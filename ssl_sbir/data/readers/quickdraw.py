@@ -3,21 +3,21 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from ssl_sbir.data.columns import Columns
+from ssl_sbir.data.image_folders import class_name_of_folder, existing_folder, list_class_images, list_folder
 from ssl_sbir.data.manifest import Domain, Manifest
-from ssl_sbir.data.readers.kinds import READERS
-from ssl_sbir.data.readers.layout import Part, first_folder, read_parts
-from ssl_sbir.data.strokes import SUFFIX, StrokeSource
-from ssl_sbir.data.trees import class_name, entries, existing_folder, images_in
+from ssl_sbir.data.manifest_columns import ManifestBuilder
+from ssl_sbir.data.quickdraw_strokes import STROKES_SUFFIX, StrokeSource
+from ssl_sbir.data.readers.data_kinds import READERS
+from ssl_sbir.data.readers.published_layout import DatasetPart, first_existing_folder, read_dataset_parts
 from ssl_sbir.errors import DataError
 
-SKETCHES = ("QuickDraw_sketches_final", "sketches", "sketch")
-PHOTOS = ("QuickDraw_images_final", "images", "photos", "photo")
+QUICKDRAW_SKETCH_FOLDERS = ("QuickDraw_sketches_final", "sketches", "sketch")
+QUICKDRAW_PHOTO_FOLDERS = ("QuickDraw_images_final", "images", "photos", "photo")
 GOOGLE_PREFIX = "full_simplified_"
 
 
 @READERS.register("quickdraw")
-def quickdraw(spec: str, path: str, *, per_class: int | None = None) -> Manifest:
+def read_quickdraw(spec: str, path: str, *, per_class: int | None = None) -> Manifest:
     """QuickDraw-Extended's two folders, or Google's simplified .ndjson files, drawn.
 
     Args:
@@ -30,42 +30,55 @@ def quickdraw(spec: str, path: str, *, per_class: int | None = None) -> Manifest
         DataError: neither is there.
     """
     root = existing_folder(path, spec)
-    files = [name for name in entries(root)[1] if name.endswith(SUFFIX)]
+    files = [name for name in list_folder(root)[1] if name.endswith(STROKES_SUFFIX)]
     if files:
-        return _drawn(spec, root, files, per_class)
+        return _read_stroke_files(spec, root, files, per_class)
     if per_class is not None:
         raise DataError(f"{spec}: per_class is for .ndjson files and there are none", "Leave it out.")
-    return read_parts(spec, root, parts(root))
+    return read_dataset_parts(spec, root, quickdraw_parts(root))
 
 
-def parts(root: Path) -> list[Part]:
+def quickdraw_parts(root: Path) -> list[DatasetPart]:
     """Sketches and photos of the extended set, each where it was found."""
     return [
-        Part("sketches", Domain.SKETCH, SKETCHES[0], first_folder(root, SKETCHES)),
-        Part("photos", Domain.PHOTO, PHOTOS[0], first_folder(root, PHOTOS), required=False),
+        DatasetPart(
+            "sketches",
+            Domain.SKETCH,
+            QUICKDRAW_SKETCH_FOLDERS[0],
+            first_existing_folder(root, QUICKDRAW_SKETCH_FOLDERS),
+        ),
+        DatasetPart(
+            "photos",
+            Domain.PHOTO,
+            QUICKDRAW_PHOTO_FOLDERS[0],
+            first_existing_folder(root, QUICKDRAW_PHOTO_FOLDERS),
+            required=False,
+        ),
     ]
 
 
-def _drawn(spec: str, root: Path, files: list[str], per_class: int | None) -> Manifest:
-    photos = first_folder(root, PHOTOS)
-    folders = entries(root / photos)[0] if photos else []
-    columns = Columns({_class_of(name) for name in files} | {class_name(name) for name in folders})
+def _read_stroke_files(spec: str, root: Path, files: list[str], per_class: int | None) -> Manifest:
+    photos = first_existing_folder(root, QUICKDRAW_PHOTO_FOLDERS)
+    folders = list_folder(root / photos)[0] if photos else []
+    columns = ManifestBuilder(
+        {_class_of_file(name) for name in files} | {class_name_of_folder(name) for name in folders}
+    )
     for name in files:
-        for count, offset in enumerate(_offsets(root / name)):
+        for count, offset in enumerate(_line_offsets(root / name)):
             if count == per_class:
                 break
-            columns.add(f"{name}#{offset}", Domain.SKETCH, _class_of(name))
+            columns.add(f"{name}#{offset}", Domain.SKETCH, _class_of_file(name))
     for folder in folders:
-        for file in images_in(root, f"{photos}/{folder}", columns.warnings):
-            columns.add(f"{photos}/{folder}/{file}", Domain.PHOTO, class_name(folder))
-    return columns.manifest(spec, StrokeSource(root))
+        for file in list_class_images(root, f"{photos}/{folder}", columns.warnings):
+            columns.add(f"{photos}/{folder}/{file}", Domain.PHOTO, class_name_of_folder(folder))
+    return columns.build_manifest(spec, StrokeSource(root))
 
 
-def _class_of(file: str) -> str:
-    return class_name(file.removeprefix(GOOGLE_PREFIX).removesuffix(SUFFIX))
+def _class_of_file(file: str) -> str:
+    return class_name_of_folder(file.removeprefix(GOOGLE_PREFIX).removesuffix(STROKES_SUFFIX))
 
 
-def _offsets(file: Path) -> Iterator[int]:
+def _line_offsets(file: Path) -> Iterator[int]:
     """Where each line that is not blank begins, in bytes."""
     offset = 0
     with file.open("rb") as lines:

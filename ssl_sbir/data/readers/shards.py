@@ -8,15 +8,15 @@ import re
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from ssl_sbir.data.columns import Columns
+from ssl_sbir.data.class_names import normalize_class_name, printable_name
+from ssl_sbir.data.forward_reader import is_existing_file, is_url
 from ssl_sbir.data.manifest import Domain, Manifest
-from ssl_sbir.data.names import normalise, printable
-from ssl_sbir.data.readers.kinds import READERS
-from ssl_sbir.data.shards import ShardSource, key_of
-from ssl_sbir.data.tapes import existing, is_url
-from ssl_sbir.data.tars import Listing, listed
+from ssl_sbir.data.manifest_columns import ManifestBuilder
+from ssl_sbir.data.readers.data_kinds import READERS
+from ssl_sbir.data.tar_listing import ShardListing, list_shard
+from ssl_sbir.data.tar_shards import ShardSource, format_shard_key
 from ssl_sbir.errors import DataError
-from ssl_sbir.progress import progress
+from ssl_sbir.progress import show_progress
 
 LISTED_AT_ONCE = 8
 MOST_SHARDS = 1_000_000
@@ -25,7 +25,7 @@ _RANGE = re.compile(r"(\d+)\.\.(\d+)")
 
 
 @READERS.register("shards")
-def shards(spec: str, path: str) -> Manifest:
+def read_shards(spec: str, path: str) -> Manifest:
     """WebDataset shards of photos: tar files, local or http(s), such as photos-{0000..0009}.tar.
 
     Every image in them is a photo; `.txt` beside it in the sample is its description, `.cls` its class. Nothing is
@@ -39,67 +39,69 @@ def shards(spec: str, path: str) -> Manifest:
     Raises:
         DataError: no shard holds an image, or the pattern is wrong.
     """
-    listings = _listings(_places(spec, path))
-    names = _names([it.place for it in listings])
-    columns = Columns({normalise(m.label) for it in listings for m in it.members if m.label})
+    listings = _list_all_shards(_expand_shard_pattern(spec, path))
+    names = _short_shard_names([it.location for it in listings])
+    columns = ManifestBuilder(
+        {normalize_class_name(m.label) for it in listings for m in it.members if m.label}
+    )
     for name, listing in zip(names, listings, strict=True):
         for member in listing.members:
-            label = normalise(member.label) if member.label else None
-            key = key_of(name, member.offset, member.size, member.name)
+            label = normalize_class_name(member.label) if member.label else None
+            key = format_shard_key(name, member.offset, member.size, member.name)
             columns.add(key, Domain.PHOTO, label, text=member.text or None)
-        if listing.others:
-            columns.warnings.append(f"{name}: {listing.others:,} files that are no images, skipped")
-        if listing.lost:
-            columns.lost.append(_told(name, listing))
-    manifest = columns.manifest(spec, ShardSource(dict(zip(names, listings, strict=True))))
+        if listing.other_file_count:
+            columns.warnings.append(f"{name}: {listing.other_file_count:,} files that are no images, skipped")
+        if listing.read_error:
+            columns.read_errors.append(_describe_shard_error(name, listing))
+    manifest = columns.build_manifest(spec, ShardSource(dict(zip(names, listings, strict=True))))
     if not len(manifest):
         raise DataError(
-            f"{spec}: no images in {len(listings):,} shards" + _first(columns.lost),
+            f"{spec}: no images in {len(listings):,} shards" + _format_first_error(columns.read_errors),
             "Check the path or URL; a shard is a plain tar of image files.",
         )
     return manifest
 
 
-def _told(name: str, listing: Listing) -> str:
+def _describe_shard_error(name: str, listing: ShardListing) -> str:
     kept = f"broke off after {len(listing.members):,} images" if listing.members else "can't be read"
-    return f"{printable(name)} {kept}: {listing.lost}"
+    return f"{printable_name(name)} {kept}: {listing.read_error}"
 
 
-def _first(lost: list[str]) -> str:
+def _format_first_error(lost: list[str]) -> str:
     return f" ({lost[0]})" if lost else ""
 
 
-def _listings(places: list[str]) -> list[Listing]:
-    with ThreadPoolExecutor(LISTED_AT_ONCE) as pool, progress(len(places), "listing", "shard") as bar:
+def _list_all_shards(places: list[str]) -> list[ShardListing]:
+    with ThreadPoolExecutor(LISTED_AT_ONCE) as pool, show_progress(len(places), "listing", "shard") as bar:
         found = []
-        for listing in pool.map(listed, places):
+        for listing in pool.map(list_shard, places):
             found.append(listing)
             bar.advance(1)
         return found
 
 
-def _places(spec: str, pattern: str) -> list[str]:
+def _expand_shard_pattern(spec: str, pattern: str) -> list[str]:
     """Every path or URL that a pattern stands for, each once."""
     if not pattern:
         raise DataError(f"{spec}: which shards?", "Such as shards:photos-{0000..0009}.tar")
-    if math.prod(len(_choices(inside)) for inside in _BRACES.findall(pattern)) > MOST_SHARDS:
+    if math.prod(len(_brace_choices(inside)) for inside in _BRACES.findall(pattern)) > MOST_SHARDS:
         raise DataError(f"{spec} stands for more than {MOST_SHARDS:,} shards", "Is there a digit too many?")
-    found = dict.fromkeys(_expanded(pattern))
-    return [place for one in found for place in _matching(one)]
+    found = dict.fromkeys(_expand_braces(pattern))
+    return [place for one in found for place in _match_files(one)]
 
 
-def _expanded(pattern: str) -> Iterator[str]:
+def _expand_braces(pattern: str) -> Iterator[str]:
     braces = _BRACES.search(pattern)
     if braces is None:
         yield pattern
         return
     width = len(braces[1].partition("..")[0])
-    for choice in _choices(braces[1]):
+    for choice in _brace_choices(braces[1]):
         filled = choice if isinstance(choice, str) else str(choice).zfill(width)
-        yield from _expanded(pattern[: braces.start()] + filled + pattern[braces.end() :])
+        yield from _expand_braces(pattern[: braces.start()] + filled + pattern[braces.end() :])
 
 
-def _choices(inside: str) -> Sequence[str] | range:
+def _brace_choices(inside: str) -> Sequence[str] | range:
     """What a pair of braces stands for, counted without being written out."""
     ends = _RANGE.fullmatch(inside)
     if ends is None:
@@ -108,14 +110,14 @@ def _choices(inside: str) -> Sequence[str] | range:
     return range(first, last + 1) if first <= last else range(first, last - 1, -1)
 
 
-def _matching(place: str) -> list[str]:
+def _match_files(place: str) -> list[str]:
     if is_url(place):
         return [place]
     local = os.path.expanduser(place)
-    return sorted(glob.glob(local)) if glob.has_magic(local) and not existing(local) else [local]
+    return sorted(glob.glob(local)) if glob.has_magic(local) and not is_existing_file(local) else [local]
 
 
-def _names(places: list[str]) -> list[str]:
+def _short_shard_names(places: list[str]) -> list[str]:
     """What each shard is called in keys: its place, less what all have in common and what may be a secret."""
     plain = [place.partition("?")[0] if is_url(place) else place for place in places]
     folders = zip(*(place.split("/")[:-1] for place in plain), strict=False)

@@ -2,17 +2,17 @@
 
 from pathlib import Path
 
+from ssl_sbir.data.image_folders import existing_folder
 from ssl_sbir.data.manifest import Domain, Manifest
-from ssl_sbir.data.readers.kinds import READERS
-from ssl_sbir.data.readers.layout import Part, first_folder, read_parts
-from ssl_sbir.data.trees import existing_folder
+from ssl_sbir.data.readers.data_kinds import READERS
+from ssl_sbir.data.readers.published_layout import DatasetPart, first_existing_folder, read_dataset_parts
 
-SKETCHES = ("png", "png_ready", "sketches", "sketch")
-PHOTOS = ("ImageResized", "ImageResized_ready", "images", "photo")
+TUBERLIN_SKETCH_FOLDERS = ("png", "png_ready", "sketches", "sketch")
+TUBERLIN_PHOTO_FOLDERS = ("ImageResized", "ImageResized_ready", "images", "photo")
 
 
 @READERS.register("tuberlin")
-def tuberlin(spec: str, path: str, *, extended: bool = True) -> Manifest:
+def read_tuberlin(spec: str, path: str, *, extended: bool = True) -> Manifest:
     """TU-Berlin: 250 classes of 80 sketches, and 204,489 extended photos.
 
     Args:
@@ -24,12 +24,25 @@ def tuberlin(spec: str, path: str, *, extended: bool = True) -> Manifest:
         DataError: the sketches are missing.
     """
     root = existing_folder(path, spec)
-    return read_parts(spec, root, parts(root)[: 2 if extended else 1])
+    return read_dataset_parts(spec, root, tuberlin_parts(root)[: 2 if extended else 1])
 
 
-def parts(root: Path) -> list[Part]:
+def tuberlin_parts(root: Path) -> list[DatasetPart]:
     """Sketches and extended photos, each where it was found."""
     return [
-        Part("sketches", Domain.SKETCH, SKETCHES[0], first_folder(root, SKETCHES), 20_000),
-        Part("extended photos", Domain.PHOTO, PHOTOS[0], first_folder(root, PHOTOS), 204_489, required=False),
+        DatasetPart(
+            "sketches",
+            Domain.SKETCH,
+            TUBERLIN_SKETCH_FOLDERS[0],
+            first_existing_folder(root, TUBERLIN_SKETCH_FOLDERS),
+            20_000,
+        ),
+        DatasetPart(
+            "extended photos",
+            Domain.PHOTO,
+            TUBERLIN_PHOTO_FOLDERS[0],
+            first_existing_folder(root, TUBERLIN_PHOTO_FOLDERS),
+            204_489,
+            required=False,
+        ),
     ]

@@ -1,0 +1,1 @@
+"""Whether heat maps can be trusted: deletion and insertion, weight randomization, stability."""

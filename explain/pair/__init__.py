@@ -1,0 +1,1 @@
+"""One drawing and one photo explained: maps, matched regions, why not another photo."""

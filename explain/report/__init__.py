@@ -1,0 +1,1 @@
+"""The explanation page: pictures, sentences, HTML."""

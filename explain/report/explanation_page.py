@@ -1,0 +1,127 @@
+"""The explanation page: one self-contained HTML file drawn from facts and the pictures they speak of."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from ssl_sbir.explain.attribution.method_names import METHOD_MEANINGS, METHOD_NAMES
+from ssl_sbir.explain.faithfulness.faithfulness_tests import FaithfulnessCheck
+from ssl_sbir.explain.pair.explanation import ExplainedQuery, ExplainedResult, Explanation
+from ssl_sbir.explain.pair.why_not import PhotoContrast
+from ssl_sbir.explain.report.figures import FIGURE_SIDE, contrast_frame, picture_frame, region_links
+from ssl_sbir.explain.text.nearest_concepts import PairConcepts
+from ssl_sbir.explain.text.word_contributions import WordWeights
+from ssl_sbir.reports.page_images import to_page_image
+from ssl_sbir.reports.render import render_template
+from ssl_sbir.reports.svg_charts import path_graph, signed_strip, two_curves
+
+CARD_THUMB_SIDE = 180
+PhotoImage = Image.Image | None
+
+
+def explanation_page(
+    query: ExplainedQuery,
+    drawing: Image.Image,
+    photos: Sequence[PhotoImage],
+    templates: Path | None = None,
+    *,
+    beaten_photos: Sequence[PhotoImage] = (),
+) -> str:
+    """The HTML of a query's page.
+
+    Args:
+        query: the facts.
+        drawing: the query as a picture.
+        photos: one a result, None where the file can't be read; the page says so.
+        templates: the user's own folder of templates.
+        beaten_photos: one a contrast: the photo that lost.
+    """
+    cards = [
+        _result_card(result, drawing, photo) for result, photo in zip(query.results, photos, strict=True)
+    ]
+    lost = [
+        _contrast_card(one, drawing, photo) for one, photo in zip(query.contrasts, beaten_photos, strict=True)
+    ]
+    methods = dict.fromkeys(seen.method for result in query.results for seen in result.explanation.maps)
+    facts: dict[str, Any] = {
+        "query": query,
+        "drawing": to_page_image(drawing, side=FIGURE_SIDE),
+        "cards": cards,
+        "lost": lost,
+        "winner": _photo_thumbnail(photos[0]) if photos else None,
+        "methods": {name: (METHOD_NAMES[name], METHOD_MEANINGS[name]) for name in methods},
+        "on_drawing": any(seen.sketch for result in query.results for seen in result.explanation.maps),
+        "largest_error": _largest_error(query),
+        "agreeing": _count_same_class(query),
+    }
+    return render_template("explanation.html.j2", facts, templates)
+
+
+def _largest_error(query: ExplainedQuery) -> str | None:
+    regions = [result.explanation.regions for result in query.results]
+    errors = [abs(part.delta) for part in regions if part is not None]
+    return f"{max(errors):.8f}" if errors else None
+
+
+def _count_same_class(query: ExplainedQuery) -> int | None:
+    known = [result.same_class for result in query.results if result.same_class is not None]
+    return sum(known) if known else None
+
+
+def _photo_thumbnail(photo: PhotoImage) -> Any:
+    return None if photo is None else to_page_image(photo, side=CARD_THUMB_SIDE)
+
+
+def _result_card(result: ExplainedResult, drawing: Image.Image, photo: PhotoImage) -> dict[str, Any]:
+    known = result.explanation
+    shown = photo or Image.new("RGB", drawing.size, "white")
+    ours = [(seen.method, seen.sketch) for seen in known.maps]
+    theirs = [(seen.method, seen.photo) for seen in known.maps]
+    return {
+        "result": result,
+        "missing": photo is None,
+        "sketch": picture_frame(drawing, ours, "The drawing"),
+        "photo": picture_frame(shown, theirs, f"Result {result.rank}"),
+        "links": region_links(known, drawing.size, shown.size),
+        "tests": [_faithfulness_row(check) for check in known.checks],
+        "words": _word_rows(known.words),
+        "ideas": _concept_graph(known.concepts),
+        "errors": _integration_errors(known),
+    }
+
+
+def _integration_errors(known: Explanation) -> list[tuple[str, float]]:
+    sides = [("drawing", "sketch_error"), ("photo", "photo_error")]
+    found = [(what, getattr(seen, name)) for seen in known.maps for what, name in sides]
+    return [(what, error) for what, error in found if error is not None]
+
+
+def _faithfulness_row(check: FaithfulnessCheck) -> dict[str, Any]:
+    return {
+        "check": check,
+        "name": METHOD_NAMES[check.method],
+        "chart": two_curves(check.deletion, check.insertion),
+    }
+
+
+def _word_rows(weights: WordWeights | None) -> list[dict[str, Any]]:
+    if weights is None:
+        return []
+    most = max((abs(one.shapley) for one in weights.words), default=0.0)
+    return [{"weight": one, "bar": signed_strip(one.shapley, most)} for one in weights.words]
+
+
+def _concept_graph(concepts: PairConcepts | None) -> dict[str, Any] | None:
+    if concepts is None:
+        return None
+    steps = concepts.path
+    nodes = [concepts.start, *(step.node for step in steps)]
+    relations = [(step.relation, step.forward) for step in steps]
+    told = concepts.words or " to ".join(nodes)
+    return {"facts": concepts, "graph": path_graph(nodes, relations, told) if steps else None}
+
+
+def _contrast_card(one: PhotoContrast, drawing: Image.Image, photo: PhotoImage) -> dict[str, Any]:
+    return {"contrast": one, "drawing": contrast_frame(drawing, one), "photo": _photo_thumbnail(photo)}

@@ -1,0 +1,1 @@
+"""From a request to explanation pages: queries, galleries, runs."""

@@ -1,0 +1,167 @@
+"""One query against a gallery: rank, explain, and write the page."""
+
+import re
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from ssl_sbir import __version__
+from ssl_sbir.data.manifest import Manifest
+from ssl_sbir.encoders.encoder import Encoder
+from ssl_sbir.errors import DataError
+from ssl_sbir.explain.attribution.encoded_images import Centres
+from ssl_sbir.explain.attribution.method_names import METHOD_NAMES
+from ssl_sbir.explain.pair.explanation import ExplainedQuery, ExplainedResult
+from ssl_sbir.explain.report.explanation_page import explanation_page
+from ssl_sbir.explain.report.figures import FIGURE_SIDE
+from ssl_sbir.explain.report.plain_words import describe_best_match
+from ssl_sbir.explain.run.explained_gallery import summarize_scores
+from ssl_sbir.explain.run.explainer import Explainer
+from ssl_sbir.explain.run.query_drawing import describe_drawing_doubts, page_image
+from ssl_sbir.explain.run.query_explanation import SearchExplanation
+from ssl_sbir.files import write_atomic
+from ssl_sbir.reports.render import json_text, write_html_page
+
+NO_VOCABULARY = (
+    "none: not asked for, or nothing to name them by (classes with drawings, or a run that reads text)"
+)
+
+
+@dataclass(frozen=True)
+class QueryReport:
+    """The facts of one query and the pictures they speak of; a photo is None where it can't be read."""
+
+    facts: ExplainedQuery
+    drawing: Image.Image
+    photos: tuple[Image.Image | None, ...]
+    beaten_photos: tuple[Image.Image | None, ...] = ()
+
+    def save(self, path: Path, templates: Path | None = None) -> Path:
+        """The path of the page, written with the same facts as `.json` beside it."""
+        write_atomic(path.with_suffix(".json"), json_text(self.facts, 1) + "\n")
+        html = explanation_page(
+            self.facts, self.drawing, self.photos, templates, beaten_photos=self.beaten_photos
+        )
+        return write_html_page(path, html)
+
+
+def explain_query(
+    encoder: Encoder,
+    manifest: Manifest,
+    query: str,
+    *,
+    classes: Collection[str] | None = None,
+    top: int = 5,
+    methods: Sequence[str] | None = None,
+    centres: Centres | None = None,
+    device: str = "cpu",
+    settings: dict[str, str] | None = None,
+    **more: Any,
+) -> QueryReport:
+    """The best photos for one drawing and why each of them came back.
+
+    Args:
+        manifest: holds the photos, and the drawing where `query` is a key.
+        query: an image file, or a sketch of the manifest by key or row number.
+        classes: whose photos to search; None searches all.
+        top: how many results to explain.
+        methods: as in `explain_pairs`.
+        centres: vectors to subtract from each domain's embeddings.
+        settings: further facts for the page, such as the run and the split.
+        more: further fields of `Explainer`.
+
+    Raises:
+        ExplainError: there is no such drawing, photo or method.
+        DataError: the drawing can't be read.
+    """
+    explainer = Explainer(encoder, manifest, classes, top, methods, centres=centres, device=device, **more)
+    return build_query_report(explainer, explainer.search_and_explain(query), settings)
+
+
+def build_query_report(
+    explainer: Explainer, explanation: SearchExplanation, settings: dict[str, str] | None = None
+) -> QueryReport:
+    """The facts and pictures of an answer.
+
+    Args:
+        settings: further facts for the page, such as the run and the split.
+    """
+    fit, manifest = explainer.encoder.preprocess.fit, explainer.manifest
+    return QueryReport(
+        _query_facts(explainer, explanation, {**(settings or {}), **_page_settings(explainer, explanation)}),
+        page_image(explanation.drawing.source, explanation.drawing.key, FIGURE_SIDE, fit),
+        _load_row_images(manifest, explanation.rows, fit),
+        _load_row_images(manifest, explanation.beaten_rows, fit),
+    )
+
+
+def page_file_name(query: str) -> str:
+    """A file name for a query's page: its letters, digits, dots and dashes, without path or suffix."""
+    stem = re.sub(r"\.[A-Za-z0-9]{1,5}$", "", query)
+    return re.sub(r"[^\w.-]+", "-", stem, flags=re.ASCII).strip("-.")[-100:] or "query"
+
+
+def _query_facts(explainer: Explainer, answer: SearchExplanation, settings: dict[str, str]) -> ExplainedQuery:
+    asked, gallery, scores = answer.drawing, explainer.gallery, summarize_scores(answer.scores)
+    labels = [explainer.row_label(int(row)) for row in answer.rows]
+    results = tuple(
+        ExplainedResult(rank, one.result, label, _is_same_class(asked.label, label), one)
+        for rank, (one, label) in enumerate(zip(answer.explanations, labels, strict=True), 1)
+    )
+    left_out = (f"{gallery.broken} photos can't be read and were left out.",) if gallery.broken else ()
+    notes = explainer.describe_text(answer.text) if explainer.describe_text else ()
+    return ExplainedQuery(
+        asked.id,
+        asked.label,
+        describe_best_match(answer.explanations, scores.average),
+        scores,
+        results,
+        settings,
+        (*describe_drawing_doubts(answer.pixels), *notes, *left_out),
+        answer.text,
+        answer.contrasts,
+        answer.counterfactuals,
+        answer.trust,
+        explainer.sketch_share(answer.text) if explainer.sketch_share and answer.text else None,
+    )
+
+
+def _is_same_class(one: str | None, other: str | None) -> bool | None:
+    return None if one is None or other is None else one == other
+
+
+def _load_row_images(
+    manifest: Manifest, rows: npt.NDArray[np.int64], fit: str
+) -> tuple[Image.Image | None, ...]:
+    return tuple(_load_row_image(manifest, int(row), fit) for row in rows)
+
+
+def _load_row_image(manifest: Manifest, row: int, fit: str) -> Image.Image | None:
+    try:
+        return page_image(manifest.source, manifest.keys[row], FIGURE_SIDE, fit)
+    except (DataError, OSError):  # the file went after it was packed; the page says so
+        return None
+
+
+def _page_settings(explainer: Explainer, answer: SearchExplanation) -> dict[str, str]:
+    encoder, known, gallery = explainer.encoder, answer.explanations, explainer.gallery
+    size = encoder.preprocess.size
+    ideas = explainer.vocabulary.source if explainer.vocabulary else NO_VOCABULARY
+    return {
+        "data": gallery.manifest.name,
+        "photos searched": f"{len(gallery.rows):,}",
+        "image size": f"{size} × {size} pixels ({encoder.preprocess.fit})",
+        "embedding": f"{gallery.embeddings.shape[1]:,} numbers",
+        "methods": ", ".join(f"{METHOD_NAMES[method]} ({method})" for method in known[0].methods)
+        if known
+        else "none",
+        "ideas": ideas,
+        "random maps a check": str(explainer.draws),
+        "device": explainer.device,
+        "ssl-sbir": __version__,
+    }

@@ -1,0 +1,86 @@
+"""Whose eyes the explanation looks through: a run or a named encoder, and the classes it never saw."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from ssl_sbir.data.manifest import Manifest
+from ssl_sbir.data.splits import Split
+from ssl_sbir.encoders import Encoder, load_encoder
+from ssl_sbir.errors import ExplainError
+from ssl_sbir.explain.text.query_text import SketchTextFuser
+from ssl_sbir.run import PROVENANCE_FILE, RunFolder
+
+
+@dataclass(frozen=True)
+class ExplainedModel:
+    """An encoder with its name, the folder for its pages, its split and its run folder, if any."""
+
+    name: str
+    encoder: Encoder
+    pages: Path
+    split: Split | None
+    run: RunFolder | None = None
+
+    def text_fuser(self, device: str) -> SketchTextFuser:
+        """How it reads a sentence beside a drawing.
+
+        Raises:
+            ExplainError: it reads drawings alone.
+        """
+        if self.run is None or not self.run.takes_text:
+            raise ExplainError(
+                f"{self.name} reads drawings, no text", "Leave out --text, or name a run with text."
+            )
+        return SketchTextFuser(self.run.text_tower(self.encoder, device))
+
+    def gallery_classes(self, gallery: str | None) -> tuple[str, ...] | None:
+        """The classes whose photos are searched, None for all.
+
+        Args:
+            gallery: `unseen`, `all`, or None for unseen where there is a split.
+
+        Raises:
+            ExplainError: another word, or unseen classes without a split.
+        """
+        if gallery not in (None, "unseen", "all"):
+            raise ExplainError(f"unknown gallery {gallery!r}", "Choose unseen or all.")
+        if gallery == "unseen" and self.split is None:
+            raise ExplainError(
+                f"{self.name} has no split, so no unseen classes", "Add --split, or --gallery all."
+            )
+        return None if self.split is None or gallery == "all" else self.split.unseen
+
+    def model_settings(self, gallery: str | None) -> dict[str, str]:
+        """What the page says of it."""
+        split = self.split
+        searched = (
+            "photos of all classes" if self.gallery_classes(gallery) is None else "photos of unseen classes"
+        )
+        named = {"split": f"{split.name} (sha {split.sha256[:8]})"} if split else {}
+        return {"encoder": self.name, **named, "gallery": searched}
+
+
+def load_explained_model(name: str, manifest: Manifest, split: str | None = None) -> ExplainedModel:
+    """The run in that folder, or the encoder of that name.
+
+    Args:
+        name: a run folder, or a name of `ssl-sbir encoders`.
+        manifest: the data; a split is cut down to its classes.
+        split: a published split or JSON file instead of the run's own.
+
+    Raises:
+        RunError, EncoderError, DataError: it can't be loaded.
+    """
+    chosen = Split.from_name(split, manifest.classes) if split else None
+    folder = Path(name)
+    if not (folder / PROVENANCE_FILE).is_file():
+        return ExplainedModel(name, load_encoder(name), Path("explanations"), chosen)
+    run = RunFolder.open(folder)
+    made = run.provenance.get("split")
+    return ExplainedModel(
+        str(folder),
+        run.encoder(),
+        folder / "explain",
+        chosen or (Split.from_facts(made) if made else None),
+        run,
+    )

@@ -1,0 +1,1 @@
+"""What words add to a score, and which concepts a drawing and a photo stand near."""

@@ -1,0 +1,177 @@
+"""The ideas that drawing and photos are named by: named vectors in the embedding's space.
+
+Three kinds, none of which knows the label of a photo that is searched: mean embeddings of classes that are not
+searched; mean embeddings of drawings, where every photo is; and texts, for a run that reads them.
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+from ssl_sbir.data.batches import Pack, prepare_pack
+from ssl_sbir.data.manifest import Domain, Manifest
+from ssl_sbir.encoders.embed import embed_rows
+from ssl_sbir.encoders.encoder import Encoder
+from ssl_sbir.explain.attribution.encoded_images import Centres
+
+IMAGES_PER_CLASS = 6
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """Names and where each stands among drawings and among photos.
+
+    Attributes:
+        names: n concepts.
+        sketch: [n, d], in the space of the drawings' embeddings.
+        photo: [n, d], in that of the photos'.
+        source: where the vectors come from, in words.
+    """
+
+    names: tuple[str, ...]
+    sketch: Float[Tensor, "n d"]
+    photo: Float[Tensor, "n d"]
+    source: str
+
+
+def class_prototypes(
+    encoder: Encoder,
+    manifest: Manifest,
+    classes: Sequence[str],
+    *,
+    excluded_rows: Collection[int] = (),
+    centres: Centres | None = None,
+    device: str = "cpu",
+    per_class: int = IMAGES_PER_CLASS,
+) -> Vocabulary | None:
+    """The mean unit embedding of some images of each class, one for each domain; None for fewer than two classes.
+
+    Give only classes that are not searched: then no label of a result takes part.
+
+    Args:
+        manifest: holds the images.
+        classes: names of the concepts.
+        excluded_rows: rows to leave out: the drawings that are asked for.
+        per_class: so many images of a class and domain at most, evenly spread.
+    """
+    pack = _prepare_pack(encoder, manifest)
+    chosen = {
+        domain: _sample_class_rows(manifest, domain, classes, pack, per_class, excluded_rows)
+        for domain in Domain
+    }
+    names = [name for name in classes if all(len(chosen[domain][name]) for domain in Domain)]
+    if len(names) < 2:
+        return None
+    sketch, photo = (
+        _mean_class_embeddings(
+            encoder, manifest, pack, domain, [chosen[domain][name] for name in names], centres, device
+        )
+        for domain in Domain
+    )
+    source = (
+        f"{len(names)} classes that are not searched: means of up to {per_class} drawings and {per_class} "
+        "photos of each"
+    )
+    return Vocabulary(tuple(names), sketch, photo, source)
+
+
+def sketch_prototypes(
+    encoder: Encoder,
+    manifest: Manifest,
+    classes: Sequence[str],
+    photos: Float[Tensor, "m d"],
+    *,
+    excluded_rows: Collection[int] = (),
+    centres: Centres | None = None,
+    device: str = "cpu",
+    per_class: int = IMAGES_PER_CLASS,
+) -> Vocabulary | None:
+    """The mean unit embedding of some drawings of each class; None for fewer than two classes with drawings.
+
+    No photo's label takes part, so any photo may be searched. Among photos a class stands as far from their common
+    mean as it does among drawings.
+
+    Args:
+        manifest: holds the drawings.
+        classes: names of the concepts.
+        photos: embeddings of the photos that are searched.
+        excluded_rows: rows to leave out: the drawings that are asked for.
+        per_class: so many drawings of a class at most, evenly spread.
+    """
+    pack = _prepare_pack(encoder, manifest)
+    chosen = _sample_class_rows(manifest, Domain.SKETCH, classes, pack, per_class, excluded_rows)
+    names = [name for name in classes if len(chosen[name])]
+    if len(names) < 2:
+        return None
+    rows = [chosen[name] for name in names]
+    sketch = _mean_class_embeddings(encoder, manifest, pack, Domain.SKETCH, rows, centres, device)
+    shift = F.normalize(photos, dim=1).mean(0).to(sketch) - sketch.mean(0)
+    source = (
+        f"{len(names)} classes: means of up to {per_class} drawings of each, without the drawing asked for "
+        "and without any photo"
+    )
+    return Vocabulary(tuple(names), sketch, sketch + shift, source)
+
+
+def text_vocabulary(text_tower: Any, names: Sequence[str], what: str) -> Vocabulary | None:
+    """Names as a run reads them, in the space of its photos; None where it knows fewer than two.
+
+    Args:
+        text_tower: the text side of a run (`RunFolder.text_tower`).
+        names: the concepts; those that its text encoder doesn't know are left out.
+        what: what the names are, in words.
+    """
+    words = {name: name.replace("_", " ") for name in dict.fromkeys(names)}
+    known = [name for name, said in words.items() if _is_understood(text_tower.encoder.reading(said))]
+    if len(known) < 2:
+        return None
+    with torch.no_grad():
+        vectors = text_tower([words[name] for name in known]).float().cpu()
+    return Vocabulary(tuple(known), vectors, vectors, f"{len(known)} {what}, as the run reads them")
+
+
+def _is_understood(reading: Any) -> bool:
+    return reading.read > 0 and not (reading.unknown or reading.mended)
+
+
+def _prepare_pack(encoder: Encoder, manifest: Manifest) -> Pack:
+    return prepare_pack(manifest, encoder.preprocess.size, fit=encoder.preprocess.fit)
+
+
+def _sample_class_rows(
+    manifest: Manifest,
+    domain: Domain,
+    classes: Sequence[str],
+    pack: Pack,
+    count: int,
+    without: Collection[int],
+) -> dict[str, npt.NDArray[np.int64]]:
+    """Some rows of each class that can be read, evenly spread."""
+    found = {}
+    for name in classes:
+        rows = manifest.find_rows(domain, [name])
+        whole = np.setdiff1d(rows[pack.ok[rows]], list(without))
+        found[name] = whole[np.linspace(0, len(whole) - 1, min(count, len(whole))).round().astype(int)]
+    return found
+
+
+def _mean_class_embeddings(
+    encoder: Encoder,
+    manifest: Manifest,
+    pack: Pack,
+    domain: Domain,
+    rows: Sequence[npt.NDArray[np.int64]],
+    centres: Centres | None,
+    device: str,
+) -> Float[Tensor, "n d"]:
+    found = embed_rows(encoder, pack, manifest, np.concatenate(rows), device=device)
+    if centres and domain in centres:
+        found = found - centres[domain].to(found)
+    return torch.stack([part.mean(0) for part in F.normalize(found, dim=1).split([len(it) for it in rows])])

@@ -1,0 +1,1 @@
+"""Random views of images: by kornia on a batch's device, or by torchvision in threads."""

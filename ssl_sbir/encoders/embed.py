@@ -1,0 +1,162 @@
+"""Embeddings of images, computed once and kept under the hash of everything they depend on."""
+
+import json
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from jaxtyping import Float, Int, UInt8
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+from torch import Tensor
+
+from ssl_sbir.data.batches import Pack
+from ssl_sbir.data.image_pack import iter_decoded_chunks, pack_key
+from ssl_sbir.data.manifest import Manifest
+from ssl_sbir.encoders import Encoder
+from ssl_sbir.files import cache_dir, sha256_of, write_atomic
+from ssl_sbir.progress import show_progress
+
+
+def embed_rows(
+    encoder: Encoder,
+    pack: Pack,
+    manifest: Manifest,
+    rows: npt.NDArray[np.int64],
+    *,
+    batch_size: int = 64,
+    device: str = "cpu",
+    cache: bool = True,
+) -> Float[Tensor, "n width"]:
+    """The features of some rows, float32 on the CPU, in the given order; taken from the cache if they are there.
+
+    Args:
+        encoder: put into evaluation mode.
+        pack: the pixels.
+        manifest: the domains.
+        rows: n row numbers.
+        batch_size: images at a time; the features don't depend on it beyond rounding.
+        device: where to compute.
+        cache: whether to read and fill the cache.
+    """
+    key = embeddings_key(encoder, pack, manifest, rows)
+    pixels = (pack.read_images(rows[start : start + batch_size]) for start in range(0, len(rows), batch_size))
+    return cached_features(
+        key, encoder, pixels, manifest.domain[rows], device=device, progress_label="embedding", cache=cache
+    )
+
+
+def embed_rows_at_native_size(
+    encoder: Encoder,
+    manifest: Manifest,
+    rows: npt.NDArray[np.int64],
+    *,
+    device: str = "cpu",
+    cache: bool = True,
+) -> Float[Tensor, "n width"]:
+    """The features of some rows at the encoder's own image size, decoded for this alone; cached as `embed_rows` does.
+
+    For a frozen network that is asked once and sees more at a larger size than training affords. A broken
+    image counts as white paper.
+
+    Args:
+        encoder: put into evaluation mode.
+        manifest: the images.
+        rows: n row numbers.
+        device: where to compute.
+        cache: whether to read and fill the cache.
+    """
+    chosen, size, fit = manifest.select_rows(rows), encoder.preprocess.size, encoder.preprocess.fit
+    key = sha256_of(encoder_sha256(encoder), pack_key(chosen, size, fit), chosen.domain.tobytes())
+    pixels = (
+        torch.from_numpy(images).permute(0, 3, 1, 2) for images, _ in iter_decoded_chunks(chosen, size, fit)
+    )
+    what = f"embedding at {size} px"
+    return cached_features(
+        key, encoder, pixels, chosen.domain, device=device, progress_label=what, cache=cache
+    )
+
+
+def encoder_sha256(encoder: Encoder) -> str:
+    """The hex sha256 of an encoder's architecture, preprocessing and weights."""
+    state = encoder.state_dict()
+    facts = json.dumps([encoder.spec, encoder.preprocess.facts()], sort_keys=True, default=str)
+    parts: list[str | bytes] = [facts]
+    for name, tensor in sorted(state.items()):
+        parts += [name, tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()]
+    return sha256_of(*parts)
+
+
+def embeddings_key(encoder: Encoder, pack: Pack, manifest: Manifest, rows: npt.NDArray[np.int64]) -> str:
+    """The hash that embeddings are filed under: weights, pixels, domains and rows."""
+    domains = manifest.domain[rows].tobytes()
+    return sha256_of(encoder_sha256(encoder), pack.key, np.ascontiguousarray(rows).tobytes(), domains)
+
+
+def cached_features(
+    key: str,
+    encoder: Encoder,
+    pixels: Iterable[UInt8[Tensor, "b 3 s s"]],
+    domain: npt.NDArray[np.integer],
+    *,
+    device: str = "cpu",
+    progress_label: str = "embedding",
+    cache: bool = True,
+) -> Float[Tensor, "n width"]:
+    """The features filed under a key, or those of the pixels, which are read only then.
+
+    Args:
+        key: hash of everything the features depend on.
+        encoder: put into evaluation mode.
+        pixels: n images, in batches.
+        domain: of each.
+        device: where to compute.
+        progress_label: is being computed, for the progress bar.
+        cache: whether to read and fill the cache.
+    """
+    path = cache_dir() / "embeddings" / f"{key}.safetensors"
+    found = _load_cached_features(path, (len(domain), encoder.width)) if cache else None
+    if found is None:
+        found = _compute_features(
+            encoder, pixels, torch.from_numpy(domain.astype(np.int64)), device, progress_label
+        )
+        if cache:
+            write_atomic(path, save({"features": found}))
+    return found
+
+
+@torch.no_grad()
+def _compute_features(
+    encoder: Encoder,
+    pixels: Iterable[UInt8[Tensor, "b 3 s s"]],
+    domain: Int[Tensor, " n"],
+    device: str,
+    what: str,
+) -> Float[Tensor, "n width"]:
+    encoder = encoder.to(device).to(memory_format=torch.channels_last).eval()
+    features, done = torch.empty(len(domain), encoder.width), 0
+    with show_progress(len(domain), what) as counter:
+        for images in pixels:
+            image = images.to(device).float().div_(255).contiguous(memory_format=torch.channels_last)
+            here = slice(done, done + len(image))
+            features[here] = encoder(image, domain[here].to(device)).float().cpu()
+            done += len(image)
+            counter.advance(len(image))
+    return features
+
+
+def _load_cached_features(path: Path, shape: tuple[int, int]) -> Float[Tensor, "n width"] | None:
+    if not path.is_file():
+        return None
+    try:
+        features = load_file(path)["features"]
+        if features.shape == shape and features.dtype == torch.float32:
+            return features
+        why = f"it holds {features.dtype} {list(features.shape)}"
+    except (SafetensorError, KeyError, OSError) as error:
+        why = str(error)
+    print(f"cached embeddings {path.name} are damaged ({why}): computing them anew", file=sys.stderr)
+    return None

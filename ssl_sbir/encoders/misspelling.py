@@ -1,0 +1,37 @@
+"""Misspelt words: what a typist probably meant."""
+
+from collections.abc import Iterator, Mapping
+
+LETTERS = "abcdefghijklmnopqrstuvwxyz"
+MIN_CORRECTED_LENGTH = 4  # letters; shorter words are one letter away from too many others
+
+
+def correct_spelling(word: str, word_ranks: Mapping[str, int]) -> str | None:
+    """The most frequent known word one edit away, or None where there is none or the word is too short.
+
+    Args:
+        word: in lower case, not itself known.
+        word_ranks: rank of each known word, frequent ones first.
+    """
+    if len(word) < MIN_CORRECTED_LENGTH or not word.isalpha():
+        return None
+    return min(
+        (w for w in words_one_edit_away(word) if w in word_ranks), key=word_ranks.__getitem__, default=None
+    )
+
+
+def words_one_edit_away(word: str) -> Iterator[str]:
+    """All strings that differ from a word by one letter more, fewer or other, or by two exchanged neighbours.
+
+    Source: P. Norvig, How to Write a Spelling Corrector, 2007.
+    """
+    for place in range(len(word) + 1):
+        left, right = word[:place], word[place:]
+        if right:
+            yield left + right[1:]
+        if len(right) > 1:
+            yield left + right[1] + right[0] + right[2:]
+        for letter in LETTERS:
+            yield left + letter + right
+            if right:
+                yield left + letter + right[1:]

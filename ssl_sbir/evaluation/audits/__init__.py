@@ -1,0 +1,1 @@
+"""Checks that stand beside an accuracy: leaks, duplicates, diversity, who decides where text and drawing meet."""

@@ -1,0 +1,1 @@
+"""What is measured: protocols, measures, ties, intervals, chance."""

@@ -1,0 +1,179 @@
+"""Every measure of every protocol for every query, in one pass over the score matrix that is never held whole."""
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import cache, partial
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from ssl_sbir.evaluation.metrics.measures import RankingMeasure
+from ssl_sbir.evaluation.metrics.protocols import EvaluationProtocol, GalleryRule, Similarity
+from ssl_sbir.evaluation.metrics.query_and_gallery_views import GalleryView, gallery_view
+from ssl_sbir.progress import ProgressCounter, show_progress
+from ssl_sbir.ranking.relevance import (
+    RelevantRanks,
+    find_relevant_indices,
+    flat_relevant_ranks,
+    pad_relevant_ranks,
+)
+from ssl_sbir.ranking.similarity import TiledScores, are_unit_vectors, cosine_scores, euclidean_scores
+from ssl_sbir.ranking.sorting import sort_best_first
+
+ValuesByMetric = dict[str, Float[Tensor, " q"]]
+JobKey = tuple[Similarity, GalleryRule]
+BLOCK_SCORES = 1 << 21  # scores that one thread ranks at once (16 MB of keys)
+
+
+@dataclass
+class _RankingJob:
+    """One view under one similarity, the distinct measures wanted of it, and the values found so far."""
+
+    view: GalleryView
+    values: dict[RankingMeasure, Tensor] = field(default_factory=dict)
+
+    @property
+    def needs_ties(self) -> bool:
+        """Whether any measure needs to know which scores are equal."""
+        return any(measure.ties != "stable" for measure in self.values)
+
+
+@dataclass(frozen=True)
+class _CompactLabels:
+    """Labels of queries and items as small integers (they are looked up often); numpy on the CPU."""
+
+    query: Any
+    gallery: Any
+
+
+def compute_query_values(
+    query: Float[Tensor, "q d"],
+    query_labels: Int[Tensor, " q"],
+    gallery: Float[Tensor, "n d"],
+    gallery_labels: Int[Tensor, " n"],
+    protocols: Sequence[EvaluationProtocol],
+    *,
+    strides: tuple[int, int] = (20, 10),
+    seed: int = 0,
+    block: int | None = None,
+    scores: TiledScores | None = None,
+) -> dict[str, ValuesByMetric]:
+    """For each protocol and metric the value of each query, NaN where a query takes no part.
+
+    The result is the same, bit for bit, for every `block_vectors` and equal to a full sort of the same scores.
+
+    Args:
+        query: [q, d] on any device.
+        query_labels: [q].
+        gallery: [n, d].
+        gallery_labels: [n].
+        protocols: what to compute.
+        strides: of queries and photos under the gallery rule `strided`.
+        seed: of the draw under the gallery rule `one photo per query`.
+        block: how many queries are ranked at once; bounds memory beside the tile of scores.
+        scores: a similarity that takes the place of every protocol's own (binary codes).
+    """
+    kinds = _similarities_to_compute(query, gallery, protocols, scores)
+    jobs: dict[JobKey, _RankingJob] = {}
+    for p in protocols:
+        key = kinds[p.similarity], p.gallery
+        if key not in jobs:
+            jobs[key] = _RankingJob(
+                gallery_view(p.gallery, query_labels, gallery_labels, strides=strides, seed=seed)
+            )
+        for measure in p.build_measures().values():
+            empty = query_labels.new_full((len(query),), torch.nan, dtype=torch.float64)
+            jobs[key].values.setdefault(measure, empty)
+    labels = _compact_labels(query_labels, gallery_labels)
+    with show_progress(len(query) * len(set(kinds.values())), "ranking", "query") as counter:
+        for kind in dict.fromkeys(kinds.values()):
+            found = scores or (cosine_scores if kind == "cosine" else euclidean_scores)(query, gallery)
+            _rank_all_queries(
+                found, labels, [job for (of, _), job in jobs.items() if of == kind], block, counter
+            )
+    return {
+        p.name: {
+            name: jobs[kinds[p.similarity], p.gallery].values[measure]
+            for name, measure in p.build_measures().items()
+        }
+        for p in protocols
+    }
+
+
+def _similarities_to_compute(
+    query: Tensor, gallery: Tensor, protocols: Sequence[EvaluationProtocol], scores: TiledScores | None
+) -> dict[Similarity, Similarity]:
+    """For each similarity the one that is computed: unit vectors have one order under both."""
+    asked = {protocol.similarity for protocol in protocols}
+    if scores is not None or (len(asked) == 2 and are_unit_vectors(query) and are_unit_vectors(gallery)):
+        return dict.fromkeys(asked, "cosine")
+    return {similarity: similarity for similarity in asked}
+
+
+def _compact_labels(query: Tensor, gallery: Tensor) -> _CompactLabels:
+    names, compact = torch.unique(torch.cat([query, gallery]), return_inverse=True)
+    compact = compact.to(torch.int16 if len(names) < 2**15 else torch.int32)
+    return _CompactLabels(_to_numpy_on_cpu(compact[: len(query)]), _to_numpy_on_cpu(compact[len(query) :]))
+
+
+def _to_numpy_on_cpu(values: Tensor | None) -> Any:
+    return values.numpy() if values is not None and values.device.type == "cpu" else values
+
+
+def _rank_all_queries(
+    scores: TiledScores,
+    labels: _CompactLabels,
+    jobs: list[_RankingJob],
+    block: int | None,
+    counter: ProgressCounter,
+) -> None:
+    buffer = scores.new_tile_buffer()
+    step = block or max(1, BLOCK_SCORES // scores.num_items)
+    each = _ranking_thread_pool(torch.get_num_threads()).map if buffer.device.type == "cpu" else map
+    for index in range(len(scores)):
+        start, tile = index * scores.tile_height, scores.compute_tile(index, buffer)
+        firsts = range(start, start + len(tile), step)
+        parts = [tile[first - start : first - start + step] for first in firsts]
+        list(each(partial(_rank_query_block, labels=labels, jobs=jobs), parts, firsts))
+        counter.advance(len(tile))
+
+
+def _rank_query_block(scores: Tensor, first: int, labels: _CompactLabels, jobs: list[_RankingJob]) -> None:
+    """Ranks some queries and enters their values into every job."""
+    order = sort_best_first(scores)
+    found = find_relevant_indices(order, labels.query[first : first + len(scores)], labels.gallery)
+    for job in jobs:
+        rows = job.view.query_rows(first, first + len(scores))
+        if len(rows) == 0:
+            continue
+        mine, places = order, found
+        if job.view.stride > 1:
+            mine = order.select_queries(slice(rows.start - first, None, rows.step))
+            places = find_relevant_indices(
+                mine, labels.query[rows.start : rows.stop : rows.step], labels.gallery
+            )
+        standings = flat_relevant_ranks(mine, places, _to_numpy_on_cpu(job.view.weights), job.needs_ties)
+        _store_measured_values(job, rows, pad_relevant_ranks(standings, job.view.gallery_size))
+
+
+def _store_measured_values(job: _RankingJob, rows: range, items: RelevantRanks) -> None:
+    found: dict[RankingMeasure, Tensor] = {}
+    for measure, values in job.values.items():
+        same = _simplest_measure(measure, items.tied is not None)
+        if same not in found:
+            found[same] = same(items)
+        values[rows.start : rows.stop : rows.step] = found[same]
+
+
+@cache
+def _simplest_measure(measure: RankingMeasure, tied: bool) -> RankingMeasure:
+    """The measure under the simplest tie rule that gives the same value."""
+    return measure.with_ties(measure.ties if tied else "stable")
+
+
+@cache
+def _ranking_thread_pool(count: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(count, thread_name_prefix="rank")

@@ -1,0 +1,165 @@
+"""What text a run learns from where nobody wrote captions: names of seen classes, templates, what ConceptNet says."""
+
+import sys
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from ssl_sbir.data.class_names import normalize_class_name
+from ssl_sbir.data.manifest import Domain
+from ssl_sbir.data.training_set import TrainingSet
+from ssl_sbir.errors import ConfigError
+from ssl_sbir.semantics.unseen_guard import mentions_unseen_class
+
+NAME_TEMPLATES = ("{}", "a photo of a {}", "a drawing of a {}")
+CLAUSE_TEMPLATES = {
+    "IsA": "is a {}",
+    "UsedFor": "is used to {}",
+    "CapableOf": "can {}",
+    "AtLocation": "is found at {}",
+    "HasA": "has {}",
+    "HasProperty": "is {}",
+    "MadeOf": "is made of {}",
+    "PartOf": "is part of {}",
+    "ReceivesAction": "can be {}",
+    "DefinedAs": "is {}",
+}
+CLAUSES_PER_SENTENCE = 3  # clauses of a sentence
+
+
+@dataclass(frozen=True)
+class TrainingTexts:
+    """Texts to learn from.
+
+    Attributes:
+        texts: n of them.
+        label: class of each.
+        row: row of the photo that a caption describes; −1 where a text describes its class.
+        weight: how much each counts; a class's names, descriptions and captions count 1 together.
+    """
+
+    texts: tuple[str, ...]
+    label: Int[Tensor, " n"]
+    row: Int[Tensor, " n"]
+    weight: Float[Tensor, " n"]
+
+    @classmethod
+    def from_training_set(cls, data: TrainingSet, phrases: str | None, *, captions: bool) -> "TrainingTexts":
+        """Names, descriptions and captions of a run's seen classes.
+
+        Args:
+            data: the run's images.
+            phrases: `conceptnet:FILE`, triples that describe the classes, or None.
+            captions: whether to read the texts of photos, where the data set has them.
+        """
+        clauses = load_class_clauses(phrases, data.classes) if phrases else {}
+        found: list[tuple[str, int, int, float]] = []
+        written = _captions_by_class(data) if captions else {}
+        for label, name in enumerate(data.classes):
+            kinds = [
+                [(text, -1) for text in name_sentences(name)],
+                [(text, -1) for text in clause_sentences(name, clauses.get(name, ()))],
+                written.get(label, []),
+            ]
+            there = [kind for kind in kinds if kind]
+            found += [
+                (text, label, row, 1 / (len(there) * len(kind))) for kind in there for text, row in kind
+            ]
+        texts, labels, rows, weights = zip(*found, strict=True)
+        return cls(texts, torch.tensor(labels), torch.tensor(rows), torch.tensor(weights))
+
+    def sample_text_indices(self, label: Int[Tensor, " b"]) -> Int[Tensor, " b"]:
+        """The place of a random text of each of these classes, as often as it counts."""
+        ends, wanted = self.weight.double().cumsum(0), label.cpu()
+        first, last = (torch.searchsorted(self.label, wanted, right=right) for right in (False, True))
+        starts = torch.cat([ends.new_zeros(1), ends])
+        aim = torch.lerp(starts[first], starts[last], torch.rand(len(wanted), dtype=torch.float64))
+        return torch.searchsorted(ends, aim, right=True).clamp(first, last - 1)
+
+
+def readable_name(name: str) -> str:
+    """A class name as people write it."""
+    return name.replace("_", " ")
+
+
+def name_sentences(name: str) -> list[str]:
+    """A class name by itself and in short sentences."""
+    return [template.format(readable_name(name)) for template in NAME_TEMPLATES]
+
+
+def clause_sentences(name: str, clauses: Sequence[str]) -> list[str]:
+    """Sentences of a few clauses each: first with the name, then without it."""
+    groups = [
+        clauses[start : start + CLAUSES_PER_SENTENCE]
+        for start in range(0, len(clauses), CLAUSES_PER_SENTENCE)
+    ]
+    with_name = [f"a {readable_name(name)} {', '.join(group)}" for group in groups]
+    nameless = [[clause for clause in group if readable_name(name) not in clause] for group in groups]
+    return with_name + [f"something that {', '.join(group)}" for group in nameless if group]
+
+
+def load_class_clauses(phrases: str, classes: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """What a file of triples (relation, head, tail; tabs between) says of each class, as clauses.
+
+    While a run trains, clauses that name one of its unseen classes are left out, and counted on stderr.
+
+    Raises:
+        ConfigError: no such file, another kind of source, lines that are no triples, or nothing said of any class.
+    """
+    kind, _, file = phrases.partition(":")
+    path = Path(file).expanduser()
+    if kind != "conceptnet" or not path.is_file():
+        raise ConfigError(f"phrases = '{phrases}': no file of triples", "Write phrases=conceptnet:FILE.")
+    wanted = set(classes)
+    found: Mapping[str, dict[str, None]] = defaultdict(dict)
+    for relation, head, tail in _read_triples(path):
+        if relation in CLAUSE_TEMPLATES and (name := normalize_class_name(head)) in wanted:
+            found[name][CLAUSE_TEMPLATES[relation].format(tail)] = None
+    if not found:
+        raise ConfigError(
+            f"{path} says nothing of any class, such as {classes[0]}",
+            "Give triples as text: relation, head, tail, such as AtLocation, cow, farm; tabs between.",
+        )
+    said = {
+        name: tuple(c for c in clauses if not mentions_unseen_class(c)) for name, clauses in found.items()
+    }
+    if left := sum(map(len, found.values())) - sum(map(len, said.values())):
+        print(f"phrases: {left} clauses left out, which name unseen classes", file=sys.stderr)
+    return said
+
+
+def _read_triples(path: Path) -> Iterator[list[str]]:
+    with path.open(encoding="utf-8") as lines:
+        try:
+            for number, line in enumerate(lines, 1):
+                parts = line.rstrip("\n").split("\t")
+                if len(parts) < 3:
+                    raise ConfigError(
+                        f"{path}, line {number}: not relation, head and tail", "Mend that line."
+                    )
+                yield parts[:3]
+        except UnicodeDecodeError as error:
+            raise ConfigError(
+                f"{path} is no text in UTF-8",
+                "Give the triples themselves, not a graph of `ssl-sbir data conceptnet`.",
+            ) from error
+
+
+def _captions_by_class(data: TrainingSet) -> dict[int, list[tuple[str, int]]]:
+    """Captions of labelled photos by class, with their rows."""
+    found: dict[int, list[tuple[str, int]]] = defaultdict(list)
+    rows = data.rows[Domain.PHOTO]
+    for row in rows[data.manifest.text[rows] >= 0] if len(data.manifest.texts) else np.empty(0, np.int64):
+        label, text = int(data.labels[row]), data.manifest.text_of_row(int(row))
+        if label >= 0 and text and text.strip():
+            found[label].append((text, int(row)))
+    kept = {label: [it for it in told if not mentions_unseen_class(it[0])] for label, told in found.items()}
+    if left := sum(map(len, found.values())) - sum(map(len, kept.values())):
+        print(f"captions: {left} left out, which name unseen classes", file=sys.stderr)
+    return {label: told for label, told in kept.items() if told}

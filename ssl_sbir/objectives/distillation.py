@@ -1,0 +1,187 @@
+"""Keeping what a classifier knows while its encoder learns something else (SAKE, ICCV 2019)."""
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from ssl_sbir.data.manifest import Domain
+from ssl_sbir.data.training_set import TrainingSet
+from ssl_sbir.encoders import DomainCentredEncoder, Encoder, ProjectedEncoder
+from ssl_sbir.encoders.embed import embed_rows, embed_rows_at_native_size
+from ssl_sbir.errors import ConfigError
+from ssl_sbir.group_means import group_means
+
+
+def svd_factorize(classifier: nn.Linear, width: int) -> tuple[nn.Linear, nn.Linear]:
+    """A classifier split in two linear layers that together are its best approximation of that rank.
+
+    With W = U S V^T the first layer is S_d V_d^T (no bias), the second U_d with the classifier's bias
+    (as in SAKE's released code: the code starts where ImageNet's knowledge lies).
+
+    Args:
+        classifier: in → classes.
+        width: d, at most the smaller of both.
+
+    Returns:
+        (in → d, d → classes).
+
+    Raises:
+        ConfigError: the width is larger than the classifier's rank can be.
+    """
+    weight = classifier.weight.detach()
+    if width > min(weight.shape):
+        raise ConfigError(f"code = {width} exceeds {min(weight.shape)}, the teacher's rank", "Lower it.")
+    u, s, vt = torch.linalg.svd(weight, full_matrices=False)
+    first = nn.Linear(weight.shape[1], width, bias=False)
+    second = nn.Linear(width, weight.shape[0])
+    with torch.no_grad():
+        first.weight.copy_(s[:width, None] * vt[:width])
+        second.weight.copy_(u[:, :width])
+        second.bias.copy_(classifier.bias)
+    return first, second
+
+
+def teacher_classifier(teacher: Encoder, name: str) -> nn.Linear:
+    """The teacher's ImageNet head.
+
+    Raises:
+        ConfigError: it has none.
+    """
+    classifier = teacher.classifier()
+    if classifier is None:
+        raise ConfigError(f"teacher = '{name}' has no classifier", "Choose one that has: efficientnet_lite0.")
+    return classifier
+
+
+def with_embedding_head(encoder: Encoder, head: nn.Linear) -> ProjectedEncoder:
+    """The encoder with a linear code on it; one that already ends in a code of that width keeps its own.
+
+    Means that a label-free run took off are left behind: training moves them. An encoder of another width than
+    the code's input gets a code started at random.
+    """
+    if isinstance(encoder, DomainCentredEncoder):
+        return with_embedding_head(encoder.encoder, head)
+    if isinstance(encoder, ProjectedEncoder) and encoder.width == head.out_features:
+        return encoder
+    fits = encoder.width == head.in_features
+    return ProjectedEncoder(
+        encoder, head if fits else nn.Linear(encoder.width, head.out_features, bias=False)
+    )
+
+
+Tilt = Literal["published", "calibrated"]
+
+
+def tilt_logits(
+    logits: Float[Tensor, "b classes"],
+    similarity: Float[Tensor, "b classes"],
+    similarity_weight: float,
+    tilt: Tilt,
+) -> Float[Tensor, "b classes"]:
+    """A teacher's logits, leaning towards the classes that are similar to what is known to be shown.
+
+    `published_count` (SAKE): t + nearness · A. As A lies in 0..1, no odds grow by more than exp(nearness): 1.35 at .3,
+    which moves little, and less the narrower a source's similarities lie together.
+    `calibrate_fusion` (ours): t + beta · A, with the beta of each row by which its expected similarity rises by the share
+    `similarity_weight` of what is missing to the row's largest one. Of all distributions with that expectation it's the
+    closest to the teacher's (an exponential tilt), and any source of similarity, whatever its scale, tilts as much.
+
+    Args:
+        logits: the teacher's.
+        similarity: of each row's known class to the teacher's classes, 0 to 1; a row that is constant, such as
+            that of an unknown class, tilts nothing.
+        similarity_weight: weight of the similarity (published: .3); in calibrated form a share, 0 to below 1.
+        tilt: which form.
+    """
+    if tilt == "published":
+        return logits + similarity_weight * similarity
+    lowest, highest = similarity.amin(1, keepdim=True), similarity.amax(1, keepdim=True)
+    scaled = (similarity - lowest) / (highest - lowest).clamp(min=1e-9)
+    expected = (logits.softmax(1) * scaled).sum(1, keepdim=True)
+    wanted = torch.where(highest > lowest, expected + similarity_weight * (1 - expected), 0.0)
+    low, high = torch.zeros_like(wanted), torch.full_like(wanted, 1024.0)
+    for _ in range(40):  # halves the interval: the expectation grows with beta
+        beta = (low + high) / 2
+        short = ((logits + beta * scaled).softmax(1) * scaled).sum(1, keepdim=True) < wanted
+        low, high = torch.where(short, beta, low), torch.where(short, high, beta)
+    return logits + low * scaled
+
+
+def distillation_loss(
+    student_logits: Float[Tensor, "b classes"], target: Float[Tensor, "b classes"]
+) -> Float[Tensor, ""]:
+    """The mean cross-entropy of recalled logits with a target distribution; 0 where there is no image."""
+    return -(target * student_logits.float().log_softmax(-1)).sum() / max(len(student_logits), 1)
+
+
+def labelled_cross_entropy(logits: Float[Tensor, "b classes"], label: Int[Tensor, " b"]) -> Float[Tensor, ""]:
+    """The mean cross-entropy of the images that have a label; 0 where none has.
+
+    Args:
+        logits: of every image.
+        label: -1 where it isn't known.
+    """
+    total = F.cross_entropy(logits.float(), label, ignore_index=-1, reduction="sum")
+    return total / (label >= 0).sum().clamp(min=1)
+
+
+class TeacherLogits:
+    """A teacher's logits for the photos of a run, asked once and looked up by row.
+
+    Args:
+        logits: [photos, classes].
+        logit_index: [rows of the manifest] → row of `logits`, -1 where nothing was asked.
+    """
+
+    def __init__(self, logits: Float[Tensor, "photos classes"], logit_index: Int[Tensor, " rows"]) -> None:
+        self.logits, self.logit_index = logits, logit_index
+
+    def __call__(self, row: Int[Tensor, " b"]) -> Float[Tensor, "b classes"]:
+        """The logits of some rows of the manifest, [b, classes], on the rows' device."""
+        return self.logits[self.logit_index[row.cpu()]].to(row.device)
+
+    def class_mean_targets(self, data: TrainingSet) -> Float[Tensor, "seen classes"]:
+        """The teacher's mean distribution over the labelled photos of each seen class, in label order; 0 without."""
+        rows = torch.from_numpy(data.rows[Domain.PHOTO])
+        rows = rows[data.labels[rows] >= 0]
+        return group_means(
+            self.logits[self.logit_index[rows]].softmax(-1), data.labels[rows], len(data.classes)
+        )
+
+    def tilt_by_similarity(
+        self,
+        data: TrainingSet,
+        similarity: Float[Tensor, "seen classes"],
+        similarity_weight: float,
+        tilt: Tilt,
+    ) -> "TeacherLogits":
+        """The same, each labelled photo's logits leaning towards what is similar to its class (see `tilted`)."""
+        rows = torch.from_numpy(data.rows[Domain.PHOTO])
+        rows = rows[data.labels[rows] >= 0]
+        logits = self.logits.clone()
+        for part in rows.split(4096):
+            at = self.logit_index[part]
+            logits[at] = tilt_logits(logits[at], similarity[data.labels[part]], similarity_weight, tilt)
+        return TeacherLogits(logits, self.logit_index)
+
+    @classmethod
+    @torch.no_grad()
+    def from_teacher(cls, teacher: Encoder, data: TrainingSet) -> "TeacherLogits":
+        """Asks a teacher about every photo of a run, as it is, at the teacher's own image size.
+
+        Raises:
+            ConfigError: the teacher has no classifier.
+        """
+        head = teacher_classifier(teacher, "teacher").cpu()
+        return cls(head(teacher_photo_features(teacher, data)), data.index_by_row(Domain.PHOTO))
+
+
+def teacher_photo_features(teacher: Encoder, data: TrainingSet) -> Float[Tensor, "photos width"]:
+    """A frozen teacher's features of a run's photos at its own image size, from the cache if they are there."""
+    rows, device = data.rows[Domain.PHOTO], str(teacher.mean.device)
+    if teacher.preprocess.size == data.pack.size:
+        return embed_rows(teacher, data.pack, data.manifest, rows, device=device)
+    return embed_rows_at_native_size(teacher, data.manifest, rows, device=device)

@@ -1,1 +1,0 @@
-"""Similarity, order and rankings: exact, in tiles, the same bits for every block size."""
