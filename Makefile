@@ -15,6 +15,7 @@ test: $(INSTALLED)
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/python scripts/check_structure.py
 
 # explain/, recipes/ and reports/ lie beside ssl_sbir/ but are imported below it: links show the type checker
 # the package as it is installed.

@@ -1,21 +1,43 @@
 """Why a photo came back: where in both pictures the similarity comes from, as facts and as a page."""
 
-from ssl_sbir.explain.attribution.region_pairs import RegionPair, Regions, region_contributions
-from ssl_sbir.explain.pair.explain_pairs import EXPLANATION_METHODS, explain_pairs
-from ssl_sbir.explain.pair.explanation import ExplainedQuery, Explanation, HeatMaps
-from ssl_sbir.explain.run.explainer import Explainer
-from ssl_sbir.explain.text.word_contributions import text_counterfactuals, word_weights
+from typing import TYPE_CHECKING
 
-__all__ = [
-    "EXPLANATION_METHODS",
-    "ExplainedQuery",
-    "Explainer",
-    "Explanation",
-    "HeatMaps",
-    "RegionPair",
-    "Regions",
-    "explain_pairs",
-    "region_contributions",
-    "text_counterfactuals",
-    "word_weights",
-]
+from ssl_sbir.lazy import lazy_exports
+
+if TYPE_CHECKING:
+    from ssl_sbir.explain.attribution.region_pairs import RegionPair as RegionPair
+    from ssl_sbir.explain.attribution.region_pairs import Regions as Regions
+    from ssl_sbir.explain.attribution.region_pairs import region_contributions as region_contributions
+    from ssl_sbir.explain.pair.explain_pairs import EXPLANATION_METHODS as EXPLANATION_METHODS
+    from ssl_sbir.explain.pair.explain_pairs import explain_pairs as explain_pairs
+    from ssl_sbir.explain.pair.explanation import ExplainedQuery as ExplainedQuery
+    from ssl_sbir.explain.pair.explanation import Explanation as Explanation
+    from ssl_sbir.explain.pair.explanation import HeatMaps as HeatMaps
+    from ssl_sbir.explain.run.explainer import Explainer as Explainer
+    from ssl_sbir.explain.text.word_contributions import text_counterfactuals as text_counterfactuals
+    from ssl_sbir.explain.text.word_contributions import word_weights as word_weights
+
+__getattr__, __dir__ = lazy_exports(
+    __name__,
+    {
+        "attribution.region_pairs": (
+            "RegionPair",
+            "Regions",
+            "region_contributions",
+        ),
+        "pair.explain_pairs": (
+            "EXPLANATION_METHODS",
+            "explain_pairs",
+        ),
+        "pair.explanation": (
+            "ExplainedQuery",
+            "Explanation",
+            "HeatMaps",
+        ),
+        "run.explainer": ("Explainer",),
+        "text.word_contributions": (
+            "text_counterfactuals",
+            "word_weights",
+        ),
+    },
+)

@@ -1,4 +1,4 @@
-"""Pictures that live inside a page: data URIs with explicit sizes, and heat maps that anybody can read."""
+"""Images inside a page: data URIs with explicit sizes, and heat maps with colour-blind safe palettes."""
 
 import base64
 import io
@@ -11,10 +11,10 @@ from PIL import Image
 
 ImageFormat = Literal["png", "webp", "jpeg"]
 DATA_URI_QUALITY = 82
-# Okabe and Ito's, told apart by everybody.
+# From Okabe and Ito's colour-blind safe palette.
 BLUE, ORANGE = (0, 114, 178), (213, 94, 0)
 
-# viridis at nine even steps, as in matplotlib: lightness rises throughout, so colour blindness does no harm.
+# viridis at nine even steps, as in matplotlib: lightness rises throughout, so it is colour-blind safe.
 _VIRIDIS = np.array(
     [
         [68, 1, 84],
@@ -33,7 +33,7 @@ _VIRIDIS = np.array(
 
 @dataclass(frozen=True)
 class PageImage:
-    """A picture as a page needs it: `uri` (data:), and its `width` and `tile_height` in pixels."""
+    """An image for a page: its `uri` (data:), and its `width` and `height` in pixels."""
 
     uri: str
     width: int
@@ -41,27 +41,27 @@ class PageImage:
 
 
 def to_page_image(image: Any, *, side: int | None = None, kind: ImageFormat = "webp") -> PageImage:
-    """A picture for a page.
+    """An image for a page.
 
     Args:
         image: a PIL image, or an array [h, w], [h, w, 3] or [h, w, 4]; uint8, or floats in 0..1.
-        side: the longest side in pixels; larger images are shrunk, smaller ones stay as they are.
+        side: the longest side in pixels; larger images are shrunk, smaller ones are unchanged.
         kind: webp and jpeg for photos, png for drawings and charts.
     """
-    whole = to_pil(image)
-    if side is not None and max(whole.size) > side:
-        whole.thumbnail((side, side), Image.Resampling.LANCZOS)
-    return PageImage(data_uri(whole, kind), *whole.size)
+    page_image = to_pil(image)
+    if side is not None and max(page_image.size) > side:
+        page_image.thumbnail((side, side), Image.Resampling.LANCZOS)
+    return PageImage(data_uri(page_image, kind), *page_image.size)
 
 
 def data_uri(image: Any, kind: ImageFormat = "webp") -> str:
-    """The image as a `data:image/…;base64,…` address; jpeg loses transparency to white."""
-    whole, file = to_pil(image), io.BytesIO()
+    """The image as a `data:image/…;base64,…` URI; jpeg replaces transparency by white."""
+    encoded, file = to_pil(image), io.BytesIO()
     if kind == "png":
-        whole.save(file, "PNG", optimize=True)
+        encoded.save(file, "PNG", optimize=True)
     else:
-        whole = on_white(whole) if kind == "jpeg" else whole
-        whole.save(file, kind.upper(), quality=DATA_URI_QUALITY)
+        encoded = on_white(encoded) if kind == "jpeg" else encoded
+        encoded.save(file, kind.upper(), quality=DATA_URI_QUALITY)
     return f"data:image/{kind};base64,{base64.b64encode(file.getvalue()).decode()}"
 
 
@@ -77,24 +77,27 @@ def to_pil(image: Any) -> Image.Image:
 
 
 def on_white(image: Image.Image) -> Image.Image:
-    """The RGB image on white paper."""
+    """The image in RGB, on a white background."""
     if image.mode != "RGBA":
         return image.convert("RGB")
-    paper = Image.new("RGB", image.size, "white")
-    paper.paste(image, mask=image.getchannel("A"))
-    return paper
+    background = Image.new("RGB", image.size, "white")
+    background.paste(image, mask=image.getchannel("A"))
+    return background
 
 
 def viridis_colors(values: Any) -> np.ndarray:
-    """The colours uint8 [..., 3] of values in 0..1: dark violet for little, green, yellow for much."""
-    place = np.clip(np.asarray(values, np.float32), 0, 1) * (len(_VIRIDIS) - 1)
-    low = np.minimum(place.astype(int), len(_VIRIDIS) - 2)
-    share = (place - low)[..., None]
+    """The colours uint8 [..., 3] of values in 0..1: dark violet at 0, green, yellow at 1."""
+    position = np.clip(np.asarray(values, np.float32), 0, 1) * (len(_VIRIDIS) - 1)
+    low = np.minimum(position.astype(int), len(_VIRIDIS) - 2)
+    share = (position - low)[..., None]
     return (_VIRIDIS[low] * (1 - share) + _VIRIDIS[low + 1] * share + 0.5).astype(np.uint8)
 
 
 def heat_map(values: Sequence[Sequence[float]] | np.ndarray, size: tuple[int, int]) -> Image.Image:
-    """An RGBA overlay of a map [h, w] in 0..1, smooth at `size` (width, height); clear at 0, solid at 1."""
+    """An RGBA overlay [height, width] of a map [h, w] in 0..1, resized smoothly to `size` (width, height).
+
+    Transparent at 0, nearly opaque at 1.
+    """
     small = Image.fromarray(np.asarray(values, np.float32))
     smooth = np.clip(np.asarray(small.resize(size, Image.Resampling.BICUBIC)), 0, 1)
     alpha = (smooth**0.8 * 235 + 0.5).astype(np.uint8)
@@ -102,7 +105,7 @@ def heat_map(values: Sequence[Sequence[float]] | np.ndarray, size: tuple[int, in
 
 
 def contrast_map(values: Sequence[Sequence[float]] | np.ndarray, size: tuple[int, int]) -> Image.Image:
-    """An RGBA overlay of a signed map [h, w], −1..1, smooth at `size`: blue above zero, orange below."""
+    """An RGBA overlay of a signed map [h, w] in −1..1, resized smoothly to `size`: blue above zero, orange below."""
     small = Image.fromarray(np.asarray(values, np.float32))
     smooth = np.clip(np.asarray(small.resize(size, Image.Resampling.BICUBIC)), -1, 1)
     paint = np.where((smooth >= 0)[..., None], np.array(BLUE), np.array(ORANGE)).astype(np.uint8)

@@ -1,6 +1,6 @@
-"""Charts as inline SVG that takes its colours from the page: strips on a common scale, a heat map, a scatter plot.
+"""Charts as inline SVG in the page's colours: strips on a common scale, a heat map, a scatter plot.
 
-Strips stretch with their column and never shrink a letter: labels and figures stay text of the page around them.
+Strips stretch with their column and never shrink text: labels and figures are text of the page around them.
 """
 
 from collections.abc import Sequence
@@ -8,14 +8,10 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-HEAT_CELL_SIZE = 20  # pixels of a heat map's cell
-HEAT_ROW_LABEL_WIDTH = 128  # pixels kept for its row labels
-HEAT_COLUMN_LABEL_HEIGHT = 96  # pixels kept for its column labels
-SCATTER_WIDTH, SCATTER_HEIGHT, SCATTER_MARGIN = (
-    1500,
-    1000,
-    20,
-)  # units of a scatter plot, and of the margin around it
+HEAT_CELL_SIZE = 20  # pixels
+HEAT_ROW_LABEL_WIDTH = 128  # pixels
+HEAT_COLUMN_LABEL_HEIGHT = 96  # pixels
+SCATTER_WIDTH, SCATTER_HEIGHT, SCATTER_MARGIN = 1500, 1000, 20  # SVG units
 
 
 @dataclass(frozen=True)
@@ -25,10 +21,10 @@ class StripValue:
     Attributes:
         value: where the bar ends.
         scale_end: where the scale ends.
-        low: start of an interval around the value.
-        high: its end.
+        low: lower end of an interval around the value.
+        high: its upper end.
         baseline: an earlier value to compare with, marked by a ring.
-        chance: what chance reaches, marked by a line.
+        chance: the value of chance, marked by a line.
     """
 
     value: float
@@ -41,7 +37,7 @@ class StripValue:
 
 @dataclass(frozen=True)
 class ScatterPoint:
-    """A point of a scatter plot: its place (0..1 each, from the upper left), kind (a CSS class) and number."""
+    """A point of a scatter plot: its position (0..1 each, from the upper left), kind (a CSS class) and number."""
 
     x: float
     y: float
@@ -50,7 +46,7 @@ class ScatterPoint:
 
 
 def strip_chart(one: StripValue) -> Markup:
-    """A bar with its interval, ring and chance line, as wide as its place."""
+    """A bar with its interval, ring and chance line, as wide as its container."""
     parts = [f'<rect class="bar" x="0" y="5" width="{_percent_of_scale(one.value, one)}" height="8" rx="2"/>']
     if one.low is not None and one.high is not None:
         low, high = _percent_of_scale(one.low, one), _percent_of_scale(one.high, one)
@@ -66,11 +62,11 @@ def strip_chart(one: StripValue) -> Markup:
 
 def top_of_scale(values: Sequence[float]) -> float:
     """A round number in 0..1 that no value exceeds, for the end of a scale."""
-    return next((most for most in (0.1, 0.2, 0.4, 0.6, 0.8) if max(values, default=1.0) <= most), 1.0)
+    return next((end for end in (0.1, 0.2, 0.4, 0.6, 0.8) if max(values, default=1.0) <= end), 1.0)
 
 
 def scale_axis(scale_end: float, steps: int = 4) -> Markup:
-    """The scale under strips: a number every `steps`-th part of `scale_end`."""
+    """The scale of strips: `steps` + 1 evenly spaced numbers from 0 to `scale_end`."""
     parts = []
     for step in range(steps + 1):
         anchor = "start" if step == 0 else "end" if step == steps else "middle"
@@ -81,30 +77,21 @@ def scale_axis(scale_end: float, steps: int = 4) -> Markup:
 
 
 def heat_table(table: Sequence[Sequence[float]], labels: Sequence[str]) -> Markup:
-    """A square table of shares (0..1): the darker, the more; each cell says its names and share when pointed at."""
+    """A square table of shares (0..1), darker for larger; each cell has a tooltip with its names and share."""
     n = len(labels)
-    parts = []
+    parts: list[Markup] = []
     for row, name in enumerate(labels):
-        y = HEAT_COLUMN_LABEL_HEIGHT + row * HEAT_CELL_SIZE
-        parts.append(
-            Markup('<text x="{}" y="{}" text-anchor="end">{}</text>').format(
-                HEAT_ROW_LABEL_WIDTH - 6, y + 14, name
-            )
-        )
-        parts.append(
-            Markup('<text transform="translate({} {}) rotate(-60)">{}</text>').format(
-                HEAT_ROW_LABEL_WIDTH + row * HEAT_CELL_SIZE + 14, HEAT_COLUMN_LABEL_HEIGHT - 6, name
-            )
-        )
+        parts += _heat_table_labels(row, name)
         parts += [
             _heat_table_cell(table[row][column], row, column, name, labels[column]) for column in range(n)
         ]
-    size = f'width="{HEAT_ROW_LABEL_WIDTH + n * HEAT_CELL_SIZE + 50}" height="{HEAT_COLUMN_LABEL_HEIGHT + n * HEAT_CELL_SIZE + 4}"'
-    return _wrap_svg(f'class="heat-table" {size}', parts)
+    width = HEAT_ROW_LABEL_WIDTH + n * HEAT_CELL_SIZE + 50
+    height = HEAT_COLUMN_LABEL_HEIGHT + n * HEAT_CELL_SIZE + 4
+    return _wrap_svg(f'class="heat-table" width="{width}" height="{height}"', parts)
 
 
 def scatter_plot(points: Sequence[ScatterPoint]) -> Markup:
-    """Points on a square; each carries its number, for a script to find."""
+    """A scatter plot; each point carries its number in `data-n`, for a script."""
     marks = []
     for point in points:
         x, y = f"{point.x * SCATTER_WIDTH:.0f}", f"{point.y * SCATTER_HEIGHT:.0f}"
@@ -115,14 +102,13 @@ def scatter_plot(points: Sequence[ScatterPoint]) -> Markup:
             marks.append(
                 f'<rect {data} x="{float(x) - 6:.0f}" y="{float(y) - 6:.0f}" width="12" height="12"/>'
             )
-    return _wrap_svg(
-        f'class="scatter" viewBox="{-SCATTER_MARGIN} {-SCATTER_MARGIN} {SCATTER_WIDTH + 2 * SCATTER_MARGIN} {SCATTER_HEIGHT + 2 * SCATTER_MARGIN}"',
-        marks,
-    )
+    width, height = SCATTER_WIDTH + 2 * SCATTER_MARGIN, SCATTER_HEIGHT + 2 * SCATTER_MARGIN
+    box = f"{-SCATTER_MARGIN} {-SCATTER_MARGIN} {width} {height}"
+    return _wrap_svg(f'class="scatter" viewBox="{box}"', marks)
 
 
 def signed_strip(value: float, scale_end: float) -> Markup:
-    """A bar to the right of the middle for what adds, to the left for what takes away; `scale_end` fills half."""
+    """A bar from the middle to the right for positive values, to the left for negative; `scale_end` fills half."""
     share = 50 * min(abs(value) / scale_end, 1.0) if scale_end else 0.0
     kind, x = ("adds", 50.0) if value >= 0 else ("takes", 50.0 - share)
     bar = f'<rect class="{kind}" x="{x:.2f}%" y="4" width="{share:.2f}%" height="8" rx="1"/>'
@@ -131,7 +117,7 @@ def signed_strip(value: float, scale_end: float) -> Markup:
 
 
 def two_curves(falling: Sequence[float], rising: Sequence[float]) -> Markup:
-    """Two lines over the same steps on one scale, the first solid, the second dashed; words stand beside it."""
+    """Two lines over the same steps on one scale, the first solid, the second dashed; without labels."""
     low, high = min(*falling, *rising), max(*falling, *rising)
     span = (high - low) or 1.0
 
@@ -149,12 +135,12 @@ def two_curves(falling: Sequence[float], rising: Sequence[float]) -> Markup:
 
 
 def path_graph(nodes: Sequence[str], relations: Sequence[tuple[str, bool]], description: str) -> Markup:
-    """Named boxes from top to bottom, joined by arrows that carry a relation's name.
+    """Named boxes from top to bottom, joined by arrows that are labelled with a relation's name.
 
     Args:
         nodes: n names.
         relations: n − 1 names, each with whether its arrow points down.
-        description: the same in words, for who can't see it.
+        description: text alternative for screen readers.
     """
     wide, box, gap = 230.0, 26.0, 34.0
     parts = []
@@ -162,7 +148,7 @@ def path_graph(nodes: Sequence[str], relations: Sequence[tuple[str, bool]], desc
         y = n * (box + gap) + 1
         kind = "end" if n in (0, len(nodes) - 1) else "between"
         shape = f'x="1" y="{y}" width="{wide - 2}" height="{box}" rx="8"'
-        parts.append(Markup(f'<rect class="{kind}" {shape}/>'))  # numbers and a word of ours
+        parts.append(Markup(f'<rect class="{kind}" {shape}/>'))
         parts.append(
             Markup('<text x="{}" y="{}" text-anchor="middle">{}</text>').format(
                 wide / 2, y + 17, _truncate_label(node, 30)
@@ -192,11 +178,23 @@ def _truncate_label(text: str, length: int) -> str:
     return text if len(text) <= length else f"{text[: length - 1]}…"
 
 
+def _heat_table_labels(row: int, name: str) -> list[Markup]:
+    offset = row * HEAT_CELL_SIZE + 14
+    of_row = Markup('<text x="{}" y="{}" text-anchor="end">{}</text>').format(
+        HEAT_ROW_LABEL_WIDTH - 6, HEAT_COLUMN_LABEL_HEIGHT + offset, name
+    )
+    of_column = Markup('<text transform="translate({} {}) rotate(-60)">{}</text>').format(
+        HEAT_ROW_LABEL_WIDTH + offset, HEAT_COLUMN_LABEL_HEIGHT - 6, name
+    )
+    return [of_row, of_column]
+
+
 def _heat_table_cell(value: float, row: int, column: int, one: str, other: str) -> Markup:
     kind = "same" if row == column else "other"
-    told = Markup("<title>{} → {}: {:.0%}</title>").format(one, other, value)
-    place = f'x="{HEAT_ROW_LABEL_WIDTH + column * HEAT_CELL_SIZE}" y="{HEAT_COLUMN_LABEL_HEIGHT + row * HEAT_CELL_SIZE}" width="{HEAT_CELL_SIZE - 1}" height="{HEAT_CELL_SIZE - 1}"'
-    return Markup(f'<rect class="{kind}" {place} style="--share:{value:.3f}">') + told + Markup("</rect>")
+    x, y = HEAT_ROW_LABEL_WIDTH + column * HEAT_CELL_SIZE, HEAT_COLUMN_LABEL_HEIGHT + row * HEAT_CELL_SIZE
+    shape = f'x="{x}" y="{y}" width="{HEAT_CELL_SIZE - 1}" height="{HEAT_CELL_SIZE - 1}"'
+    title = Markup("<title>{} → {}: {:.0%}</title>").format(one, other, value)
+    return Markup(f'<rect class="{kind}" {shape} style="--share:{value:.3f}">') + title + Markup("</rect>")
 
 
 def _percent_of_scale(value: float, one: StripValue) -> str:
@@ -204,6 +202,5 @@ def _percent_of_scale(value: float, one: StripValue) -> str:
 
 
 def _wrap_svg(attributes: str, parts: Sequence[str]) -> Markup:
-    return Markup(
-        f'<svg aria-hidden="true" focusable="false" {attributes}>{"".join(parts)}</svg>'
-    )  # parts are escaped
+    # the parts are escaped already
+    return Markup(f'<svg aria-hidden="true" focusable="false" {attributes}>{"".join(parts)}</svg>')

@@ -1,12 +1,13 @@
-"""Times the evaluation engine against a per-query numpy loop and against a bare matrix product with a full sort.
+"""Times the blockwise evaluation against a per-query numpy loop and against a matrix product with a full sort.
 
     python scripts/bench_evaluation.py                     # the size of sketchy-sake-25: 15,229 × 17,101 × 512
-    python scripts/bench_evaluation.py --size quickdraw    # 92,291 × 54,151 × 64, the engine alone
+    python scripts/bench_evaluation.py --size quickdraw    # 92,291 × 54,151 × 64, without the references
 
-All presets together on synthetic unit vectors, everything in one run on the same threads, the references on a sample
-of the queries and scaled to all of them (`--sample`). The loop computes the same definitions query by query, sharing
-one product, one distance and one sort a similarity between the presets; its means must equal the engine's on the
-sample. Takes two minutes or so on two cores. Peak memory is that of the engine: it runs first.
+All presets together on synthetic unit vectors, in one run on the same threads; the references run on a sample of the
+queries (`--sample`) and are scaled to all of them. The loop computes the same definitions query by query, sharing one
+product, one distance and one sort per similarity between the presets; its means must equal those of the blockwise
+evaluation on the sample. Takes about two minutes on two cores. Peak memory is that of the blockwise evaluation, which
+runs first.
 """
 
 import argparse
@@ -53,19 +54,19 @@ def synthetic_features(
 
 def precision_sum(hits: np.ndarray) -> float:
     """The sum of precisions at the relevant ranks."""
-    places = np.flatnonzero(hits)
-    return float((np.arange(1, len(places) + 1) / (places + 1)).sum())
+    indices = np.flatnonzero(hits)
+    return float((np.arange(1, len(indices) + 1) / (indices + 1)).sum())
 
 
 def voc_precision_sum(hits: np.ndarray) -> float:
     """The same under the VOC envelope."""
-    places = np.flatnonzero(hits)
-    precision = np.arange(1, len(places) + 1) / (places + 1)
+    indices = np.flatnonzero(hits)
+    precision = np.arange(1, len(indices) + 1) / (indices + 1)
     return float(np.maximum.accumulate(precision[::-1]).sum())
 
 
 def grouped_precision_sum(hits: np.ndarray, scores: np.ndarray) -> float:
-    """The same with tied scores taken together."""
+    """The same with tied scores grouped."""
     last = np.flatnonzero(np.append(np.diff(scores) != 0, True))
     found = hits.cumsum()[last]
     return float((np.diff(found, prepend=0) * found / (last + 1)).sum())
@@ -170,9 +171,9 @@ def time_call(work: Callable[[], Any]) -> tuple[float, float, Any]:
 def largest_mean_difference(
     values: dict[str, dict[str, torch.Tensor]], chosen: np.ndarray, slow: list[dict[str, dict[str, float]]]
 ) -> float:
-    """The largest difference between the engine's and the loop's means over the sample.
+    """The largest difference between the two implementations' means over the sample.
 
-    Doodle2Search's precision is left out: it is the relevance of one rank, which the last bit of a score can change.
+    Doodle2Search's precision is excluded: it is the relevance of one rank, which the last bit of a score can change.
     """
     gaps = []
     for name, metrics in values.items():
@@ -193,7 +194,7 @@ def main() -> None:
         "--sample", type=int, default=600, help="queries the references run on; 0 for all of them"
     )
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--repeat", type=int, default=1, help="take the best of so many runs of the engine")
+    parser.add_argument("--repeat", type=int, default=1, help="number of timed runs; the best counts")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
@@ -216,9 +217,9 @@ def main() -> None:
 def measure_references(
     data: LabeledFeatures, queries: int, sample: int, engine: tuple[float, float, Any]
 ) -> dict[str, Any]:
-    """Times of the loop and of the bare product and sort, scaled to all queries, and how the engine compares."""
+    """Times of the loop and of the product and sort, scaled to all queries, and how the evaluation compares."""
     count = min(queries, sample)
-    # runs of 20, so that as many of the sample as of the whole take part in zse-strided
+    # in runs of 20, so that zse-strided uses the same share of the sample as of all queries
     chosen = np.flatnonzero(np.arange(queries) // 20 % max(1, queries // count) == 0)
     facts: dict[str, Any] = {"sample": len(chosen)}
     scale = queries / len(chosen)

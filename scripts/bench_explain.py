@@ -1,16 +1,16 @@
-"""Times a report, and explaining all results at once against one pair after the other without anything kept.
+"""Measures the cost of a report, and of explaining all results together or pair by pair without reuse.
 
-The reference embeds both pictures of a pair anew for every similarity, as an explanation of `score(drawing, photo)`
-does that knows nothing of the two sides; masks and random maps are the same.
+The reference embeds both images of a pair for every similarity, like an explanation of an opaque function
+`score(drawing, photo)`; masks and random maps are the same.
 
     python scripts/bench_explain.py
     python scripts/bench_explain.py efficientnet_lite0 --data folder:sketchy-sample/ --split sketchy-sake-25 --size 128
 
-Prints seconds by the clock, processor seconds and images sent through the encoder: for a whole report (ranking,
-maps, tests, page) with the gallery embedded, and for maps and their tests alone, together and pair by pair.
-Seconds by the clock mean nothing on a busy machine; processor seconds and images do. With ten results at 128 px and
-one thread: 11 s a report; maps and tests by default methods take 2.7 × less time together than pair by pair, stroke
-maps 7.3 ×.
+Prints wall-clock seconds, CPU seconds and the number of images sent through the encoder: for a whole report (ranking,
+maps, tests, page) with the gallery already embedded, and for maps and their tests alone, together and pair by pair.
+On a busy machine compare CPU seconds and images, not wall-clock seconds. With ten results at 128 px and one thread,
+a report takes 11 s; maps and tests take 2.7 times less time together than pair by pair by the default methods, and
+7.3 times less for stroke maps.
 """
 
 import argparse
@@ -40,7 +40,7 @@ MapMethod = Callable[[EncodedImages, EncodedImages], SideMaps]
 
 
 class CostMeter:
-    """Counts what a call costs; images are counted at the encoder's first convolution."""
+    """Measures the cost of calls; images are counted at the encoder's first convolution."""
 
     def __init__(self, encoder: Encoder) -> None:
         self.images = 0
@@ -51,13 +51,13 @@ class CostMeter:
         self.images += len(inputs[0])
 
     def measure_call(self, what: str, call: Callable[[], Any]) -> float:
-        """Prints what a call costs; its processor seconds."""
+        """Prints the cost of a call; returns its CPU seconds."""
         images, clock, processor = self.images, time.perf_counter(), time.process_time()
         call()
         spent = time.process_time() - processor
         seconds = time.perf_counter() - clock
         print(
-            f"{what:<44} {seconds:7.1f} s {spent:7.1f} processor s {self.images - images:7,} images",
+            f"{what:<44} {seconds:7.1f} s {spent:7.1f} CPU s {self.images - images:7,} images",
             flush=True,
         )
         return spent
@@ -65,12 +65,12 @@ class CostMeter:
 
 @dataclass(frozen=True)
 class UncachedImages(EncodedImages):
-    """A side that keeps nothing: the other side goes through the encoder again with every image of this one."""
+    """A side without reuse: every embedding also runs the other side's image through the encoder."""
 
     other_image: Tensor | None = None
 
     def embed(self, image: Tensor) -> Tensor:
-        """Embeddings of other images of this side, after the whole pair went through the encoder."""
+        """Embeddings of other images of this side; the other side's image runs through the encoder too."""
         assert self.other_image is not None
         opposite = Domain.PHOTO if self.domain == Domain.SKETCH else Domain.SKETCH
         with torch.inference_mode():
@@ -79,25 +79,25 @@ class UncachedImages(EncodedImages):
 
 
 def explain_pair_by_pair(
-    encoder: Encoder, image: Tensor, photos: Tensor, method: str, made: MapMethod, draws: int
+    encoder: Encoder, image: Tensor, photos: Tensor, method: str, compute_maps: MapMethod, draws: int
 ) -> None:
-    """The photos' maps and their tests, every pair on its own and every similarity from both pictures."""
+    """Computes the photos' maps and their tests for each pair separately, with both images for every similarity."""
     for photo in photos.split(1):
         ours, theirs = _uncached_sides(encoder, image[None], photo)
-        maps = made(ours, theirs)
+        maps = compute_maps(ours, theirs)
         values, sides = maps.photo, (theirs, ours)
         if values is None:
             values, sides = maps.sketch, (ours, theirs)
         assert values is not None
-        plain = BaselineAreas(sides[0], sides[1].embedding, draws)
-        evaluate_faithfulness(method, sides[0], values, sides[1].embedding, plain)
+        baselines = BaselineAreas(sides[0], sides[1].embedding, draws)
+        evaluate_faithfulness(method, sides[0], values, sides[1].embedding, baselines)
 
 
 def _uncached_sides(encoder: Encoder, image: Tensor, photo: Tensor) -> tuple[UncachedImages, UncachedImages]:
     pairs = (image, Domain.SKETCH, photo), (photo, Domain.PHOTO, image)
     ours, theirs = (
-        UncachedImages(**vars(encode_images(encoder, mine, domain)), other_image=other)
-        for mine, domain, other in pairs
+        UncachedImages(**vars(encode_images(encoder, own_image, domain)), other_image=other)
+        for own_image, domain, other in pairs
     )
     return ours, theirs
 
@@ -106,7 +106,7 @@ def main() -> None:
     """Prints the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("encoder", nargs="?", default="efficientnet_lite0")
-    parser.add_argument("--data", help="drawn pictures by default")
+    parser.add_argument("--data", help="synthetic images by default")
     parser.add_argument("--split")
     parser.add_argument("--size", type=int, default=128)
     parser.add_argument("--top", type=int, default=10)
@@ -125,7 +125,7 @@ def _measure_explanations(options: argparse.Namespace, data: str) -> None:
     explainer = Explainer(encoder, manifest, classes, top=options.top, draws=options.draws)
     query = str(manifest.find_rows(Domain.SKETCH, classes)[0])
     meter = CostMeter(encoder)
-    meter.measure_call("gallery (once; kept in the cache)", lambda: explainer.gallery)
+    meter.measure_call("gallery (once; then cached)", lambda: explainer.gallery)
     with tempfile.TemporaryDirectory() as folder:
         page = Path(folder) / "page.html"
         meter.measure_call(
@@ -137,11 +137,11 @@ def _measure_explanations(options: argparse.Namespace, data: str) -> None:
         explainer.gallery.pack.read_images(manifest.find_rows(Domain.SKETCH, classes)[:1])[0].float() / 255
     )
     photos = explainer.gallery.load_images(torch.arange(options.top).numpy())
-    ways: tuple[tuple[str, Sequence[str] | None, str, MapMethod], ...] = (
+    cases: tuple[tuple[str, Sequence[str] | None, str, MapMethod], ...] = (
         *(("default methods", None, *default) for default in DEFAULT_METHOD_MAPS.items()),
         ("strokes", ["strokes"], "strokes", METHOD_MAPS["strokes"]),
     )
-    for name, methods, method, made in ways:
+    for name, methods, method, compute_maps in cases:
         together = meter.measure_call(
             f"{name}, all pairs at once",
             lambda chosen=methods: explain_pairs(  # type: ignore[misc]
@@ -149,12 +149,12 @@ def _measure_explanations(options: argparse.Namespace, data: str) -> None:
             ),
         )
         alone = meter.measure_call(
-            f"{name}, pair by pair, nothing kept",
-            lambda method=method, made=made: explain_pair_by_pair(  # type: ignore[misc]
-                encoder, image, photos, method, made, options.draws
+            f"{name}, pair by pair without reuse",
+            lambda method=method, compute_maps=compute_maps: explain_pair_by_pair(  # type: ignore[misc]
+                encoder, image, photos, method, compute_maps, options.draws
             ),
         )
-        print(f"{'':<44} {alone / together:7.1f} × the processor time")
+        print(f"{'':<44} {alone / together:7.1f} × the CPU time")
 
 
 if __name__ == "__main__":

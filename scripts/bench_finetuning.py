@@ -4,11 +4,11 @@
     python scripts/bench_finetuning.py --data folder:Sketchy --size 224 --sketches 13 --photos 26
     python scripts/bench_finetuning.py --set optim.freeze=3         # with any setting of the recipe
 
-The reference is what a reader of the paper writes: files opened, turned and scaled one by one on the processor in
-DataLoader workers, float32, default memory format, the teacher asked about every view, Adam. Both train the same
+The reference is a direct implementation of the paper: files opened, rotated and scaled one by one on the CPU in
+DataLoader workers, float32, default memory format, the teacher applied to every view, Adam. Both train the same
 encoder on batches of the same size, in turns, so that a busy machine slows both; the first steps of each turn, while
 workers start, aren't counted. Without `--data` it draws smooth 256 px pictures into a temporary folder. What sake
-computes once, before the first step (the pixels' pack, the teacher's answers), is told as `once_s`.
+computes once, before the first step (the pixels' pack, the teacher's logits), is reported as `once_s`.
 """
 
 import argparse
@@ -35,7 +35,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms as T
 
-from ssl_sbir.data.batches import prepare_pack
+from ssl_sbir.data.image_pack import prepare_pack
 from ssl_sbir.data.manifest import Domain, Manifest
 from ssl_sbir.data.readers import open_data
 from ssl_sbir.data.training_set import TrainingSet
@@ -76,10 +76,10 @@ def train_published_sake(data: TrainingSet, options: argparse.Namespace, steps: 
     encoder = load_encoder(options.encoder, size=options.size)
     teacher = load_encoder("efficientnet_lite0", size=options.size)
     head = teacher_classifier(teacher, "efficientnet_lite0")
-    code, recall = svd_factorize(head, 512)
-    student = ProjectedEncoder(encoder, code).train()
-    classify = nn.Linear(512, len(data.manifest.classes))
-    parts = nn.ModuleList([student, recall, classify])
+    embedding_head, teacher_head = svd_factorize(head, 512)
+    student = ProjectedEncoder(encoder, embedding_head).train()
+    class_head = nn.Linear(512, len(data.manifest.classes))
+    parts = nn.ModuleList([student, teacher_head, class_head])
     optimizer = torch.optim.Adam(parts.parameters(), lr=1e-4, weight_decay=5e-4)
     sketches, photos = (
         endless_domain_batches(
@@ -90,12 +90,12 @@ def train_published_sake(data: TrainingSet, options: argparse.Namespace, steps: 
     domain = torch.tensor([0] * options.sketches + [1] * options.photos)
     marks = StepTimes.start_now()
     for _ in range(steps):
-        (sketch, drawn), (photo, shown) = next(sketches), next(photos)
-        codes = student(torch.cat([sketch, photo]), domain)
+        (sketch, sketch_label), (photo, photo_label) = next(sketches), next(photos)
+        embeddings = student(torch.cat([sketch, photo]), domain)
         with torch.no_grad():
-            taught = head(teacher(photo, domain[options.sketches :])).softmax(1)
-        loss = F.cross_entropy(classify(codes), torch.cat([drawn, shown]))
-        loss = loss + F.cross_entropy(recall(codes[options.sketches :]), taught)
+            target = head(teacher(photo, domain[options.sketches :])).softmax(1)
+        loss = F.cross_entropy(class_head(embeddings), torch.cat([sketch_label, photo_label]))
+        loss = loss + F.cross_entropy(teacher_head(embeddings[options.sketches :]), target)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -104,9 +104,9 @@ def train_published_sake(data: TrainingSet, options: argparse.Namespace, steps: 
 
 
 def compare_finetuning(data: TrainingSet, options: argparse.Namespace) -> dict[str, Any]:
-    """Both in turns: images a second over all counted steps, on the clock and in processor time."""
+    """Both in turns: images per second over all counted steps, by wall clock and in CPU time."""
     steps, images = options.steps + WARM_UP_STEPS, options.sketches + options.photos
-    # the published terms only, and the teacher asked about images of the size that the reference shows it
+    # the published terms only, and the teacher applied to images of the size that the reference uses
     settings = [
         f"batch.sketches={options.sketches}",
         f"batch.photos={options.photos}",

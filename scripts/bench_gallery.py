@@ -3,9 +3,9 @@
     python scripts/bench_gallery.py                        a million vectors of 512 numbers, every engine
     python scripts/bench_gallery.py --count 200000 --engines exact faiss:ivf
 
-Each engine runs in a process of its own, so that its peak memory is its own. Vectors are drawn about 1,000 centres, as
-pictures come in kinds; queries are other draws about the same centres. Recall is against exact search. A million takes
-2 GB on disk for the vectors (4 GB where the engine keeps a copy).
+Each engine runs in its own process, to measure its own peak memory. Vectors are sampled around 1,000 centers, since
+pictures form clusters; queries are further samples around the same centers. Recall is against exact search. A million
+vectors take 2 GB on disk (4 GB where the engine keeps a copy).
 """
 
 import argparse
@@ -29,15 +29,15 @@ BYTES_PER_GB = 1e9
 
 
 def sample_clustered_vectors(count: int, width: int, seed: int) -> torch.Tensor:
-    """Vectors about centres that are the same for every seed."""
-    centres = torch.randn(NUM_CENTERS, width, generator=torch.Generator().manual_seed(0))
-    draw = torch.Generator().manual_seed(seed)
-    kinds = torch.randint(NUM_CENTERS, (count,), generator=draw)
-    return centres[kinds] + CLUSTER_SPREAD * torch.randn(count, width, generator=draw)
+    """Vectors around centers that are the same for every seed."""
+    centers = torch.randn(NUM_CENTERS, width, generator=torch.Generator().manual_seed(0))
+    generator = torch.Generator().manual_seed(seed)
+    clusters = torch.randint(NUM_CENTERS, (count,), generator=generator)
+    return centers[clusters] + CLUSTER_SPREAD * torch.randn(count, width, generator=generator)
 
 
 def create_filled_gallery(folder: Path, engine: str, count: int, width: int) -> Gallery:
-    """A gallery of so many vectors."""
+    """A gallery of `count` vectors."""
     gallery = create_gallery(folder, width, engine=engine, device="cpu")
     with gallery.write_transaction():
         for start in range(0, count, VECTORS_PER_CHUNK):
@@ -47,7 +47,7 @@ def create_filled_gallery(folder: Path, engine: str, count: int, width: int) -> 
 
 
 def measure_engine(engine: str, count: int, width: int, k: int, folder: Path) -> dict[str, object]:
-    """What one engine takes, and the ids that it finds."""
+    """Time and memory of one engine, and the ids that it finds."""
     start = time.monotonic()
     made = create_filled_gallery(folder, engine, count, width)
     built = time.monotonic() - start
@@ -73,12 +73,12 @@ def measure_engine(engine: str, count: int, width: int, k: int, folder: Path) ->
         "batch_ms": 1000 * batch,
         "peak_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / BYTES_PER_GB,
         "disk_gb": sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) / BYTES_PER_GB,
-        "ids": [[it.id for it in of] for of in found],
+        "ids": [[item.id for item in items] for items in found],
     }
 
 
 def format_engine_row(name: str, facts: dict[str, object], true: list[list[str]]) -> str:
-    """A line of the table."""
+    """One row of the table; `true` are the ids that exact search finds."""
     ids = facts["ids"]
     assert isinstance(ids, list)
     recall = sum(len(set(a) & set(b)) for a, b in zip(ids, true, strict=True)) / max(1, sum(map(len, true)))
@@ -90,7 +90,7 @@ def format_engine_row(name: str, facts: dict[str, object], true: list[list[str]]
 
 
 def main() -> None:
-    """Measures each engine in a process of its own and prints a table."""
+    """Measures each engine in its own process and prints a table."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -98,23 +98,27 @@ def main() -> None:
     parser.add_argument("--width", type=int, default=512)
     parser.add_argument("-k", type=int, default=100)
     parser.add_argument("--engines", nargs="+", default=list(BENCHED_ENGINES))
-    parser.add_argument("--folder", type=Path, help="where indexes are made and removed; a temporary folder")
+    parser.add_argument(
+        "--folder", type=Path, help="where indexes are made and removed; by default a temporary folder"
+    )
     parser.add_argument("--one", help=argparse.SUPPRESS)
-    asked = parser.parse_args()
-    if asked.one:
-        print(json.dumps(measure_engine(asked.one, asked.count, asked.width, asked.k, asked.folder)))
+    options = parser.parse_args()
+    if options.one:
+        print(
+            json.dumps(measure_engine(options.one, options.count, options.width, options.k, options.folder))
+        )
         return
     print(
-        f"{asked.count:,} × {asked.width}, first {asked.k} of {NUM_QUERIES} queries, {torch.get_num_threads()} threads"
+        f"{options.count:,} × {options.width}, first {options.k} of {NUM_QUERIES} queries, {torch.get_num_threads()} threads"
     )
     print(
         f"{'engine':<12}{'build s':>11}{'open s':>11}{'single ms':>11}{'batch ms':>11}{'peak GB':>11}{'disk GB':>11}{'recall':>9}"
     )
     true: list[list[str]] = []
-    for engine in asked.engines:
-        with tempfile.TemporaryDirectory(dir=asked.folder) as folder:
+    for engine in options.engines:
+        with tempfile.TemporaryDirectory(dir=options.folder) as folder:
             command = [sys.executable, __file__, "--one", engine, "--folder", f"{folder}/index"]
-            command += ["--count", str(asked.count), "--width", str(asked.width), "-k", str(asked.k)]
+            command += ["--count", str(options.count), "--width", str(options.width), "-k", str(options.k)]
             done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
         if done.returncode:
             print(f"{engine:<12} failed")

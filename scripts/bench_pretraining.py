@@ -6,10 +6,10 @@
 
 Ours: pixels from the pack, moved as bytes, views by kornia in batches, the recipe `simclr` in the engine. The
 reference: lightly's `SimCLRTransform` on image files in a DataLoader's workers, lightly's head and loss, AdamW, float32
-in the default memory format. Both train the same encoder on as many photos a step, with the same changes (crop,
+in the default memory format. Both train the same encoder on as many photos per step, with the same changes (crop,
 flip, colour, grey, blur) as strong as lightly's, in turns, so that a busy machine slows both; the first steps of each
-turn aren't counted. Processor time counts every core and both sides' workers. Without `--data` it draws smooth 256 px
-pictures into a temporary folder. What ours computes once, the pack, is told as `pack_s`.
+turn aren't counted. CPU time counts every core and both sides' workers. Without `--data` it draws smooth 256 px
+pictures into a temporary folder. What ours computes once, the pack, is reported as `pack_s`.
 """
 
 import argparse
@@ -39,7 +39,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from ssl_sbir.data.batches import prepare_pack
+from ssl_sbir.data.image_pack import prepare_pack
 from ssl_sbir.data.manifest import Domain
 from ssl_sbir.data.readers import open_data
 from ssl_sbir.data.training_set import TrainingSet
@@ -47,9 +47,9 @@ from ssl_sbir.encoders import load_encoder
 from ssl_sbir.memory import keep_freed_memory
 
 LIGHTLY_AUGMENTATION = (
-    "crop=0.08",
-    "colour=1",
-    "grey=0.2",
+    "min_crop_area=0.08",
+    "color_jitter=1",
+    "grayscale=0.2",
     "blur=0.5",
     "flip=0.5",
     "rotation=0",
@@ -81,7 +81,7 @@ def endless_view_batches(data: LightlyPhotos, options: argparse.Namespace) -> It
 
 
 def train_lightly_simclr(data: TrainingSet, options: argparse.Namespace, steps: int) -> StepTimes:
-    """The marks of lightly's pipeline; `sample_views` is what a step waited for its loader."""
+    """The marks of lightly's pipeline; `views` is what a step waited for its loader."""
     encoder = load_encoder(options.encoder, size=options.size).train()
     head = SimCLRProjectionHead(encoder.width, encoder.width, 128)
     optimizer = torch.optim.AdamW(nn.ModuleList([encoder, head]).parameters(), lr=3e-4, weight_decay=1e-4)
@@ -102,7 +102,7 @@ def train_lightly_simclr(data: TrainingSet, options: argparse.Namespace, steps: 
 
 
 def compare_pretraining(data: TrainingSet, options: argparse.Namespace) -> dict[str, Any]:
-    """Both in turns: images a second over all counted steps, on the clock and in processor time."""
+    """Both in turns: images per second over all counted steps, by wall clock and in CPU time."""
     steps = options.steps + WARM_UP_STEPS
     settings = [
         f"batch.photos={options.batch}",

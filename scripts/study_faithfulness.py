@@ -1,14 +1,14 @@
-"""Tests every heat map method of `explain_command` against random maps and edge maps, on a trained run.
+"""Tests every heat map method of `explain` against random maps and edge maps, on a trained run.
 
     python scripts/study_faithfulness.py RUN --data folder:sketchy-sample/ --write docs/faithfulness.md
 
-Drawings of unseen classes (evenly over the classes), each with its first results. For each map: the area between
-insertion and deletion curve, less that of random maps and of an edge map, both of the same coarseness, and less
-that of the finest edge map, whatever the map's own coarseness.
-Intervals are 95 % bootstrap intervals over drawings, since pairs of one drawing are not independent. Also: how
-maps change when weights are drawn by lot, and under small shifts; and the largest error of the region pairs' sum
-and of the integrals. 200 pairs at 96 px take five minutes on one free core; Ctrl-C ends it early, with tables of
-what was done. Prints them, and writes them into a Markdown file between two marks.
+Takes drawings of unseen classes (evenly over the classes), each with its first results. For each map it computes the
+area between insertion and deletion curve, minus that of random maps and of an edge map of the same resolution, and
+minus that of the finest edge map. Intervals are 95 % bootstrap intervals over drawings, since pairs of one drawing
+are not independent. It also measures how maps change when weights are shuffled and when images shift by a few
+pixels, and the largest error of the region pairs' sum and of the integrals. 200 pairs at 96 px take five minutes on
+one free core; Ctrl-C ends it early with tables of the finished drawings. Prints the tables, and writes them into a
+Markdown file between two marks.
 """
 
 import argparse
@@ -47,7 +47,7 @@ SLOW_METHODS = ("occlusion", "integrated")
 
 @dataclass(frozen=True)
 class FaithfulnessRow:
-    """One method on one side: gains over random and edge maps with intervals, and shares of maps that beat them."""
+    """One method on one side: gains over random and edge maps (mean, low, high), and shares of maps that beat them."""
 
     method: str
     side: str
@@ -60,13 +60,13 @@ class FaithfulnessRow:
 
     @property
     def is_better(self) -> bool:
-        """Whether the intervals over random and edge maps of its coarseness lie above zero."""
+        """Whether the intervals of the gains over random and edge maps of its resolution lie above zero."""
         return min(self.over_random[1], self.over_edges[1]) > 0
 
 
 @dataclass(frozen=True)
 class MapCheck:
-    """A check, and what the finest edge map reaches."""
+    """A check with the area of the finest edge map."""
 
     check: FaithfulnessCheck
     finest_edges: float
@@ -74,13 +74,13 @@ class MapCheck:
 
 @dataclass
 class CompletenessErrors:
-    """The largest errors seen: of the sum of region pairs, and of the sums of integrated gradients."""
+    """The largest errors so far: of the sum of region pairs, and of the sums of integrated gradients."""
 
     regions: float = 0.0
     integral: float = 0.0
 
     def record_maps(self, method: str, maps: SideMaps, ours: EncodedImages, theirs: EncodedImages) -> None:
-        """Takes in the maps of one drawing."""
+        """Updates the errors with the maps of one drawing."""
         if method == "regions" and maps.sketch is not None:
             scores = torch.cosine_similarity(ours.embedding, theirs.embedding)
             self.regions = max(self.regions, _largest_absolute(maps.sketch.sum((1, 2)) - scores))
@@ -108,8 +108,8 @@ def drawing_and_results(explainer: Explainer, row: int, results: int) -> tuple[T
     pixels = decode_image(explainer.manifest.source, explainer.manifest.keys[row], size, fit)
     image = torch.from_numpy(pixels.copy()).permute(2, 0, 1).float() / 255
     sketch = encode_images(explainer.encoder, image[None], Domain.SKETCH)
-    places = best_indices(explainer.gallery.score_photos(sketch.embedding[0]), results)
-    return image, explainer.gallery.load_images(places)
+    indices = best_indices(explainer.gallery.score_photos(sketch.embedding[0]), results)
+    return image, explainer.gallery.load_images(indices)
 
 
 def check_query_maps(
@@ -120,29 +120,29 @@ def check_query_maps(
     draws: int,
     errors: CompletenessErrors,
 ) -> list[MapCheck]:
-    """All checks of one drawing and its results; notes the errors of sums."""
+    """All checks of one drawing and its results; updates `errors`."""
     ours = encode_images(explainer.encoder, image[None], Domain.SKETCH)
     theirs = encode_images(explainer.encoder, photos, Domain.PHOTO)
-    plain = BaselineAreas(ours, theirs.embedding, draws), BaselineAreas(theirs, ours.embedding, draws)
-    found: list[MapCheck] = []
+    areas = BaselineAreas(ours, theirs.embedding, draws), BaselineAreas(theirs, ours.embedding, draws)
+    checks: list[MapCheck] = []
     for method in methods:
         maps = METHOD_MAPS[method](ours, theirs)
         errors.record_maps(method, maps, ours, theirs)
         for side, values, other, baselines in (
-            (ours, maps.sketch, theirs.embedding, plain[0]),
-            (theirs, maps.photo, ours.embedding, plain[1]),
+            (ours, maps.sketch, theirs.embedding, areas[0]),
+            (theirs, maps.photo, ours.embedding, areas[1]),
         ):
             if values is not None:
-                done = evaluate_faithfulness(method, side, values, other, baselines)
-                found += [
-                    MapCheck(check, fine)
-                    for check, fine in zip(done, baselines.edge_areas().tolist(), strict=True)
+                evaluated = evaluate_faithfulness(method, side, values, other, baselines)
+                checks += [
+                    MapCheck(check, finest)
+                    for check, finest in zip(evaluated, baselines.edge_areas().tolist(), strict=True)
                 ]
-    return found
+    return checks
 
 
 def grouped_bootstrap_interval(groups: list[list[float]], draws: int = 4000) -> tuple[float, float, float]:
-    """The mean and its 95 % bootstrap interval, whole groups drawn."""
+    """The mean and its 95 % bootstrap interval (mean, low, high), resampling whole groups."""
     sums = np.array([sum(group) for group in groups])
     counts = np.array([len(group) for group in groups])
     chosen = np.random.default_rng(0).integers(len(groups), size=(draws, len(groups)))
@@ -152,7 +152,7 @@ def grouped_bootstrap_interval(groups: list[list[float]], draws: int = 4000) -> 
 
 
 def build_faithfulness_rows(checks_by_query: list[list[MapCheck]]) -> list[FaithfulnessRow]:
-    """One row a method and side, and one a method over both sides."""
+    """One row for each method and side, and one for each method over both sides."""
     groups: dict[tuple[str, str], list[list[MapCheck]]] = defaultdict(lambda: [[] for _ in checks_by_query])
     for number, all_tested in enumerate(checks_by_query):
         for it in all_tested:
@@ -178,25 +178,25 @@ def _build_faithfulness_row(method: str, side: str, groups: list[list[MapCheck]]
 def sanity_correlations(
     explainer: Explainer, pictures: list[tuple[Tensor, Tensor]], method: str
 ) -> dict[str, float | None]:
-    """Mean rank correlation after half and all layers are drawn by lot, and after small shifts."""
+    """Mean rank correlation after half and all layers are shuffled, and after small shifts of the images."""
     half: list[float] = []
     whole: list[float] = []
-    still: list[float] = []
+    shifted: list[float] = []
     for image, photos in pictures:
         stages = randomization_agreement(explainer.encoder, image, photos, method, stages=2)
         half += [value for value in (stages[0].drawing, stages[0].photo) if value is not None]
         whole += [value for value in (stages[-1].drawing, stages[-1].photo) if value is not None]
-        still += [
+        shifted += [
             value for value in shift_stability(explainer.encoder, image, photos, method) if value is not None
         ]
     return {
         name: float(np.mean(values)) if values else None
-        for name, values in (("half", half), ("all", whole), ("shifted", still))
+        for name, values in (("half", half), ("all", whole), ("shifted", shifted))
     }
 
 
 def format_faithfulness_tables(
-    rows: list[FaithfulnessRow], likeness: dict[str, dict[str, float | None]], head: str
+    rows: list[FaithfulnessRow], correlations: dict[str, dict[str, float | None]], head: str
 ) -> str:
     """The tables of the study."""
     lines = [
@@ -217,65 +217,69 @@ def format_faithfulness_tables(
         )
     lines += [
         "",
-        "| maps | last half of the layers by lot | all layers by lot | pictures shifted by 4 % |",
+        "| maps | last half of the layers shuffled | all layers shuffled | images shifted by 4 % |",
         "|---|---|---|---|",
     ]
-    for method, values in likeness.items():
+    for method, values in correlations.items():
         shown = " | ".join("–" if value is None else f"{value:.2f}" for value in values.values())
         lines.append(f"| {method} | {shown} |")
     return "\n".join(lines) + "\n"
 
 
 def _default_display(row: FaithfulnessRow) -> str:
-    """Whether the pages show these maps unless others are asked for: on photos alone."""
+    """Whether pages show these maps by default."""
     if row.method not in DEFAULT_METHOD_MAPS or row.side == "drawing":
         return "off"
     return "on" if row.side == "photo" else "on photos"
 
 
 def main() -> None:
-    """Prints the tables, and writes them where asked."""
+    """Prints the tables, and writes them to the files given."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("run")
     parser.add_argument("--data", required=True)
     parser.add_argument("--queries", type=int, default=50)
-    parser.add_argument("--skip", type=int, default=0, help="drawings of an earlier study to pass over")
-    parser.add_argument("--results", type=int, default=4, help="pairs a drawing")
+    parser.add_argument(
+        "--skip", type=int, default=0, help="number of drawings to skip, such as those of an earlier study"
+    )
+    parser.add_argument("--results", type=int, default=4, help="pairs per drawing")
     parser.add_argument("--methods", default="gradcam,regions,occlusion,strokes,integrated")
-    parser.add_argument("--draws", type=int, default=3, help="random maps a check")
-    parser.add_argument("--behaviour", type=int, default=8, help="drawings for the sanity and shift tests")
+    parser.add_argument("--draws", type=int, default=3, help="random maps per check")
+    parser.add_argument(
+        "--behaviour", type=int, default=8, help="drawings for the tests of shuffled weights and shifts"
+    )
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--write", type=Path, help="Markdown file that holds the two marks")
     parser.add_argument("--json", type=Path, help="file for all rows")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     manifest = open_data(options.data)
-    seen_by = load_explained_model(options.run, manifest)
-    classes = seen_by.gallery_classes(None)
-    explainer = Explainer(seen_by.encoder, manifest, classes)
+    model = load_explained_model(options.run, manifest)
+    classes = model.gallery_classes(None)
+    explainer = Explainer(model.encoder, manifest, classes)
     queries = select_drawings(explainer, tuple(classes or manifest.classes), options.skip, options.queries)
     start = time.perf_counter()
     pictures = [drawing_and_results(explainer, row, options.results) for row in queries]
-    methods = _possible_methods(explainer, *pictures[0], options.methods)
+    methods = _supported_methods(explainer, *pictures[0], options.methods)
     some = pictures[: options.behaviour]
-    likeness = {
+    correlations = {
         method: sanity_correlations(explainer, some[:2] if method in SLOW_METHODS else some, method)
         for method in methods
     }
-    found, errors = _check_all_queries(explainer, pictures, methods, options.draws)
-    rows, size = build_faithfulness_rows(found), seen_by.encoder.preprocess.size
+    checks, errors = _check_all_queries(explainer, pictures, methods, options.draws)
+    rows, size = build_faithfulness_rows(checks), model.encoder.preprocess.size
     head = (
-        f"{len(found)} drawings × {options.results} results = {len(found) * options.results} pairs of "
-        f"{manifest.name.rsplit('/', 1)[-1]} ({seen_by.split.name if seen_by.split else 'all classes'}, unseen "
-        f"classes), {size} px; random maps: {options.draws} a check. The last table: mean rank correlation "
-        f"with the true maps, {len(some)} drawings ({min(2, len(some))} for the slow methods). Largest error of "
+        f"{len(checks)} drawings × {options.results} results = {len(checks) * options.results} pairs of "
+        f"{manifest.name.rsplit('/', 1)[-1]} ({model.split.name if model.split else 'all classes'}, unseen "
+        f"classes), {size} px; {options.draws} random maps per check. Last table: mean rank correlation "
+        f"with the original maps, {len(some)} drawings ({min(2, len(some))} for the slow methods). Largest error of "
         f"the region pairs' sum: {errors.regions:.1e}; of the integrals: {errors.integral:.1e}."
     )
-    text = format_faithfulness_tables(rows, likeness, head)
+    text = format_faithfulness_tables(rows, correlations, head)
     print(text)
     print(f"{time.perf_counter() - start:.0f} s")
     if options.json:
-        facts = {"rows": [vars(row) for row in rows], "likeness": likeness}
+        facts = {"rows": [vars(row) for row in rows], "likeness": correlations}
         write_atomic(options.json, json.dumps(facts, indent=1) + "\n")
     if options.write:
         before, _, rest = options.write.read_text(encoding="utf-8").partition(PAGE_START_MARK)
@@ -288,20 +292,22 @@ def main() -> None:
 def _check_all_queries(
     explainer: Explainer, pictures: list[tuple[Tensor, Tensor]], methods: tuple[str, ...], draws: int
 ) -> tuple[list[list[MapCheck]], CompletenessErrors]:
-    found: list[list[MapCheck]] = []
+    checks: list[list[MapCheck]] = []
     errors = CompletenessErrors()
     with show_progress(len(pictures), "testing", "drawing") as counter:
         try:
             for image, photos in pictures:
-                found.append(check_query_maps(explainer, image, photos, methods, draws, errors))
+                checks.append(check_query_maps(explainer, image, photos, methods, draws, errors))
                 counter.advance()
         except KeyboardInterrupt:
-            print(f"ended after {len(found)} of {len(pictures)} drawings", file=sys.stderr)
-    return found, errors
+            print(f"ended after {len(checks)} of {len(pictures)} drawings", file=sys.stderr)
+    return checks, errors
 
 
-def _possible_methods(explainer: Explainer, image: Tensor, photos: Tensor, asked: str) -> tuple[str, ...]:
-    names = tuple(name.strip() for name in asked.split(","))
+def _supported_methods(
+    explainer: Explainer, image: Tensor, photos: Tensor, requested: str
+) -> tuple[str, ...]:
+    names = tuple(name.strip() for name in requested.split(","))
     ours = encode_images(explainer.encoder, image[None], Domain.SKETCH)
     return choose_methods(names, ours, encode_images(explainer.encoder, photos, Domain.PHOTO))[0]
 

@@ -30,7 +30,7 @@ from ssl_sbir.studies.study_table import StudyRow
 
 FINETUNING_SPLIT = "sketchy-sake-25"
 
-FROM_IMAGENET = "From ImageNet weights, 96 px, some 25,000 images (5 epochs where it doesn't say otherwise)"
+FROM_IMAGENET = "From ImageNet weights, 96 px, some 25,000 images (5 epochs unless stated otherwise)"
 FROM_LABEL_FREE = "At 160 px, 5 epochs: from ImageNet's weights and from a label-free run"
 AT_160 = ("encoder.size=160",)
 AS_PUBLISHED = ("class_distillation=0",)
@@ -38,20 +38,20 @@ AS_PUBLISHED = ("class_distillation=0",)
 
 def build_finetuning_tables(conceptnet: str, label_free: str | None) -> list[MethodTable]:
     """The tables that are asked for."""
-    graph = (f"semantics=conceptnet:{conceptnet}", "unknown=neutral")
+    graph = (f"semantics=conceptnet:{conceptnet}", "unknown_classes=neutral")
     first = MethodTable(
         FROM_IMAGENET,
         (
-            StudyMethod("frozen", "the encoder as it comes", "sake", trained=False),
-            StudyMethod("sake", "as it comes: sketches recall the teacher too, no semantics", "sake"),
+            StudyMethod("frozen", "the encoder, untrained", "sake", trained=False),
+            StudyMethod("sake", "defaults: class distillation, no semantics", "sake"),
             StudyMethod("sake-conceptnet", "… the teacher tilted by ConceptNet (λ .3)", "sake", graph),
             StudyMethod(
                 "sake-wordnet",
-                "as published: WordNet (λ .3), no recall by sketches",
+                "as published: WordNet (λ .3), no class distillation",
                 "sake",
                 ("semantics=wordnet", *AS_PUBLISHED),
             ),
-            StudyMethod("prototype5", "… ConceptNet in the place of WordNet", "prototype5", graph),
+            StudyMethod("prototype5", "… ConceptNet instead of WordNet", "prototype5", graph),
             StudyMethod(
                 "doodle2search",
                 "triplets, word vectors, two towers, attention; 3 epochs",
@@ -64,7 +64,7 @@ def build_finetuning_tables(conceptnet: str, label_free: str | None) -> list[Met
                 "prototype1",
                 ("optim.epochs=2",),
             ),
-            StudyMethod("multimodal", "drawing and text apart, fused late", "multimodal"),
+            StudyMethod("multimodal", "drawing and text separate, late fusion", "multimodal"),
             StudyMethod("prototype2", "the class's name beside drawing and photo", "prototype2"),
             StudyMethod("prototype3", "… pulled towards the image", "prototype3"),
             StudyMethod("prototype4", "… and photos of another class beside the right name", "prototype4"),
@@ -77,8 +77,8 @@ def build_finetuning_tables(conceptnet: str, label_free: str | None) -> list[Met
     second = MethodTable(
         FROM_LABEL_FREE,
         (
-            StudyMethod("frozen-160", "the encoder as it comes", "sake", AT_160, trained=False),
-            StudyMethod("sake-160", "as it comes, from ImageNet's weights", "sake", AT_160),
+            StudyMethod("frozen-160", "the encoder, untrained", "sake", AT_160, trained=False),
+            StudyMethod("sake-160", "defaults, from ImageNet's weights", "sake", AT_160),
             StudyMethod("label-free", "the label-free run itself", "sake", trained=False, start=start),
             StudyMethod("sake-label-free", "`sake` from it", "sake", start=start),
         ),
@@ -148,10 +148,10 @@ FINETUNING_COLUMNS = (
 )
 FINETUNING_PAGE_HEAD = """# What the fine-tuning recipes give
 
-Written by `scripts/study_finetuning.py`. Protocol `standard`, mAP@all: unseen sketches ask, unseen photos answer. Sketchy
+Written by `scripts/study_finetuning.py`. Protocol `standard`, mAP@all, unseen sketches against unseen photos. Sketchy
 subset of 125 classes with 25 sketches and 25 photos each, all labels of the 100 seen classes, EfficientNet-Lite0, drawings
-brought to one size (`encoder.fit=ink`). Mean over seeds ± the half width of Student's 95 % interval over them. Minutes of
-the first table are of one processor core, evaluation included, two runs side by side. Triplets take three images a sketch
+scaled to one size (`encoder.fit=ink`). Mean over seeds ± the half width of Student's 95 % interval over them. Minutes of
+the first table are of one CPU core, evaluation included, two runs side by side. Triplets take three images per sketch
 (with edges five): their epochs are fewer, so that every recipe sees as many images. *With the class's name*: drawing and
 name of each drawing's class together, for recipes that read text. *Kept*: the share of the first ten that the drawing keeps
 when the name is another class's; prototypes 2 to 4 read the photos' labels too, so that their mAP@all is with the right

@@ -32,21 +32,21 @@ LABELFREE_RECIPE = "labelfree"
 
 UNTRAINED_METHODS = (
     StudyMethod(
-        "frozen", "ImageNet encoder as it comes", LABELFREE_RECIPE, ("encoder.fit=squash",), trained=False
+        "frozen", "ImageNet encoder, untrained", LABELFREE_RECIPE, ("encoder.fit=squash",), trained=False
     ),
     StudyMethod(
-        "frozen-ink", "… drawings brought to one size (`encoder.fit=ink`)", LABELFREE_RECIPE, trained=False
+        "frozen-ink", "… drawings scaled to one size (`encoder.fit=ink`)", LABELFREE_RECIPE, trained=False
     ),
     StudyMethod(
         "frozen-centred",
-        "… and each domain's training mean off",
+        "… and each domain's training mean subtracted",
         LABELFREE_RECIPE,
         centre="train",
         trained=False,
     ),
 )
 LABELFREE_METHOD = StudyMethod(
-    "labelfree", "self-labelling, all terms: the recipe of `ssl-sbir pretrain`", LABELFREE_RECIPE
+    "labelfree", "self-labelling, all terms: the default of `ssl-sbir pretrain`", LABELFREE_RECIPE
 )
 MIXED_EDGES_METHOD = StudyMethod(
     "mixed-edges", "… edges by Sobel and Canny, not by HED", LABELFREE_RECIPE, ("edge_detector=mixed",)
@@ -54,13 +54,13 @@ MIXED_EDGES_METHOD = StudyMethod(
 ABLATION_METHODS = (
     StudyMethod(
         "no-evidence",
-        "… sketches shared out by the encoder in training alone",
+        "… sketches assigned by the trained encoder alone",
         LABELFREE_RECIPE,
         ("frozen_weight=0",),
     ),
     StudyMethod(
         "no-neighbours",
-        "… each sketch for itself (`label_spreading=0`)",
+        "… without label spreading (`label_spreading=0`)",
         LABELFREE_RECIPE,
         ("label_spreading=0",),
     ),
@@ -72,9 +72,11 @@ ABLATION_METHODS = (
         ("foreground_fraction=0", "reframed_fraction=0"),
     ),
     StudyMethod("one-norm", "… one set of batch norm statistics", LABELFREE_RECIPE, ("domain_norms=false",)),
-    StudyMethod("squash", "… drawings as they lie on their page", LABELFREE_RECIPE, ("encoder.fit=squash",)),
-    StudyMethod("no-kinship", "… without kinship", LABELFREE_RECIPE, ("class_distillation=0",)),
-    StudyMethod("no-preserve", "… without preservation", LABELFREE_RECIPE, ("distillation=0",)),
+    StudyMethod("squash", "… drawings not scaled to one size", LABELFREE_RECIPE, ("encoder.fit=squash",)),
+    StudyMethod(
+        "no-class-distillation", "… without class distillation", LABELFREE_RECIPE, ("class_distillation=0",)
+    ),
+    StudyMethod("no-distillation", "… without distillation", LABELFREE_RECIPE, ("distillation=0",)),
     StudyMethod("no-contrast", "… without contrast", LABELFREE_RECIPE, ("contrast=0",)),
     StudyMethod(
         "no-sketches",
@@ -100,14 +102,14 @@ WITHIN_DOMAIN_RECIPES = (
 )
 CROSS_DOMAIN_METHODS = (
     StudyMethod(
-        "simclr-own-sketch",
+        "simclr-pseudo-sketch",
         "… a photo and its own pseudo-sketch agree",
         "simclr",
         ("pseudo_sketch_view=true",),
     ),
-    StudyMethod("crossmodal", "a photo finds its own pseudo-sketch; preservation", "crossmodal"),
-    StudyMethod("coclr", "photos and their drawings mine for each other; preservation", "coclr"),
-    StudyMethod("ucdir", "clusters of photos and of sketches brought together; preservation", "ucdir"),
+    StudyMethod("crossmodal", "a photo is matched with its own pseudo-sketch; distillation", "crossmodal"),
+    StudyMethod("coclr", "photos and their drawings mine positives for each other; distillation", "coclr"),
+    StudyMethod("ucdir", "clusters of photos and of sketches aligned; distillation", "ucdir"),
 )
 PRETRAINING_METHODS = tuple(
     replace(method, centre="train")
@@ -121,11 +123,11 @@ TRANSDUCTIVE_METHODS = (
     replace(
         LABELFREE_METHOD,
         name="transductive",
-        shows="… and the gallery's and the queries' own images among them",
+        shows="… trained on the gallery's and the queries' images too",
         transductive=True,
     ),
 )
-UNCENTERED_METHOD = replace(LABELFREE_METHOD, shows=f"{LABELFREE_METHOD.shows}; no mean taken off")
+UNCENTERED_METHOD = replace(LABELFREE_METHOD, shows=f"{LABELFREE_METHOD.shows}; no mean subtracted")
 SMALL_SETTINGS = ("encoder.size=64", "optim.epochs=3")
 LABELFREE_CONFIG = recipes.load_recipe(LABELFREE_RECIPE).Config()
 FULL_SETTINGS = (
@@ -136,7 +138,7 @@ HED_SETTINGS = ("edge_detector=hed_lines",)
 
 PRETRAINING_TABLES = {
     "whole": MethodTable(
-        "At full size: as `ssl-sbir pretrain` does it",
+        "At full size, by the defaults of `ssl-sbir pretrain`",
         (*UNTRAINED_METHODS, LABELFREE_METHOD),
         PRETRAINING_SPLITS,
     ),
@@ -148,7 +150,7 @@ PRETRAINING_TABLES = {
         LABELFREE_METHOD.name,
     ),
     "methods": MethodTable(
-        "Method by method, at full size, each domain's training mean off",
+        "Method by method, at full size, each domain's training mean subtracted",
         (*UNTRAINED_METHODS, *PRETRAINING_METHODS, UNCENTERED_METHOD),
         PRETRAINING_SPLITS[:1],
         FULL_SETTINGS,
@@ -211,11 +213,11 @@ def format_pretraining_page(rows: Sequence[StudyRow], data: str) -> str:
 PRETRAINING_NOTES_HEADING = "\n## What helped, and what limits it\n"
 PRETRAINING_PAGE_HEAD = """# What label-free pretraining gives
 
-Written by `scripts/study_pretraining.py`. Protocol `standard`, mAP@all: unseen sketches ask, unseen photos answer;
-no label was read in training. Sketchy subset of 125 classes with 25 sketches and 25 photos each. Mean over seeds ±
-the half width of Student's 95 % interval over them; a single run has none. Differences are taken seed by seed.
-Supervised upstream: the ImageNet labels behind the encoder (most unseen classes of sketchy-sake-25 are among
-ImageNet's 1,000; of those of sketchy-eccv-21 five) and, where HED draws the edges, the drawn boundaries of BSDS500."""
+Written by `scripts/study_pretraining.py`. Protocol `standard`, mAP@all, unseen sketches against unseen photos; no label
+was read in training. Sketchy subset of 125 classes with 25 sketches and 25 photos each. Mean over seeds ± the half width
+of Student's 95 % interval over them; a single run has none. Differences are computed seed by seed. Supervision used
+upstream: the ImageNet labels behind the encoder (most unseen classes of sketchy-sake-25 are among ImageNet's 1,000; of
+those of sketchy-eccv-21 five) and, where HED draws the edges, the boundaries of BSDS500, drawn by people."""
 
 
 def _pretraining_table_head(part: MethodTable) -> str:

@@ -216,16 +216,16 @@ def train_unless_finished(request: TrainingRequest) -> Path:
 
 TEXT_PAGE_HEAD = """# A sentence beside the drawing
 
-Made by `python scripts/study_text.py`; means over {seeds} seeds, with 95 % intervals over the drawings (each run's,
-averaged). The network (EfficientNet-Lite0, ImageNet weights, {size} px) was not trained: two linear heads and a text map
-are all that is learnt, on seen classes, in seconds. Photos are embedded without label or text.
+Written by `python scripts/study_text.py`; means over {seeds} seeds, with 95 % intervals over the drawings (each run's,
+averaged). The network (EfficientNet-Lite0, ImageNet weights, {size} px) was not trained: only two linear heads and a text map
+are learnt, on seen classes, in seconds. Photos are embedded without label or text.
 
 ## Unseen classes of {split} ({queries} drawings, {photos} photos; chance .05)
 
-mAP@all ± half its interval. *Gain*: both against the better side alone, paired over drawings. *Weight*: the
+mAP@all ± half its interval. *Gain*: both over the better side alone, paired over drawings. *Weight*: the
 drawing's share, calibrated on held-out seen classes. *Kept*: the drawing's share of the top ten against a text of
-another class (of photos that either side alone ranks there). *Follow*: of that top ten, how much is of the drawing's
-class / of the text's.
+another class (of photos that either side alone ranks there). *Follow*: the shares of that top ten of the drawing's
+class / of the text's class.
 
 | text | drawing | text | both | gain | weight | kept | follow | Shapley, drawing |
 |---|---|---|---|---|---|---|---|---|
@@ -236,12 +236,12 @@ FUSION_KINDS_SECTION = """
 best method by far; its drawing keeps next to nothing against a wrong one, and `ssl-sbir evaluate` fails it twice
 (label leak, text dominance).
 
-The weight was calibrated against names, templates and ConceptNet's phrases of left-out seen classes. Against the three
-texts above the drawing keeps, where it keeps least, {kept}.
+The weight was calibrated with names, templates and ConceptNet's phrases of held-out seen classes. Against each of the
+three texts above the drawing keeps at least {kept}.
 
 ## Kinds of fusion, and where the network comes from
 
-With the first sentence; a network in training (`modulation`) takes minutes, the others seconds.
+With the first sentence. Training a network (`modulation`) takes minutes, the others seconds.
 
 | fusion | drawing | text | both | gain | weight | kept | follow | Shapley, drawing |
 |---|---|---|---|---|---|---|---|---|
@@ -255,11 +255,11 @@ WEIGHT_SWEEP_SECTION = """
 """
 
 OPENMOJI_SECTION = """
-## The very picture: OpenMoji, subgroups that training never saw
+## Instance retrieval: OpenMoji, subgroups that training never saw
 
-{queries} line drawings, {photos} colour pictures without their lines; the text is the emoji's name and keywords, and no
-picture of the gallery was told any. Share of drawings whose own picture is among the first 1, 5 and 10,
-± half a 95 % interval (binomial).
+{queries} line drawings, {photos} colour images without their lines. The text is the emoji's name and keywords; the gallery's
+images are embedded without text. Share of drawings whose own image is among the first 1, 5 and 10, ± half a 95 %
+interval (binomial).
 
 | query | acc@1 | acc@5 | acc@10 |
 |---|---|---|---|
@@ -312,8 +312,8 @@ def main() -> None:
         + "\n".join(lines)
         + "\n"
     )
-    short = f"{-100 * over:.0f} points of a hundred less than its weight"
-    page += FUSION_KINDS_SECTION.format(kept="its weight or more" if over >= 0 else short)
+    short = f"its weight less {-100 * over:.0f} percentage points"
+    page += FUSION_KINDS_SECTION.format(kept="its weight" if over >= 0 else short)
     page += (
         "\n".join(kinds)
         + "\n"

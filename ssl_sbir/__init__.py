@@ -1,15 +1,14 @@
 """Zero-shot sketch-based image retrieval: pretrain without labels, search by drawing, explain every result."""
 
-from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-_checkout_root = Path(__file__).parents[1]
-if (
-    _checkout_root / "pyproject.toml"
-).is_file():  # a checkout: explain/, recipes/ and reports/ lie beside this folder
-    __path__.append(str(_checkout_root))
+from ssl_sbir.lazy import lazy_exports
+
+_root = Path(__file__).parents[1]
+if (_root / "pyproject.toml").is_file():  # a checkout: explain/, recipes/ and reports/ lie beside this folder
+    __path__.append(str(_root))
 
 try:
     __version__ = version("ssl-sbir")
@@ -28,26 +27,16 @@ if TYPE_CHECKING:
     from ssl_sbir.run import RunFolder as RunFolder
     from ssl_sbir.search.retriever import Retriever as Retriever
 
-_LAZY_EXPORTS = {
-    "Domain": "data.manifest",
-    "Manifest": "data.manifest",
-    "open_data": "data.readers",
-    "Split": "data.splits",
-    "Encoder": "encoders",
-    "load_encoder": "encoders",
-    "SslSbirError": "errors",
-    "evaluate_embeddings": "evaluation",
-    "Retriever": "search.retriever",
-    "RunFolder": "run",
-}
-
-
-def __getattr__(name: str) -> Any:
-    """A public name, imported when it is first asked for: torch and its kin take seconds to load."""
-    if name not in _LAZY_EXPORTS:
-        raise AttributeError(f"module 'ssl_sbir' has no attribute '{name}'")
-    return getattr(import_module(f"ssl_sbir.{_LAZY_EXPORTS[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return sorted([*globals(), *_LAZY_EXPORTS])
+__getattr__, __dir__ = lazy_exports(
+    __name__,
+    {
+        "data.manifest": ("Domain", "Manifest"),
+        "data.readers": ("open_data",),
+        "data.splits": ("Split",),
+        "encoders": ("Encoder", "load_encoder"),
+        "errors": ("SslSbirError",),
+        "evaluation": ("evaluate_embeddings",),
+        "run": ("RunFolder",),
+        "search.retriever": ("Retriever",),
+    },
+)

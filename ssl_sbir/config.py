@@ -1,4 +1,4 @@
-"""Configuration: defaults < preset < file < --set, each value with its origin, and errors that name the key."""
+"""Settings from layers (defaults < preset < file < --set), each value with its origin; errors name the key."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -15,7 +15,7 @@ SettingsLayer = tuple[str, Mapping[str, Any]]
 
 
 class Config(BaseModel):
-    """Settings that can't be changed once made and know every key they may hold."""
+    """Immutable settings that refuse unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
 
@@ -27,14 +27,16 @@ def read_yaml(path: Path) -> dict[str, Any]:
     """The mapping that a YAML file holds.
 
     Raises:
-        ConfigError: the file is missing, isn't YAML, or holds something else than keys and values.
+        ConfigError: the file is missing, isn't YAML, or doesn't hold a mapping.
     """
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror}", "Name an existing YAML file.") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not YAML: {' '.join(str(error).split())}", "Mend that line.") from error
+        raise ConfigError(
+            f"{path} is not YAML: {' '.join(str(error).split())}", "Correct that line."
+        ) from error
     if content is not None and not isinstance(content, dict):
         raise ConfigError(f"{path} holds a {type(content).__name__}", "Write 'key: value' lines.")
     return content or {}
@@ -67,20 +69,25 @@ def _set_nested(tree: dict[str, Any], path: Sequence[str], value: Any) -> None:
 
 
 def resolve_config(
-    kind: type[ConfigT], layers: Sequence[SettingsLayer], *, list_command: str = ""
+    kind: type[ConfigT],
+    layers: Sequence[SettingsLayer],
+    *,
+    list_command: str = "",
+    renamed: Mapping[str, str] | None = None,
 ) -> tuple[ConfigT, dict[str, str]]:
     """A configuration of that kind, and where each of its values came from.
 
     Args:
         kind: the class; its defaults are the lowest layer.
         layers: (origin, nested settings) pairs; later ones win.
-        list_command: the command that lists the keys, for whoever missed one.
+        list_command: the command that lists the keys, for the error about an unknown one.
+        renamed: dotted keys of earlier versions, each with its present name, for the error about such a key.
 
     Returns:
         The configuration, and a map from dotted key to origin.
 
     Raises:
-        ConfigError: a key is unknown (suggests the closest one) or a value has the wrong type or range.
+        ConfigError: a key is unknown (names the renamed or the closest one) or a value has the wrong type or range.
     """
     tree = kind().model_dump()
     origins = dict.fromkeys((key for key, _ in flatten_settings(tree)), "default")
@@ -90,7 +97,7 @@ def resolve_config(
     try:
         return kind.model_validate(tree), origins
     except ValidationError as error:
-        raise _to_config_error(error, kind, origins, list_command) from None
+        raise _to_config_error(error, kind, origins, list_command, renamed or {}) from None
 
 
 def flatten_settings(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -103,19 +110,19 @@ def flatten_settings(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tupl
 
 
 def hash_named_files(tree: Mapping[str, Any]) -> dict[str, str]:
-    """The sha256 of the files that settings name behind a colon ("conceptnet:FILE"), by setting.
+    """The sha256 of the files that settings name after a colon ("conceptnet:FILE"), by setting.
 
-    What a run comes to depends on what they hold, whatever they are called. A path that is no file is left out.
+    A run's result depends on the files' contents, not on their names. A path that is no file is left out.
     """
-    found = {}
+    hashes = {}
     for key, value in flatten_settings(tree):
         parts = value.rpartition(":")[2].split("+") if isinstance(value, str) and ":" in value else []
         files = [Path(part).expanduser() for part in parts]
         if files and all(file.is_file() for file in files):
-            found[key] = (
+            hashes[key] = (
                 sha256_of(*(file_sha256(file) for file in files)) if files[1:] else file_sha256(files[0])
             )
-    return found
+    return hashes
 
 
 def _merge_settings(tree: dict[str, Any], settings: Mapping[str, Any]) -> None:
@@ -127,20 +134,22 @@ def _merge_settings(tree: dict[str, Any], settings: Mapping[str, Any]) -> None:
 
 
 def _to_config_error(
-    error: ValidationError, kind: type[Config], origins: Mapping[str, str], listed: str
+    error: ValidationError,
+    kind: type[Config],
+    origins: Mapping[str, str],
+    list_command: str,
+    renamed: Mapping[str, str],
 ) -> ConfigError:
     first = error.errors()[0]
     key = ".".join(str(part) for part in first["loc"])
-    if first["type"] == "extra_forbidden":
-        known = [name for name, _ in flatten_settings(kind().model_dump())]
-        origin = f"It comes from {origins.get(key, 'a layer')}."
-        return ConfigError(
-            f"unknown key '{key}'.{_closest_key(key, known)}",
-            f"{origin} All keys: {listed}" if listed else origin,
-        )
-    return ConfigError(
-        f"{key} = {first['input']!r}: {first['msg']}", f"It comes from {origins.get(key, 'a layer')}."
-    )
+    origin = f"It comes from {origins.get(key, 'a layer')}."
+    if first["type"] != "extra_forbidden":
+        return ConfigError(f"{key} = {first['input']!r}: {first['msg']}", origin)
+    hint = f"{origin} All keys: {list_command}" if list_command else origin
+    if key in renamed:
+        return ConfigError(f"'{key}' is now '{renamed[key]}'", hint)
+    known = [name for name, _ in flatten_settings(kind().model_dump())]
+    return ConfigError(f"unknown key '{key}'.{_closest_key(key, known)}", hint)
 
 
 def _closest_key(key: str, known: Sequence[str]) -> str:
@@ -149,7 +158,7 @@ def _closest_key(key: str, known: Sequence[str]) -> str:
 
 
 def to_yaml(config: Config, origins: Mapping[str, str] | None = None) -> str:
-    """The configuration as YAML; with `origins`, each value is followed by where it came from."""
+    """The configuration as YAML; with `origins`, each value is followed by a comment with its origin."""
     return "\n".join(_yaml_lines(config.model_dump(mode="json"), origins or {}, "", 0)) + "\n"
 
 

@@ -1,4 +1,4 @@
-"""Where to compute when nobody says, and a refusal of what isn't there."""
+"""The device to compute on, and errors for devices that are unavailable."""
 
 from collections.abc import Iterable
 
@@ -12,57 +12,57 @@ DEVICE_KINDS = ("cuda", "mps", "cpu")
 
 
 def resolve_device(requested: str = AUTO) -> str:
-    """The device that is asked for; `auto` is a GPU where there is one, else the processor.
+    """The requested device; for `auto`, a GPU if there is one, else the CPU.
 
     Args:
         requested: auto, cpu, cuda, mps, or one of several GPUs, such as cuda:1.
 
     Raises:
-        ConfigError: there is no such device, or none on this machine.
+        ConfigError: the device is unknown, or missing on this machine.
     """
-    there = _available_kinds()
+    available = _available_kinds()
     if requested == AUTO:
-        return there[0]
+        return available[0]
     kind, _, number = requested.partition(":")
     if kind not in DEVICE_KINDS or (number and not number.isdecimal()):
         raise ConfigError(
             f"--device {requested}: unknown.{did_you_mean(kind, DEVICE_KINDS)}",
             "Give auto, cpu, cuda, cuda:1 or mps.",
         )
-    if kind not in there or (kind == "cuda" and int(number or 0) >= torch.cuda.device_count()):
-        raise _missing_device_error(f"--device {requested}", there)
+    if kind not in available or (kind == "cuda" and int(number or 0) >= torch.cuda.device_count()):
+        raise _missing_device_error(f"--device {requested}", available)
     return requested
 
 
 def check_accelerator(accelerator: str, devices: int) -> None:
-    """Makes sure that a run can compute where it is asked to.
+    """Checks that the requested devices are available.
 
     Args:
         accelerator: auto, cpu, cuda or mps.
         devices: how many of them on this machine.
 
     Raises:
-        ConfigError: there is no such accelerator, or not so many of them here.
+        ConfigError: the accelerator is unknown or missing, or there are fewer of them.
     """
-    there = _available_kinds()
+    available = _available_kinds()
     if accelerator not in (AUTO, *DEVICE_KINDS):
         raise ConfigError(
             f"--accelerator {accelerator}: unknown.{did_you_mean(accelerator, DEVICE_KINDS)}",
             "Give auto, cpu, cuda or mps.",
         )
-    if accelerator not in (AUTO, *there):
-        raise _missing_device_error(f"--accelerator {accelerator}", there)
-    kind = there[0] if accelerator == AUTO else accelerator
+    if accelerator not in (AUTO, *available):
+        raise _missing_device_error(f"--accelerator {accelerator}", available)
+    kind = available[0] if accelerator == AUTO else accelerator
     most = {"cuda": torch.cuda.device_count(), "mps": 1}.get(kind, devices)
     if not 1 <= devices <= most:
         raise ConfigError(f"--devices {devices}: {kind} has {most} here", f"Give 1 to {most}.")
 
 
 def _available_kinds() -> list[str]:
-    """The kinds of this machine, the fastest first."""
-    found = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
-    return [kind for kind in DEVICE_KINDS if found[kind]]
+    """The kinds of device on this machine, the fastest first."""
+    present = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    return [kind for kind in DEVICE_KINDS if present[kind]]
 
 
-def _missing_device_error(requested: str, there: Iterable[str]) -> ConfigError:
-    return ConfigError(f"{requested}: not on this machine", f"Here: {', '.join(there)}.")
+def _missing_device_error(requested: str, available: Iterable[str]) -> ConfigError:
+    return ConfigError(f"{requested}: not on this machine", f"Here: {', '.join(available)}.")

@@ -1,18 +1,16 @@
-"""What this machine offers: versions, device, packages with weights and data, caches and room on the disk."""
+"""What this machine offers: versions, device, packages with weights and data, caches; found without importing torch."""
 
 import os
 import platform
 import shutil
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
-
-import torch
 
 from ssl_sbir import __version__
 from ssl_sbir.files import cache_dir
-from ssl_sbir.semantics.wordnet import WORDNET_FOLDERS, find_wordnet_folder
-from ssl_sbir.training.loop import fast_precision
+from ssl_sbir.semantics.wordnet_files import WORDNET_INSTALL_HINT, find_wordnet_folder, wordnet_folders
 
 
 @dataclass(frozen=True)
@@ -37,14 +35,12 @@ class SystemFinding:
 
 
 def examine_machine() -> list[SystemFinding]:
-    """Looks at everything a run depends on; downloads nothing and trains nothing."""
+    """Everything that a run depends on; downloads nothing, trains nothing and imports no torch."""
     return [
         SystemFinding("ssl-sbir", f"{__version__}, Python {platform.python_version()}"),
         _torch_finding(),
         _device_finding(),
-        SystemFinding(
-            "precision", f"{fast_precision('auto')} where a recipe says auto (encoders of dense convolutions)"
-        ),
+        _precision_finding(),
         *(
             _package_finding(name, f'needed for {what}: pip install "ssl-sbir[quickstart]"', good=False)
             for name, what in OFFLINE_PACKAGES.items()
@@ -76,21 +72,65 @@ OPTIONAL_PACKAGES = {
 
 
 def _torch_finding() -> SystemFinding:
-    if torch.__version__.startswith("2.13.0"):
-        return SystemFinding(
-            "torch", torch.__version__, False, "2.13.0 breaks torchvision: install another version."
-        )
-    return SystemFinding("torch", f"{torch.__version__}, torchvision {version('torchvision')}")
+    try:
+        torch, torchvision = version("torch"), version("torchvision")
+    except PackageNotFoundError as error:
+        return SystemFinding("torch", f"{error.name} is not installed", False, "pip install ssl-sbir")
+    if torch.startswith("2.13.0"):
+        return SystemFinding("torch", torch, False, "2.13.0 breaks torchvision: install another version.")
+    return SystemFinding("torch", f"{torch}, torchvision {torchvision}")
 
 
 def _device_finding() -> SystemFinding:
-    if torch.cuda.is_available():
-        return SystemFinding("device", f"{torch.cuda.device_count()} × {torch.cuda.get_device_name(0)}")
-    if torch.backends.mps.is_available():
+    gpus = _nvidia_gpus()
+    if gpus:
+        return SystemFinding("device", f"{len(gpus)} × {gpus[0]}", advice=_cpu_build_advice())
+    if _is_apple_silicon():
         return SystemFinding("device", "Apple GPU (mps)")
-    threads, cores = torch.get_num_threads(), os.cpu_count()
-    capability = torch.backends.cpu.get_cpu_capability()
-    return SystemFinding("device", f"processor: {threads} threads on {cores} cores, {capability}")
+    return SystemFinding("device", f"processor: {os.cpu_count()} cores, {_vector_instructions()}")
+
+
+def _precision_finding() -> SystemFinding:
+    if _nvidia_gpus():
+        found = "bf16-mixed on GPUs since Ampere, else 32-true"
+    else:
+        found = "bf16-mixed" if has_processor_bf16() else "32-true"
+    return SystemFinding("precision", f"{found} where a recipe says auto (encoders of dense convolutions)")
+
+
+def _nvidia_gpus() -> list[str]:
+    """The names of NVIDIA's GPUs, as Linux's driver lists them; torch is not asked."""
+    files = sorted(Path("/proc/driver/nvidia/gpus").glob("*/information"))
+    lines = (line for file in files for line in file.read_text(errors="replace").splitlines())
+    return [line.partition(":")[2].strip() for line in lines if line.startswith("Model:")]
+
+
+def _cpu_build_advice() -> str:
+    return "The installed torch is built for processors alone." if version("torch").endswith("+cpu") else ""
+
+
+def _is_apple_silicon() -> bool:
+    return platform.system() == "Darwin" and platform.machine() == "arm64"
+
+
+def has_processor_bf16() -> bool:
+    """Whether the processor computes in bfloat16 by itself, by the flags that Linux lists; False elsewhere."""
+    return bool(_processor_flags() & {"avx512_bf16", "amx_tile"})
+
+
+def _vector_instructions() -> str:
+    flags = _processor_flags()
+    known = {"avx512f": "AVX-512", "avx2": "AVX2"}
+    return next((name for flag, name in known.items() if flag in flags), platform.machine())
+
+
+def _processor_flags() -> set[str]:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(errors="replace").splitlines()
+    except OSError:
+        return set()
+    flags = next((line for line in lines if line.startswith("flags")), "")
+    return set(flags.partition(":")[2].split())
 
 
 def _package_finding(name: str, advice: str, *, good: bool) -> SystemFinding:
@@ -102,10 +142,8 @@ def _package_finding(name: str, advice: str, *, good: bool) -> SystemFinding:
 
 
 def _wordnet_finding() -> SystemFinding:
-    there = find_wordnet_folder(*WORDNET_FOLDERS)
-    advice = (
-        "only for class similarity from WordNet: apt install wordnet-base, or name its folder: wordnet:FOLDER"
-    )
+    there = find_wordnet_folder(*wordnet_folders())
+    advice = f"only for class similarity from WordNet: {WORDNET_INSTALL_HINT}"
     return SystemFinding("WordNet 3.0", str(there or "not installed"), True, "" if there else advice)
 
 

@@ -1,8 +1,8 @@
-"""The one error tree: every error a user can cause says what was found and what to do next."""
+"""The error classes: every error a user can cause says what is wrong and what to do next."""
 
 
 class SslSbirError(Exception):
-    """A cause in one line, and the next step.
+    """The cause in one line, and the next step.
 
     Args:
         message: names the file or key and what was found there.
@@ -27,11 +27,11 @@ class DataError(SslSbirError):
 
 
 class EncoderError(SslSbirError):
-    """An encoder is unknown, or its weights can't be had."""
+    """An encoder is unknown, or its weights are unavailable."""
 
 
 class RunError(SslSbirError):
-    """A run folder is taken, foreign, damaged or unfinished."""
+    """A run folder is occupied, not a run's, damaged or unfinished."""
 
 
 class EvaluationError(SslSbirError):
@@ -43,8 +43,8 @@ class ExplainError(SslSbirError):
 
 
 class GalleryError(SslSbirError):
-    """An index is missing, damaged, in use or another model's, or its engine doesn't answer."""
+    """An index is missing, damaged, in use or of another model, or its engine doesn't respond."""
 
 
 class QueryError(SslSbirError):
-    """A query holds nothing to search for, or something that can't be read."""
+    """A query is empty or can't be read."""

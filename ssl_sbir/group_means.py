@@ -1,4 +1,4 @@
-"""Means of the rows of each class or cluster, without a loop over them."""
+"""Vectorised means of the rows of each class or cluster."""
 
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -8,8 +8,8 @@ def class_means(
     values: Float[Tensor, "n m"], labels: Int[Tensor, " n"]
 ) -> tuple[Int[Tensor, " c"], Float[Tensor, "c m"]]:
     """The labels that occur, and for each the mean over its rows."""
-    found, place = labels.unique(return_inverse=True)
-    return found, group_means(values, place, len(found))
+    present, index = labels.unique(return_inverse=True)
+    return present, group_means(values, index, len(present))
 
 
 def group_means(

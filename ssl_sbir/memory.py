@@ -1,4 +1,4 @@
-"""Memory that a training step frees stays with the program: the next step wants as much again."""
+"""Keeps the memory that a training step frees with the process, because the next step needs as much."""
 
 import ctypes
 import sys
@@ -8,12 +8,11 @@ TRIM_THRESHOLD, MMAP_MAX = -1, -4
 
 
 def keep_freed_memory() -> None:
-    """Tells glibc's allocator not to hand freed memory back to the system; elsewhere it does nothing.
+    """Tells glibc's allocator not to return freed memory to the system; does nothing on other systems.
 
-    By itself it maps every large tensor anew and unmaps it when it is freed, and the system clears each page at its
-    first touch: on a processor near half of a training step at 128 px. A program's choice, for the whole process
-    keeps its largest size to its end: the command line and a study's workers call this, importing the library
-    doesn't.
+    By default it maps each large tensor anew and unmaps it when it is freed, and the system clears every page at its
+    first use: on a CPU, nearly half of a training step at 128 px. The process then keeps its largest size until it
+    ends, so only programs call this (the command line and the workers of a study), not the import of the library.
     """
     if sys.platform != "linux":
         return

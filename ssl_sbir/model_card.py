@@ -1,4 +1,4 @@
-"""A run's model card: what the model is, what it was made from, how it does, and what it is not for; all from facts."""
+"""A run's model card: origin, data, results, limits and licence, filled from its provenance."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -10,7 +10,7 @@ from ssl_sbir.run import RunFolder, read_run_json
 
 CARD_TEMPLATE = """# {recipe} ({stage})
 
-An encoder for sketch-based image retrieval: drawings and photos to vectors that are compared by their cosine.
+An encoder for sketch-based image retrieval: it maps sketches and photos to vectors that are compared by cosine.
 
 - recipe: {recipe}, seed {seed}
 - started from: {start}
@@ -18,7 +18,7 @@ An encoder for sketch-based image retrieval: drawings and photos to vectors that
 - images: {photos:,} photos, {sketches:,} sketches
 - labels: {labels}
 - split: {split}
-- input: {size} px, RGB in 0..1 (it normalises by itself); output: {width} numbers
+- input: {size} px, RGB in 0..1 (normalisation is built in); output: {width} numbers
 - made by: ssl-sbir {version}
 
 Load it: `ssl_sbir.RunFolder.open("{path}").encoder()`
@@ -29,7 +29,7 @@ Load it: `ssl_sbir.RunFolder.open("{path}").encoder()`
 
 ## Intended use
 
-Finding pictures by drawing, among pictures like those it was trained on. Not meant for deciding about people.
+Finding photos by sketch, among photos like those it was trained on. Not meant for decisions about people.
 
 ## Limits
 
@@ -49,7 +49,7 @@ CARD_TABLE_HEADER = (
 def write_card(run: RunFolder, encoder: Encoder) -> None:
     """Writes `model/README.md` from the run's provenance and from the evaluations in its folder."""
     facts = run.provenance
-    found = [read_run_json(path) for path in sorted(run.path.glob("evaluate/*/results.json"))]
+    evaluations = [read_run_json(path) for path in sorted(run.path.glob("evaluate/*/results.json"))]
     text = CARD_TEMPLATE.format(
         recipe=facts["recipe"],
         stage=facts["stage"],
@@ -65,8 +65,8 @@ def write_card(run: RunFolder, encoder: Encoder) -> None:
         width=encoder.width,
         version=facts["versions"]["ssl-sbir"],
         path=run.path,
-        results=_format_card_results(found, run.path),
-        limits="\n".join(f"- {line}" for line in _card_limits(facts, found, encoder.preprocess.size)),
+        results=_format_card_results(evaluations, run.path),
+        limits="\n".join(f"- {line}" for line in _card_limits(facts, evaluations, encoder.preprocess.size)),
         licence=_card_licence(facts, run.config),
     )
     write_atomic(run.path / "model" / "README.md", text)
@@ -90,11 +90,11 @@ def _describe_card_split(split: Mapping[str, Any] | None) -> str:
     return f"{split['name']} ({len(split['seen'])} seen, {len(split['unseen'])} unseen; sha256 {split['sha256']})"
 
 
-def _format_card_results(found: list[dict[str, Any]], path: Path) -> str:
-    if not found:
+def _format_card_results(evaluations: list[dict[str, Any]], path: Path) -> str:
+    if not evaluations:
         return f"None yet. Measure it: `ssl-sbir evaluate {path} --data …`"
-    lines = [row for facts in found for row in _card_table_rows(facts)]
-    notes = [f"{facts['split']['name']}: {facts['verdict']}" for facts in found]
+    lines = [row for facts in evaluations for row in _card_table_rows(facts)]
+    notes = [f"{facts['split']['name']}: {facts['verdict']}" for facts in evaluations]
     return "\n".join([CARD_TABLE_HEADER, *lines, "", *notes])
 
 
@@ -116,18 +116,20 @@ def _card_table_rows(facts: Mapping[str, Any]) -> Iterator[str]:
         yield f"| {' | '.join(cells)} |"
 
 
-def _card_limits(facts: Mapping[str, Any], found: list[dict[str, Any]], size: int) -> Iterator[str]:
-    yield f"Seen at {size} px only: what is smaller than a stroke at that size is lost."
+def _card_limits(facts: Mapping[str, Any], evaluations: list[dict[str, Any]], size: int) -> Iterator[str]:
+    yield f"Images are read at {size} px: details smaller than a stroke at that size are lost."
     classes = len(facts["trained_classes"])
-    yield f"Trained on pictures of {classes} classes; what is unlike all of them is found worse, if at all."
+    yield f"Trained on images of {classes} classes; things unlike all of them are found less well, if at all."
     if facts["split"] is None and not facts["labels_used"]:
-        yield "No split was named: any class of this data may have been seen, and no test on it is zero-shot."
-    for one in found:
+        yield "No split was named: the run may have seen any class of this data, so no test on it is zero-shot."
+    for one in evaluations:
         covered = one["imagenet"]["classes"]
         if covered and facts["start"]["pretrained"]:
-            told = f"{len(covered)} of {len(one['split']['unseen'])} unseen classes of {one['split']['name']}"
-            yield f"{told} are among ImageNet's 1,000, whose labels may be behind the weights it started from."
-    yield "Figures hold for the drawings and photos they were measured on; other hands draw otherwise."
+            overlap = (
+                f"{len(covered)} of {len(one['split']['unseen'])} unseen classes of {one['split']['name']}"
+            )
+            yield f"{overlap} are ImageNet classes; the weights it started from may have been trained on their labels."
+    yield "Results hold for the sketches and photos they were measured on; other people draw differently."
 
 
 def _card_licence(facts: Mapping[str, Any], config: Mapping[str, Any]) -> str:
@@ -136,6 +138,6 @@ def _card_licence(facts: Mapping[str, Any], config: Mapping[str, Any]) -> str:
     lines = [f"- weights it started from: {_describe_start_weights(start)}"]
     if start["pretrained"]:
         lines[0] += f" ({licences.get(start['name'], 'see their model card')})"
-    if teacher:
+    if isinstance(teacher, str):  # the settings of an untrained run of version 0.1.0 hold DINO's temperature
         lines.append(f"- teacher: {teacher} ({licences.get(teacher, 'see its model card')})")
-    return "\n".join([*lines, f"- data: {facts['data']}, under the terms of whoever gave it"])
+    return "\n".join([*lines, f"- data: {facts['data']}, under the terms of its source"])

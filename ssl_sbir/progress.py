@@ -1,4 +1,4 @@
-"""Progress of anything longer than two seconds: a bar on a terminal, plain lines elsewhere."""
+"""Progress of tasks that take over two seconds: a bar on a terminal, plain lines elsewhere."""
 
 import sys
 import time
@@ -20,7 +20,7 @@ class _RateColumn(ProgressColumn):
 
 
 class ProgressCounter:
-    """Counts what is done and shows it; made by `show_progress`."""
+    """Counts what is done and displays it; created by `show_progress`."""
 
     def __init__(self, total: int | None, what: str, unit: str) -> None:
         self.total, self.what, self.unit, self.done = total, what, unit, 0
@@ -29,7 +29,7 @@ class ProgressCounter:
         self._fields = ""
 
     def advance(self, n: int = 1, **fields: float | str) -> None:
-        """Counts `n` more and shows them; `fields` are printed beside the bar (numbers with 3 digits)."""
+        """Adds `n` to the count and displays it; `fields` are shown beside the bar (numbers with 3 digits)."""
         self.done += n
         if fields:
             self._fields = "  ".join(f"{key} {_format_field(value)}" for key, value in fields.items())
@@ -43,7 +43,7 @@ class ProgressCounter:
             self._print_line(now)
 
     def close(self) -> None:
-        """Takes the bar off the screen."""
+        """Removes the bar from the screen."""
         if self._bar is not None:
             self._bar.stop()
 
@@ -91,12 +91,12 @@ def _format_duration(seconds: float) -> str:
 
 @contextmanager
 def show_progress(total: int | None, what: str, unit: str = "img") -> Iterator[ProgressCounter]:
-    """Yields a counter whose `advance(n, **fields)` is shown with rate and ETA on stderr.
+    """Yields a counter whose `advance(n, **fields)` displays rate and ETA on stderr.
 
     Args:
-        total: how many there will be, or None where nobody knows.
-        what: what is being done, in a word or two.
-        unit: what is counted, for the rate.
+        total: the final count, or None if it is unknown.
+        what: the task, in a word or two.
+        unit: the noun for the rate.
     """
     counter = ProgressCounter(total, what, unit)
     try:

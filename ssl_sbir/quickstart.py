@@ -1,6 +1,6 @@
-"""The whole path on OpenMoji: pretrain without labels, fine-tune, evaluate on unseen classes, explain.
+"""The whole pipeline on OpenMoji: pretrain without labels, fine-tune, evaluate on unseen classes, explain.
 
-The data are designers' drawings and the same line art with a jitter: good for a first run and for nothing else.
+The data are emoji, and their line art with jitter as drawings: enough for a first run, but no benchmark.
 """
 
 import json
@@ -15,8 +15,8 @@ import torch
 from ssl_sbir.data.readers import open_data
 from ssl_sbir.data.splits import Split
 from ssl_sbir.errors import RunError
-from ssl_sbir.evaluation.evaluate_run import SplitEvaluation
-from ssl_sbir.evaluation.evaluated_encoder import EvaluationSettings, evaluate_run
+from ssl_sbir.evaluation.evaluate_run import EvaluationSettings, evaluate_run
+from ssl_sbir.evaluation.metrics.split_evaluation import SplitEvaluation
 from ssl_sbir.explain.run.explain_query import explain_query, page_file_name
 from ssl_sbir.files import write_atomic
 from ssl_sbir.reports.render import render_template, write_html_page
@@ -37,7 +37,7 @@ class QuickstartStage:
 
     Attributes:
         name: frozen, pretrained or fine-tuned.
-        labels: which labels it has used, in words.
+        labels: that its training used, in words.
         evaluation: its results on the unseen classes.
         page: its results page.
     """
@@ -48,7 +48,7 @@ class QuickstartStage:
     page: Path
 
     def facts(self) -> dict[str, Any]:
-        """Its headline numbers, JSON-able."""
+        """The row's numbers, JSON-able."""
         standard = self.evaluation.result.protocols["standard"]
         interval = standard.interval_queries["mAP@all"]
         return {
@@ -62,16 +62,16 @@ class QuickstartStage:
 
 
 def run_quickstart(out: Path, say: Say, *, overwrite: bool = False, tiny: bool = False) -> dict[str, Any]:
-    """Runs everything and leaves a folder with an overview page; goes on where an earlier call stopped.
+    """Runs all stages and writes an overview page; resumes where an earlier call stopped.
 
     Args:
-        out: the folder.
-        say: prints a line for people.
+        out: folder to write to.
+        say: prints a progress message.
         overwrite: start over.
-        tiny: two training steps a stage: shows that everything works, not that anything is learnt.
+        tiny: two training steps per stage, to test the installation; nothing is learned.
 
     Returns:
-        JSON-able facts: the table's rows, the explained queries and the path of the overview.
+        JSON-able facts: the table's rows, the explained queries and the path of the overview page.
 
     Raises:
         RunError: `out` holds something else.
@@ -107,12 +107,12 @@ def run_quickstart(out: Path, say: Say, *, overwrite: bool = False, tiny: bool =
     )
     say("3/4 evaluating on the unseen classes")
     stages = [
-        _evaluate_stage("frozen", "ImageNet's, in the encoder", QUICKSTART_ENCODER, split, out / "frozen"),
-        _evaluate_stage("pretrained", "no further ones", str(out / "pretrained"), split, None),
-        _evaluate_stage("fine-tuned", "of the seen classes", str(out / "finetuned"), split, None),
+        _evaluate_stage("frozen", "ImageNet's", QUICKSTART_ENCODER, split, out / "frozen"),
+        _evaluate_stage("pretrained", "no others", str(out / "pretrained"), split, None),
+        _evaluate_stage("fine-tuned", "those of the seen classes", str(out / "finetuned"), split, None),
     ]
     say("4/4 explaining the best, a middling and the worst query")
-    explained = _explain_queries(stages[-1].evaluation, out / "finetuned")
+    explained = _explain_three_queries(stages[-1].evaluation, out / "finetuned")
     return _write_overview(out, stages, explained)
 
 
@@ -120,17 +120,17 @@ def _clear_output(out: Path, overwrite: bool, tiny: bool) -> None:
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return
     try:
-        made = json.loads((out / QUICKSTART_MARKER).read_text("utf-8"))["tiny"]
+        was_tiny = json.loads((out / QUICKSTART_MARKER).read_text("utf-8"))["tiny"]
     except (OSError, ValueError, KeyError, TypeError):
         raise RunError(
-            f"{out} already holds something that is not a quickstart", "Choose another folder with --out."
+            f"{out} already holds files that are not a quickstart", "Choose another folder with --out."
         ) from None
     if overwrite:
         for name in QUICKSTART_OUTPUTS:
             shutil.rmtree(out / name) if (out / name).is_dir() else (out / name).unlink(missing_ok=True)
-    elif made != tiny:
+    elif was_tiny != tiny:
         raise RunError(
-            f"{out} holds a quickstart {'with' if made else 'without'} --tiny",
+            f"{out} holds a quickstart {'with' if was_tiny else 'without'} --tiny",
             "Start over with --overwrite, or choose another folder with --out.",
         )
 
@@ -141,12 +141,12 @@ def _write_split(split: Split, path: Path) -> None:
 
 
 def _train_stage(request: TrainingRequest, say: Say) -> None:
-    begun = (request.out / "provenance.json").is_file()
-    if begun and RunFolder.open(request.out).is_finished:
-        say(f"{request.out} is there already")
+    is_started = (request.out / "provenance.json").is_file()
+    if is_started and RunFolder.open(request.out).is_finished:
+        say(f"{request.out} is already finished")
         return
     train(
-        TrainingRequest(**{**vars(request), "resume": begun}),
+        TrainingRequest(**{**vars(request), "resume": is_started}),
         "pretraining" if request.recipe == "simclr" else "finetuning",
         say,
     )
@@ -154,25 +154,25 @@ def _train_stage(request: TrainingRequest, say: Say) -> None:
 
 def _evaluate_stage(name: str, labels: str, subject: str, split: Path, out: Path | None) -> QuickstartStage:
     size = QUICKSTART_SIZE if subject == QUICKSTART_ENCODER else None
-    how = EvaluationSettings(protocols=["standard", "sake"])
-    evaluation, where = evaluate_run(subject, QUICKSTART_DATA, str(split), how, size=size, out=out)
-    return QuickstartStage(name, labels, evaluation, where)
+    settings = EvaluationSettings(protocols=["standard", "sake"])
+    evaluation, page = evaluate_run(subject, QUICKSTART_DATA, str(split), settings, size=size, out=out)
+    return QuickstartStage(name, labels, evaluation, page)
 
 
-def _explain_queries(evaluation: SplitEvaluation, run: Path) -> list[dict[str, str]]:
+def _explain_three_queries(evaluation: SplitEvaluation, run: Path) -> list[dict[str, str]]:
     test = evaluation.test_set
     encoder = RunFolder.open(run).encoder()
     precision = evaluation.result.values["standard"]["mAP@all"].nan_to_num(-1)
     order = torch.argsort(precision, descending=True).tolist()
     chosen = {"best": order[0], "middling": order[len(order) // 2], "worst": order[-1]}
-    found = []
+    explained = []
     for kind, query in chosen.items():
         row = int(test.queries[query])
         key = test.manifest.keys[row]
         report = explain_query(encoder, test.manifest, key, classes=test.split.unseen, top=5)
-        place = report.save(run / "explain" / f"{page_file_name(key)}.html")
-        found.append({"kind": kind, "query": key, "verdict": report.facts.verdict, "page": str(place)})
-    return found
+        page = report.save(run / "explain" / f"{page_file_name(key)}.html")
+        explained.append({"kind": kind, "query": key, "verdict": report.facts.verdict, "page": str(page)})
+    return explained
 
 
 def _write_overview(

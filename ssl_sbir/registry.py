@@ -1,8 +1,7 @@
-"""Names that lead to things, with a suggestion for a misspelt one and room for other people's entries."""
+"""Tables of named entries, with suggestions for misspelt names and entry points for other packages."""
 
 import difflib
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from importlib.metadata import entry_points
 from typing import Generic, TypeVar
 
@@ -18,12 +17,12 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 
 
 class Registry(Generic[EntryT]):
-    """A table from names to things of one kind.
+    """A table of named entries of one kind.
 
     Args:
-        kind: the kind, as an error names it ("recipe").
+        kind: what errors call an entry ("encoder").
         list_command: the command that lists the names.
-        group: entry-point group in which other packages may offer more; read on the first miss or listing.
+        group: entry-point group through which other packages add entries; read at the first miss or listing.
     """
 
     def __init__(self, kind: str, list_command: str, group: str | None = None) -> None:
@@ -33,24 +32,24 @@ class Registry(Generic[EntryT]):
         self._entries: dict[str, EntryT] = {}
 
     def register(self, name: str) -> Callable[[EntryT], EntryT]:
-        """A decorator that enters its target under `name`.
+        """A decorator that adds its target under `name`.
 
         Raises:
-            ConfigError: the name is taken by something else.
+            ConfigError: another entry has that name.
         """
 
-        def add_entry(thing: EntryT) -> EntryT:
-            if self._entries.setdefault(name, thing) is not thing:
+        def add_entry(entry: EntryT) -> EntryT:
+            if self._entries.setdefault(name, entry) is not entry:
                 raise ConfigError(f"two {self.kind}s are called '{name}'", "Rename one of them.")
-            return thing
+            return entry
 
         return add_entry
 
     def get(self, name: str) -> EntryT:
-        """The thing of that name.
+        """The entry of that name.
 
         Raises:
-            ConfigError: nothing has that name; suggests the closest one.
+            ConfigError: no entry has that name; suggests the closest one.
         """
         if name not in self._entries:
             self._load_entry_points()
@@ -64,15 +63,6 @@ class Registry(Generic[EntryT]):
         """All names, sorted."""
         self._load_entry_points()
         return sorted(self._entries)
-
-    @contextmanager
-    def temporarily_empty(self) -> Iterator[None]:
-        """What is registered within the block is forgotten after it (a user's copy may keep its name)."""
-        things, self._entries = self._entries, {}
-        try:
-            yield
-        finally:
-            self._entries = things
 
     def _load_entry_points(self) -> None:
         group, self.group = self.group, None

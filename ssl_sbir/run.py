@@ -1,4 +1,4 @@
-"""The run folder: everything a run left behind, readable without running anything."""
+"""The run folder: settings, provenance, metrics and model of one training run."""
 
 import json
 import time
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ssl_sbir.errors import RunError
 from ssl_sbir.files import atomic_folder, translate_write_errors, write_atomic
+from ssl_sbir.renamed_settings import find_renamed_keys, translate_settings
 
 if TYPE_CHECKING:
     from ssl_sbir.encoders import Encoder
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 PROVENANCE_FILE = "provenance.json"
 IMAGES_FILE = "images.npy"
+DAMAGED_RUN_HINT = "The run is damaged: train it again."
 
 
 @dataclass(frozen=True)
@@ -34,10 +36,10 @@ class RunFolder:
 
     @classmethod
     def open(cls, path: Path | str) -> "RunFolder":
-        """The run that lies in that folder.
+        """The run in that folder.
 
         Raises:
-            RunError: there is no folder, or it isn't a run's.
+            RunError: there is no such folder, or it is not a run folder.
         """
         path = Path(path)
         if not path.is_dir():
@@ -58,17 +60,17 @@ class RunFolder:
         images: NDArray[np.int64] | None = None,
         overwrite: bool = False,
     ) -> "RunFolder":
-        """A new run folder with its configuration and provenance; whole or not there at all.
+        """A new run folder with its configuration and provenance, written whole or not at all.
 
         Args:
-            path: of the folder; with `overwrite`, a run that lies there is taken away once the new one is whole.
+            path: the folder; with `overwrite`, an existing run there is removed once the new one is written.
             config_yaml: the settings.
-            provenance: where it comes from.
-            images: which images training sees, by the hashes of their pixels (`ssl_sbir.data.pixel_hashes`).
-            overwrite: whether to replace another run.
+            provenance: command, versions, hashes of data and split, and so on.
+            images: the images that training sees, as hashes of their pixels (`ssl_sbir.data.pixel_hashes`).
+            overwrite: whether to replace an existing run.
 
         Raises:
-            RunError: the folder is taken by a run (and `overwrite` is off) or by other files.
+            RunError: the folder holds a run (and `overwrite` is off) or other files.
         """
         check_run_not_taken(path, overwrite=overwrite)
         with atomic_folder(path) as folder:
@@ -80,16 +82,30 @@ class RunFolder:
 
     @property
     def config(self) -> dict[str, Any]:
-        """The settings the run was made with.
+        """The settings the run was made with; those of a run of an earlier version under their present names.
 
         Raises:
-            RunError: the file is missing or damaged.
+            RunError: a file of the run is missing or damaged.
         """
+        return translate_settings(self._recipe_name(), self._read_config())
+
+    def renamed_keys(self) -> dict[str, str]:
+        """The keys of its settings that an earlier version called otherwise, each with its present name.
+
+        Raises:
+            RunError: a file of the run is missing or damaged.
+        """
+        return find_renamed_keys(self._recipe_name(), self._read_config())
+
+    def _recipe_name(self) -> str:
+        return str(self.provenance.get("recipe", ""))
+
+    def _read_config(self) -> dict[str, Any]:
         path = self.path / "config.yaml"
         try:
             return yaml.safe_load(path.read_text(encoding="utf-8")) or {}
         except (OSError, ValueError, yaml.YAMLError) as error:
-            raise RunError(f"cannot read {path}: {error}", "The run is damaged: make it anew.") from error
+            raise RunError(f"cannot read {path}: {error}", DAMAGED_RUN_HINT) from error
 
     @property
     def provenance(self) -> dict[str, Any]:
@@ -107,7 +123,7 @@ class RunFolder:
         Raises:
             RunError: the run is unfinished or its model is damaged.
         """
-        from ssl_sbir.encoders import load_exported  # the encoders' room reads run folders too
+        from ssl_sbir.encoders import load_exported
 
         if not self.is_finished:
             raise RunError(f"{self.path} has no model yet: the run is unfinished", "Finish it with --resume.")
@@ -119,26 +135,26 @@ class RunFolder:
         return (self.path / "model" / "text" / "config.json").is_file()
 
     def text_tower(self, encoder: "Encoder | None" = None, device: str = "cpu") -> "TextTower":
-        """How the exported model reads text: sentences to vectors in the photos' space, and fused queries.
+        """The text side of the exported model: sentences to vectors in the photos' space, and fused queries.
 
         Args:
-            encoder: the run's encoder where it is loaded already; `fuse_queries` embeds drawings with it.
+            encoder: the run's encoder where it is loaded already; `fuse` embeds drawings with it.
             device: where the text side computes.
 
         Raises:
             RunError: the run takes no text, or its model is damaged.
-            EncoderError: its text encoder can't be had.
+            EncoderError: its text encoder is unavailable.
         """
         from ssl_sbir.fusion import load_text_tower
 
         return load_text_tower(self.path / "model", encoder or self.encoder(), device)
 
     def add_provenance(self, **facts: Any) -> None:
-        """Writes further facts beside those of the start."""
+        """Adds facts to the provenance."""
         write_atomic(self.path / PROVENANCE_FILE, _format_run_json({**self.provenance, **facts}))
 
     def trained_images(self) -> NDArray[np.int64]:
-        """The hashes of the images that training saw, sorted; none where the run doesn't say."""
+        """The hashes of the images that training saw, sorted; empty if the run has none on record."""
         try:
             return np.load(self.path / IMAGES_FILE, allow_pickle=False)
         except (OSError, ValueError, EOFError):
@@ -148,22 +164,22 @@ class RunFolder:
         """Appends one line to `metrics.jsonl`.
 
         Raises:
-            SslSbirError: it can't be written.
+            SslSbirError: the file can't be written.
         """
         path = self.path / "metrics.jsonl"
         with translate_write_errors(path), path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(facts) + "\n")
 
     def read_metrics(self) -> list[dict[str, Any]]:
-        """The whole lines of `metrics.jsonl`; a line cut off by a crash is left out."""
+        """The lines of `metrics.jsonl`; a line cut off by a crash is left out."""
         path = self.path / "metrics.jsonl"
         lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
         return [facts for line in lines if (facts := _parse_metrics_line(line)) is not None]
 
     def forget_metrics_after(self, step: int) -> None:
-        """Drops what was logged past a step, so that a resumed run logs each step once."""
-        kept = [json.dumps(facts) for facts in self.read_metrics() if facts["step"] <= step]
-        write_atomic(self.path / "metrics.jsonl", "".join(line + "\n" for line in kept))
+        """Removes the lines logged after a step, so that a resumed run logs each step once."""
+        lines = [json.dumps(facts) for facts in self.read_metrics() if facts["step"] <= step]
+        write_atomic(self.path / "metrics.jsonl", "".join(line + "\n" for line in lines))
 
 
 def _parse_metrics_line(line: str) -> dict[str, Any] | None:
@@ -174,7 +190,7 @@ def _parse_metrics_line(line: str) -> dict[str, Any] | None:
 
 
 def check_run_not_taken(path: Path, *, overwrite: bool) -> None:
-    """Makes sure that a new run may be written to `hypernym_path`; with `overwrite`, in place of an older one.
+    """Makes sure that a new run may be written to `path`; with `overwrite`, in place of an older one.
 
     Raises:
         RunError: a run lies there and `overwrite` is off, or other files do.
@@ -188,18 +204,18 @@ def check_run_not_taken(path: Path, *, overwrite: bool) -> None:
     if not overwrite:
         raise RunError(
             f"{path} already holds a run ({describe_run(RunFolder(path))}).",
-            f"Go on with it: --resume    Start over: --overwrite    Elsewhere: --out {_free_name(path)}",
+            f"Resume it: --resume    Start over: --overwrite    Elsewhere: --out {_free_path(path)}",
         )
 
 
 def describe_run(run: RunFolder) -> str:
-    """A run in a few words: whether and when it ended, its recipe and its split."""
+    """A short description of a run: whether and when it ended, its recipe and its split."""
     facts = run.provenance
     marker = run.path / ("model" if run.is_finished else PROVENANCE_FILE)
     state = "finished" if run.is_finished else "unfinished, last written"
     split = (facts.get("split") or {}).get("name")
-    what = f"{facts.get('recipe', 'unknown recipe')}" + (f" on {split}" if split else "")
-    return f"{state} {_format_age(time.time() - marker.stat().st_mtime)} ago, {what}"
+    method = f"{facts.get('recipe', 'unknown recipe')}" + (f" on {split}" if split else "")
+    return f"{state} {_format_age(time.time() - marker.stat().st_mtime)} ago, {method}"
 
 
 def read_run_json(path: Path) -> dict[str, Any]:
@@ -211,14 +227,14 @@ def read_run_json(path: Path) -> dict[str, Any]:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise RunError(f"cannot read {path}: {error}", "The run is damaged: make it anew.") from error
+        raise RunError(f"cannot read {path}: {error}", DAMAGED_RUN_HINT) from error
 
 
 def _format_run_json(facts: Mapping[str, Any]) -> str:
     return json.dumps(facts, indent=1, ensure_ascii=False, default=str) + "\n"
 
 
-def _free_name(path: Path) -> Path:
+def _free_path(path: Path) -> Path:
     number = 2
     while (free := path.with_name(f"{path.name}-{number}")).exists():
         number += 1

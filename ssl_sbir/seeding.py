@@ -1,4 +1,4 @@
-"""What makes runs repeatable: the one place where a seed is set, and kernels that add up in one order."""
+"""Repeatable runs: the only function that sets seeds, and deterministic GPU kernels."""
 
 import os
 import random
@@ -10,10 +10,10 @@ import torch
 
 
 def seed_everything(*parts: int) -> None:
-    """Sets every random generator from some numbers, such as (seed, step, rank).
+    """Seeds every random generator from numbers such as (seed, step, rank).
 
-    A step that seeds itself from its own number needs nothing from the steps before it: a run that is
-    resumed there draws the same augmentations and dropouts as one that never stopped.
+    A step that is seeded by its own number depends on no step before it: a run resumed there uses the same
+    augmentations and dropouts as an uninterrupted one.
     """
     value = int(np.random.SeedSequence(parts).generate_state(1, np.uint64)[0] >> 1)
     torch.manual_seed(value)
@@ -23,10 +23,10 @@ def seed_everything(*parts: int) -> None:
 
 @contextmanager
 def repeatable_kernels(device: str | torch.device) -> Iterator[None]:
-    """Inside, a GPU computes the same bits from the same input each time; the processor does by itself.
+    """Within the block, a GPU computes the same bits from the same input each time; a CPU always does.
 
-    Some of cuDNN's and torch's kernels add in the order in which their threads come. Where torch has no other
-    kernel it warns and takes that one.
+    Some kernels of cuDNN and torch sum in the order in which their threads finish. Where torch has no deterministic
+    kernel, it warns and uses such a one.
     """
     if torch.device(device).type != "cuda":
         yield

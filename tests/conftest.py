@@ -6,7 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from optional_parts import hidden_parts, hide_optional_parts, needs_sketchy_mini
 from PIL import Image, ImageDraw
+
+hide_optional_parts(hidden_parts())
 
 # Networks this small lose more than they gain by sharing a batch between threads.
 torch.set_num_threads(1)
@@ -66,7 +69,12 @@ def _draw(name: str, domain: str, random: np.random.Generator) -> Image.Image:
 @pytest.fixture(scope="session")
 def sketchy_mini() -> Path:
     """The benchmark's folder; skips where `SSL_SBIR_DATA` doesn't name its parent."""
-    parent = os.environ.get("SSL_SBIR_DATA")
-    if not parent:
-        pytest.skip("SSL_SBIR_DATA is not set: sketchy-mini is absent")
-    return Path(parent) / "sketchy-mini"
+    return needs_sketchy_mini()
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Lists skipped tests in the file that SSL_SBIR_SKIPPED names, so that another run can take up just these."""
+    file = os.environ.get("SSL_SBIR_SKIPPED")
+    if file and report.skipped and "PYTEST_XDIST_WORKER" not in os.environ:
+        with Path(file).open("a", encoding="utf-8") as skipped:
+            skipped.write(f"{report.nodeid}\n")

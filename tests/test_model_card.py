@@ -3,20 +3,20 @@
 import json
 
 import pytest
+from tiny_for_tests import TINY_ENCODER
 from typer.testing import CliRunner
 
 from ssl_sbir.cli import app
 
-TINY = ("encoder.name=timm:test_efficientnet", "encoder.pretrained=false", "encoder.size=32", "embedding_dim=16",
-        "batch.sketches=8", "batch.photos=8", "optim.max_steps=1")  # fmt: skip
+TINY = (*TINY_ENCODER, "embedding_dim=16", "batch.sketches=8", "batch.photos=8", "optim.max_steps=1")
 
 
 @pytest.fixture(scope="module")
 def run(shapes, tmp_path_factory):
     out = tmp_path_factory.mktemp("cards") / "run"
     sets = [part for text in TINY for part in ("--set", text)]
-    asked = ["finetune", "sake", "--data", f"folder:{shapes}", "--labels", "25%", "--out", str(out), *sets]
-    done = CliRunner().invoke(app, asked)
+    command = ["finetune", "sake", "--data", f"folder:{shapes}", "--labels", "25%", "--out", str(out), *sets]
+    done = CliRunner().invoke(app, command)
     assert done.exit_code == 0, done.output
     return out
 
@@ -33,7 +33,7 @@ def test_a_card_says_what_the_model_was_made_from_and_what_it_is_not_for(run):
     assert "timm:test_efficientnet, random weights" in text
     assert "teacher: efficientnet_lite0 (Apache-2.0)" in text
     assert "None yet. Measure it" in text
-    assert "Not meant for deciding about people" in text
+    assert "Not meant for decisions about people" in text
 
 
 def test_an_evaluation_fills_in_its_results(run, shapes):

@@ -24,7 +24,7 @@ TAUGHT = (
     "optim.lr=1e-5",
 )
 SMALLER = {
-    "pretrain": (*TAUGHT, "clusters=6"),
+    "pretrain": (*TAUGHT, "num_clusters=6"),
     "finetune sake": TAUGHT,
     "finetune multimodal": ("batch.sketches=8", "batch.photos=8", "optim.max_steps=2", "optim.lr=1e-5"),
     "study labels": TAUGHT,

@@ -1,1 +1,1 @@
-"""Heat maps: every method that says which parts of an image a similarity rests on."""
+"""Attribution: the methods that compute which parts of an image a similarity depends on."""

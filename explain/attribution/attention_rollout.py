@@ -1,4 +1,4 @@
-"""Attention roll-out: which patches of each picture a vision transformer's feature is made of."""
+"""Attention rollout: how much each patch contributes to a vision transformer's embedding."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,24 +22,24 @@ from ssl_sbir.explain.attribution.vision_transformers import (
 def attention_rollout(
     encoder: Encoder, image: Float[Tensor, "b 3 h w"], domain: Domain
 ) -> Float[Tensor, "b r c"]:
-    """The share of each patch in the feature, [b, rows, columns], by attention alone.
+    """Each patch's share in the embedding by attention alone, [b, rows, columns]; the other image plays no part.
 
-    Attentions, averaged over heads and mixed half and half with the residual path, are multiplied over the
-    layers (Abnar & Zuidema, ACL 2020, eq. 1–2). It knows nothing of the other picture.
+    Attention matrices are averaged over heads, mixed half and half with the residual path, and multiplied over
+    the layers (Abnar & Zuidema, ACL 2020, eq. 1–2).
 
     Raises:
-        ExplainError: the encoder has no attention over the whole picture that can be read.
+        ExplainError: the encoder has no readable attention over the whole image.
     """
     with _record_attention(encoder, domain) as layers, torch.no_grad():
-        # The map has the patches' rows and columns, whichever the model.
+        # The feature map has one cell a patch, for every model.
         grid = encoder.feature_map(image, domain_tags(image, domain)).shape[2:]
     if not layers or len({layer.shape for layer in layers}) != 1 or layers[0].shape[-1] < grid.numel():
-        raise ExplainError("attention: the encoder has none over the whole picture", "Choose occlusion.")
+        raise ExplainError("attention: the encoder has none over the whole image", "Choose occlusion.")
     flow = _attention_flow(layers)
     patches = flow[:, :, -grid.numel() :]
-    # The class token is what is pooled where there is one; else every patch is, equally.
-    seen = patches[:, 0] if flow.shape[-1] > grid.numel() else patches.mean(1)
-    return seen.unflatten(1, tuple(grid))
+    # A model with a class token pools that token; others average over all patches.
+    pooled = patches[:, 0] if flow.shape[-1] > grid.numel() else patches.mean(1)
+    return pooled.unflatten(1, tuple(grid))
 
 
 def _attention_flow(layers: list[Tensor]) -> Tensor:
@@ -51,7 +51,7 @@ def _attention_flow(layers: list[Tensor]) -> Tensor:
 
 
 def _attention_weights(output: Any) -> list[Tensor]:
-    """The attention [b, heads, n, n] among what a transformers module returns."""
+    """The attention weights [b, heads, n, n] in the output of a module of transformers."""
     parts = output if isinstance(output, tuple) else ()
     return [part for part in parts[1:] if isinstance(part, Tensor) and part.ndim == 4]
 

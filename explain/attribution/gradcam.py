@@ -1,16 +1,15 @@
-"""Grad-CAM on the similarity of a pair, the other side's embedding held constant."""
+"""Grad-CAM on the similarity of a pair; the other side's embedding is constant."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import torch
-from captum.attr import LayerGradCam
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from ssl_sbir.errors import ExplainError
-from ssl_sbir.explain.attribution.encoded_images import EncodedImages, domain_tags
+from ssl_sbir.explain.attribution.encoded_images import EncodedImages, SideSimilarity, domain_tags
 from ssl_sbir.explain.attribution.occlusion import OCCLUSION_BATCH
 from ssl_sbir.explain.attribution.vision_transformers import last_block
 
@@ -28,45 +27,49 @@ class _PooledSimilarity(nn.Module):
 
 
 def feature_gradcam(maps: Float[Tensor, "k d h w"], others: Float[Tensor, "k d"]) -> Float[Tensor, "k h w"]:
-    """Grad-CAM of k similarities: how much each place pulls its image towards the other one; signed.
+    """Grad-CAM of k similarities, signed: how much each cell of the feature map raises the similarity.
 
-    The gradient stops at the feature map, so a backbone runs once for an image and not once for a pair.
+    The gradient stops at the feature map, so the backbone runs once per image instead of once per pair.
     (Selvaraju et al., ICCV 2017, eq. 1–2, with the similarity in place of a class score.)
 
     Args:
         maps: feature maps whose spatial mean is the embedding.
-        others: embeddings of the other side, one a map.
+        others: embeddings of the other side, one for each map.
     """
+    from captum.attr import LayerGradCam
+
     model = _PooledSimilarity(others.detach())
-    seen = maps.detach().clone().requires_grad_()
-    cam = LayerGradCam(model, model.features).attribute(seen, relu_attributions=False)
+    inputs = maps.detach().clone().requires_grad_()
+    cam = LayerGradCam(model, model.features).attribute(inputs, relu_attributions=False)
     return cam[:, 0].detach()
 
 
 def token_gradcam(
     side: EncodedImages, images: Float[Tensor, "k 3 h w"], others: Float[Tensor, "k d"]
 ) -> Float[Tensor, "k r c"]:
-    """Grad-CAM of k similarities at the patch tokens that enter a vision transformer's last block; signed.
+    """Grad-CAM of k similarities at the patch tokens that enter a vision transformer's last block, signed.
 
-    There the class token has yet to read the patches. Class and register tokens are left out of the map and of the
-    means of gradients, as the places of a CNN's map are all there is.
+    At this depth the class token hasn't read these patch tokens yet. Class and register tokens are left out of the
+    map and of the mean gradients: they have no position, and a CNN's map has no such cells.
 
     Args:
-        images: of that side's domain.
-        others: embeddings of the other side, one an image.
+        images: of this side's domain.
+        others: embeddings of the other side, one for each image.
 
     Raises:
-        ExplainError: the encoder has no row of blocks with attention.
+        ExplainError: the encoder is no stack of blocks with attention.
     """
+    from captum.attr import LayerGradCam
+
     block = last_block(side.encoder, side.domain)
     if block is None:
-        raise ExplainError("gradcam: the encoder has no row of blocks with attention", "Choose occlusion.")
+        raise ExplainError("gradcam: the encoder is no stack of blocks with attention", "Choose occlusion.")
     with torch.no_grad():
         grid = side.encoder.feature_map(images[:1], domain_tags(images[:1], side.domain)).shape[2:]
-    model = _TokenSimilarity(side)
-    with _expose_patches(block, model.patches, grid.numel()):
+    model, patches = SideSimilarity(side), nn.Identity()
+    with _expose_patches(block, patches, grid.numel()):
         cams = [
-            LayerGradCam(model, model.patches).attribute(
+            LayerGradCam(model, patches).attribute(
                 image, additional_forward_args=(other.detach(),), relu_attributions=False
             )
             for image, other in zip(images.split(OCCLUSION_BATCH), others.split(OCCLUSION_BATCH), strict=True)
@@ -74,21 +77,9 @@ def token_gradcam(
     return torch.cat(cams)[:, 0].detach().unflatten(1, tuple(grid))
 
 
-class _TokenSimilarity(nn.Module):
-    """Cosine between images of one side and constant embeddings; captum hooks `patches`."""
-
-    def __init__(self, side: EncodedImages) -> None:
-        super().__init__()
-        self.encoder, self.side, self.patches = side.encoder, side, nn.Identity()
-
-    def forward(self, image: Tensor, others: Tensor) -> Tensor:
-        embedding = self.encoder(image, domain_tags(image, self.side.domain)) - self.side.centre
-        return torch.cosine_similarity(embedding, others)
-
-
 @contextmanager
 def _expose_patches(block: nn.Module, patches: nn.Identity, count: int) -> Iterator[None]:
-    """While inside, the block's patch tokens pass through `patches` as [b, width, patches]."""
+    """Within the context, the block's patch tokens pass through `patches` as [b, width, patches]; captum hooks it."""
 
     def pass_through_patches(_: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
         tokens, *rest = inputs

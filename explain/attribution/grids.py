@@ -1,4 +1,4 @@
-"""Maps as plain numbers, as JSON and templates know them."""
+"""Heat maps as plain numbers, for JSON and templates."""
 
 from jaxtyping import Float
 from torch import Tensor

@@ -1,4 +1,4 @@
-"""The heat maps of every method, for both sides of some pairs, signed and in the method's own unit."""
+"""The heat maps of every method for both sides of k pairs, signed and in the method's own unit."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -20,12 +20,12 @@ from ssl_sbir.explain.attribution.vision_transformers import has_attention, last
 
 @dataclass(frozen=True)
 class SideMaps:
-    """One method's maps of k pairs; a side that the method doesn't speak of is None.
+    """One method's maps of k pairs; None for a side that the method doesn't map.
 
     Attributes:
-        sketch: [k, h, w] of the drawing toward each photo.
-        photo: [k, h, w] of each photo toward the drawing.
-        sketch_error: [k], what the drawing's map lacks of the sum it should have, where that is known.
+        sketch: [k, h, w], the drawing's map for each photo.
+        photo: [k, h, w], each photo's map for the drawing.
+        sketch_error: [k], expected sum of the drawing's map minus its actual sum; None where unknown.
         photo_error: the same for the photo.
     """
 
@@ -38,9 +38,9 @@ class SideMaps:
 def _gradcam_maps(sketch: EncodedImages, photos: EncodedImages) -> SideMaps:
     count = len(photos.image)
     if sketch.why_no_features or photos.why_no_features:
-        drawn = sketch.image.expand(count, -1, -1, -1)
+        repeated = sketch.image.expand(count, -1, -1, -1)
         return SideMaps(
-            token_gradcam(sketch, drawn, photos.embedding),
+            token_gradcam(sketch, repeated, photos.embedding),
             token_gradcam(photos, photos.image, sketch.embedding.expand(count, -1)),
         )
     ours, theirs = require_feature_maps(sketch, photos)
@@ -84,11 +84,12 @@ def require_feature_maps(
     """The feature maps of both sides.
 
     Raises:
-        ExplainError: the encoder has none that average to its embeddings.
+        ExplainError: the encoder has no feature maps that average to its embeddings.
     """
     if sketch.features is None or photos.features is None:
         raise ExplainError(
-            sketch.why_no_features or photos.why_no_features, "Choose occlusion, which any encoder allows."
+            sketch.why_no_features or photos.why_no_features,
+            "Choose occlusion, which works with any encoder.",
         )
     return sketch.features, photos.features
 
@@ -101,8 +102,8 @@ METHOD_MAPS: Mapping[str, Callable[[EncodedImages, EncodedImages], SideMaps]] = 
     "integrated": _integrated_gradient_maps,
     "attention": _attention_maps,
 }
-# What does better than chance and than edges, and on photos alone: on drawings nothing does better than the lines
-# themselves (docs/faithfulness.md).
+# The only maps that beat random maps and edge maps in the study, and only on photos: on drawings no method beats the
+# edge map (docs/faithfulness.md).
 DEFAULT_METHOD_MAPS: Mapping[str, Callable[[EncodedImages, EncodedImages], SideMaps]] = {
     "occlusion": lambda sketch, photos: SideMaps(None, occlude_photos(sketch, photos)),
 }
@@ -111,24 +112,25 @@ DEFAULT_METHOD_MAPS: Mapping[str, Callable[[EncodedImages, EncodedImages], SideM
 def choose_methods(
     requested: tuple[str, ...] | None, sketch: EncodedImages, photos: EncodedImages
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The methods to compute and what to say about them.
+    """The methods to compute, and warnings about methods that this encoder doesn't support.
 
     Args:
-        requested: names of methods, None for the default ones that this encoder allows.
+        requested: names of methods; None for the default ones.
 
     Raises:
-        ExplainError: an unknown method, or one that this encoder can't give.
+        ExplainError: a method is unknown, or this encoder doesn't support it.
     """
-    lacks, encoder = sketch.why_no_features or photos.why_no_features, sketch.encoder
-    seeing, tokens = has_attention(encoder), all(last_block(encoder, domain) for domain in Domain)
-    lost = {"gradcam": lacks and not tokens, "regions": lacks, "attention": not seeing}
-    remaining = f"The methods that remain are {', '.join(it for it in METHOD_MAPS if not lost.get(it))}."
-    said = "no region pairs" if tokens else "no Grad-CAM and no region pairs"
-    missing = (f"{lacks[:1].upper()}{lacks[1:]}: {said}. {remaining}",) if lacks else ()
+    reason, encoder = sketch.why_no_features or photos.why_no_features, sketch.encoder
+    attention, tokens = has_attention(encoder), all(last_block(encoder, domain) for domain in Domain)
+    unsupported = {"gradcam": reason and not tokens, "regions": reason, "attention": not attention}
+    supported = ", ".join(method for method in METHOD_MAPS if not unsupported.get(method))
+    hint = f"This encoder supports {supported}."
+    missing = "no region pairs" if tokens else "no Grad-CAM and no region pairs"
+    warnings = (f"{reason[:1].upper()}{reason[1:]}: {missing}. {hint}",) if reason else ()
     for method in requested or ():
         if method not in METHOD_MAPS:
             raise ExplainError(f"unknown method {method!r}", f"Choose from {', '.join(METHOD_MAPS)}.")
-        if lost.get(method):
-            why = "this encoder is no vision transformer" if method == "attention" else lacks
-            raise ExplainError(f"{method}: {why}", remaining)
-    return tuple(DEFAULT_METHOD_MAPS) if requested is None else requested, missing
+        if unsupported.get(method):
+            why = "this encoder is no vision transformer" if method == "attention" else reason
+            raise ExplainError(f"{method}: {why}", hint)
+    return tuple(DEFAULT_METHOD_MAPS) if requested is None else requested, warnings

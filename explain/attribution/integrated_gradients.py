@@ -1,26 +1,12 @@
-"""Integrated gradients of the similarity, one side at a time, with the error of the integral."""
+"""Integrated gradients of the similarity for one side at a time, with the error of the integral."""
 
-import torch
-from captum.attr import IntegratedGradients
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
-from ssl_sbir.explain.attribution.encoded_images import EncodedImages, domain_tags
+from ssl_sbir.explain.attribution.encoded_images import EncodedImages, SideSimilarity
 from ssl_sbir.explain.attribution.occlusion import COVER_VALUE, OCCLUSION_BATCH
 
 INTEGRATION_STEPS = 32
-
-
-class _ImageSimilarity(nn.Module):
-    """Cosine between images of one side and constant embeddings of the other."""
-
-    def __init__(self, side: EncodedImages) -> None:
-        super().__init__()
-        self.encoder, self.side = side.encoder, side
-
-    def forward(self, image: Tensor, others: Tensor) -> Tensor:
-        embedding = self.encoder(image, domain_tags(image, self.side.domain)) - self.side.centre
-        return torch.cosine_similarity(embedding, others)
 
 
 def integrated_gradients(
@@ -29,18 +15,20 @@ def integrated_gradients(
     others: Float[Tensor, "k d"],
     steps: int = INTEGRATION_STEPS,
 ) -> tuple[Float[Tensor, "k h w"], Float[Tensor, " k"]]:
-    """What each pixel adds to k similarities on the way from an empty image, and the error of each sum.
+    """Each pixel's contribution to k similarities, integrated from a blank image, and the error of each sum.
 
-    The path starts at white paper for drawings and at mid-grey for photos: black would be the heaviest
-    stroke of all. A map plus its error sums to score less the empty image's score.
+    The path starts at white paper for drawings and at mid-grey for photos, since black is the colour of strokes.
+    The sum of a map plus its error is the score minus the blank image's score.
     (Sundararajan et al., ICML 2017, eq. 1 and proposition 1.)
 
     Args:
-        images: of that side's domain.
-        others: embeddings of the other side, one an image.
+        images: of this side's domain.
+        others: embeddings of the other side, one for each image.
         steps: points of the integral (Gauss–Legendre).
     """
-    method = IntegratedGradients(_ImageSimilarity(side))
+    from captum.attr import IntegratedGradients
+
+    method = IntegratedGradients(SideSimilarity(side))
     maps, errors = method.attribute(
         images.detach().clone().requires_grad_(),
         baselines=COVER_VALUE[side.domain],

@@ -1,4 +1,4 @@
-"""Occlusion: what the similarity loses when a window of the image is covered. Works with any encoder."""
+"""Occlusion: how much the similarity drops when a window of the image is covered. Works with any encoder."""
 
 import torch
 from jaxtyping import Bool, Float
@@ -9,14 +9,14 @@ from ssl_sbir.explain.attribution.encoded_images import EncodedImages
 
 OCCLUSION_STEPS = 7
 OCCLUSION_BATCH = 64
-# White paper covers a drawing; black would be the heaviest stroke of all.
+# Drawings are covered with white paper: black is the colour of strokes.
 COVER_VALUE = {Domain.SKETCH: 1.0, Domain.PHOTO: 0.5}
 
 
 def occlusion_windows(
     height: int, width: int, steps: int = OCCLUSION_STEPS
 ) -> Bool[Tensor, "windows {height} {width}"]:
-    """Square windows on a grid, each twice as wide as its step so that neighbours overlap; True = covered."""
+    """Rectangular windows on a grid, each twice as wide as its step so that neighbours overlap; True = covered."""
     rows, columns = _window_bands(height, steps), _window_bands(width, steps)
     return (rows[:, None, :, None] & columns[None, :, None, :]).flatten(0, 1)
 
@@ -24,7 +24,7 @@ def occlusion_windows(
 def occlude_sketch(
     sketch: EncodedImages, photos: EncodedImages, steps: int = OCCLUSION_STEPS
 ) -> Float[Tensor, "k s s"]:
-    """What each photo's similarity loses by covering each window of the drawing, embedded once."""
+    """How much each photo's similarity drops when each window of the drawing is covered."""
     covered = _occluded_embeddings(sketch, 0, steps)
     after = _pairwise_cosines(covered, photos.embedding)
     whole = _pairwise_cosines(sketch.embedding, photos.embedding)
@@ -34,7 +34,7 @@ def occlude_sketch(
 def occlude_photos(
     sketch: EncodedImages, photos: EncodedImages, steps: int = OCCLUSION_STEPS
 ) -> Float[Tensor, "k s s"]:
-    """What each photo's similarity loses by covering each window of that photo."""
+    """How much each photo's similarity drops when each window of that photo is covered."""
     whole = _pairwise_cosines(photos.embedding, sketch.embedding)
     after = [
         _pairwise_cosines(_occluded_embeddings(photos, row, steps), sketch.embedding)

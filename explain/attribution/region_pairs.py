@@ -1,4 +1,4 @@
-"""The similarity as an exact sum over (drawing region, photo region) pairs."""
+"""The similarity as an exact sum over pairs of a drawing region and a photo region."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ from ssl_sbir.explain.attribution.grids import Grid, GridCell, to_grid
 
 @dataclass(frozen=True)
 class RegionPair:
-    """One drawing region and one photo region (row, column) and what the two add to the score together."""
+    """One drawing region and one photo region (row, column) and how much the pair adds to the score."""
 
     sketch: GridCell
     photo: GridCell
@@ -20,13 +20,13 @@ class RegionPair:
 
 @dataclass(frozen=True)
 class Regions:
-    """The score taken apart into pairs of regions, exactly.
+    """The exact decomposition of a score into pairs of regions.
 
     Attributes:
-        sketch: [h, w], what each region of the drawing adds; these sum to the score.
-        photo: [h, w], what each region of the photo adds; these sum to the score too.
-        strongest: the pairs that add most, no region twice, strongest first.
-        delta: sum of all pairs minus the score: the error of the decomposition.
+        sketch: [h, w], how much each region of the drawing adds; sums to the score.
+        photo: [h, w], how much each region of the photo adds; sums to the score too.
+        strongest: the pairs that add most, strongest first; no region occurs twice.
+        delta: sum over all pairs minus the score: the error of the decomposition.
     """
 
     sketch: Grid
@@ -38,14 +38,14 @@ class Regions:
 def region_contributions(
     sketch: Float[Tensor, "d a b"], photos: Float[Tensor, "k d c e"]
 ) -> Float[Tensor, "k ab ce"]:
-    """What each pair of regions adds to the cosine, float64; each [ab, ce] sums to the pair's cosine.
+    """How much each pair of regions adds to the cosine, float64; each [ab, ce] sums to one drawing-photo cosine.
 
     With embeddings that are means of feature maps, f = Σᵢ fᵢ / n and g = Σⱼ gⱼ / m,
     cos(f, g) = Σᵢⱼ ⟨fᵢ, gⱼ⟩ / (n m |f| |g|). A zero embedding has cosine 0 and contributions 0.
 
     Args:
         sketch: feature map of the drawing, centred if the score is.
-        photos: feature maps of the photos, likewise.
+        photos: feature maps of the photos, centred if the score is.
     """
     ours, theirs = sketch.double().flatten(1), photos.double().flatten(2)
     lengths = ours.mean(1).norm() * theirs.mean(2).norm(dim=1)
@@ -56,19 +56,19 @@ def region_contributions(
 def strongest_pairs(
     contributions: Float[Tensor, "k n m"], count: int
 ) -> tuple[Int[Tensor, "k c"], Int[Tensor, "k c"], Float[Tensor, "k c"]]:
-    """Drawing region, photo region and contribution of the strongest pairs, strongest first, no region twice.
+    """Drawing region, photo region and contribution of the strongest pairs, strongest first; no region twice.
 
-    There are min(count, n, m) of them; contributions may be zero or negative where nothing better is left.
+    There are min(count, n, m) pairs; the weakest may have contributions of zero or less.
     """
-    left, (_, n, m) = contributions.clone(), contributions.shape
-    found = []
+    remaining, (_, n, m) = contributions.clone(), contributions.shape
+    pairs = []
     for _ in range(min(count, n, m)):
-        value, place = left.flatten(1).max(1)
-        row, column = place // m, place % m
-        found.append((row, column, value))
-        left.scatter_(1, row[:, None, None].expand(-1, 1, m), float("-inf"))
-        left.scatter_(2, column[:, None, None].expand(-1, n, 1), float("-inf"))
-    rows, columns, values = zip(*found, strict=True)
+        value, index = remaining.flatten(1).max(1)
+        row, column = index // m, index % m
+        pairs.append((row, column, value))
+        remaining.scatter_(1, row[:, None, None].expand(-1, 1, m), float("-inf"))
+        remaining.scatter_(2, column[:, None, None].expand(-1, n, 1), float("-inf"))
+    rows, columns, values = zip(*pairs, strict=True)
     return torch.stack(rows, 1), torch.stack(columns, 1), torch.stack(values, 1)
 
 
@@ -78,7 +78,7 @@ def decompose_regions(
     score: Float[Tensor, " k"],
     pairs: int,
 ) -> list[Regions]:
-    """The decomposition of each pair's score, with its `pairs` strongest region pairs that add to it."""
+    """The decomposition of each score, with at most `pairs` of the strongest region pairs that raise it."""
     shares = region_contributions(sketch, photos)
     sketch_sums = shares.sum(2).unflatten(1, sketch.shape[1:]).cpu()
     photo_sums = shares.sum(1).unflatten(1, photos.shape[2:]).cpu()

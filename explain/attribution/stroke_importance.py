@@ -1,4 +1,4 @@
-"""The strokes of a drawing: as it was drawn, or its connected ink, and what the similarity loses with each."""
+"""The strokes of a drawing (as drawn, or its connected ink) and how much the similarity drops without each."""
 
 import json
 
@@ -6,7 +6,6 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from jaxtyping import Bool, Float
-from scipy import ndimage
 from torch import Tensor
 
 from ssl_sbir.data.manifest import Domain, ImageSource
@@ -15,38 +14,38 @@ from ssl_sbir.errors import DataError
 from ssl_sbir.explain.attribution.encoded_images import EncodedImages
 from ssl_sbir.explain.attribution.occlusion import COVER_VALUE, OCCLUSION_BATCH
 
-# Paper is 1; what is darker than this is ink, its soft edge included.
+# Paper is 1; anything darker than this is ink, including the soft edges of lines.
 PAPER_THRESHOLD = 1 - 24 / 255
-# Connected ink longer than half the drawing is cut along a grid, or a contour in one line would be one stroke.
+# Connected ink longer than half the drawing is cut along a grid; otherwise a drawing in one line would be one piece.
 GRID_CUTS = 4
 MAX_PIECES = 32
 
 
 def ink_pieces(image: Float[Tensor, "3 h w"], max_pieces: int = MAX_PIECES) -> Bool[Tensor, "p h w"]:
-    """The connected parts of a drawing's ink, largest first; together they are all of it.
+    """The connected parts of a drawing's ink, largest first; together they hold all ink.
 
-    Long parts are cut along a grid of 4 × 4. The smallest ones past `max_pieces` count as one piece.
+    Long parts are cut along a grid of 4 × 4. If there are more than `max_pieces`, the smallest are merged into one.
 
     Args:
         image: dark lines on white, in 0..1.
-        max_pieces: how many pieces to return at most; there may be none.
+        max_pieces: the most pieces to return; an empty drawing has none.
     """
     ink = (image.amin(0) < PAPER_THRESHOLD).cpu().numpy()
-    names = _label_ink(ink)
-    values, sizes = np.unique(names[ink], return_counts=True)
+    labels = _label_ink(ink)
+    values, sizes = np.unique(labels[ink], return_counts=True)
     order = values[np.argsort(-sizes, kind="stable")]
-    pieces = [names == name for name in order[: max_pieces - 1]]
+    pieces = [labels == label for label in order[: max_pieces - 1]]
     if len(order) >= max_pieces:
-        pieces.append(np.isin(names, order[max_pieces - 1 :]))
+        pieces.append(np.isin(labels, order[max_pieces - 1 :]))
     stacked = np.stack(pieces) if pieces else np.zeros((0, *ink.shape), bool)
     return torch.from_numpy(stacked).to(image.device)
 
 
 def load_vector_strokes(source: ImageSource, key: str, size: int) -> Bool[Tensor, "p s s"] | None:
-    """The strokes in the order they were drawn; None where the drawing is pixels.
+    """The strokes in the order they were drawn; None for a drawing of pixels.
 
     Raises:
-        DataError: the file of strokes can't be read.
+        DataError: the file with the strokes can't be read.
     """
     file, mark, offset = key.rpartition("#")
     path = source.path(key)
@@ -65,7 +64,7 @@ def load_vector_strokes(source: ImageSource, key: str, size: int) -> Bool[Tensor
 def occlude_strokes(
     sketch: EncodedImages, others: Float[Tensor, "k d"], pieces: Bool[Tensor, "p h w"]
 ) -> Float[Tensor, "k p"]:
-    """What each of k similarities loses with each stroke of the drawing, all strokes embedded once."""
+    """How much each of k similarities drops without each of the drawing's p strokes."""
     if not len(pieces):
         return others.new_zeros(len(others), 0)
     paint = sketch.image.new_tensor(COVER_VALUE[Domain.SKETCH])
@@ -78,13 +77,15 @@ def occlude_strokes(
 
 
 def paint_strokes(drops: Float[Tensor, "k p"], pieces: Bool[Tensor, "p h w"]) -> Float[Tensor, "k h w"]:
-    """A map with each stroke's loss on its ink; where strokes cross, their mean."""
+    """A map with each stroke's drop on its ink; where strokes cross, the mean of their drops."""
     shares = pieces.to(drops)
     return torch.einsum("kp,phw->khw", drops, shares) / shares.sum(0).clamp(min=1)
 
 
 def _label_ink(ink: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
-    """A number above 0 for each piece, 0 for paper."""
+    """A label above 0 for each piece, 0 for paper."""
+    from scipy import ndimage
+
     parts, _ = ndimage.label(ink, structure=np.ones((3, 3)))
     height, width = ink.shape
     rows, columns = np.indices(ink.shape)

@@ -1,4 +1,4 @@
-"""The parts of a vision transformer that maps are read from: its attention modules and its last block."""
+"""The modules of a vision transformer that heat maps need: its attention modules and its last block."""
 
 from typing import Any
 
@@ -9,12 +9,12 @@ from ssl_sbir.encoders.encoder import Encoder
 
 
 def has_attention(encoder: Encoder) -> bool:
-    """Whether attention can be read on both sides."""
+    """Whether the encoder's attention can be read for drawings and for photos."""
     return all(attention_modules(encoder, domain) for domain in Domain)
 
 
 def inner_network(encoder: Encoder, domain: Domain) -> Any:
-    """The network inside heads, centring and towers."""
+    """The backbone inside projection heads, domain centring and two-tower encoders."""
     inner: Any = encoder
     while not (hasattr(inner, "backbone") or hasattr(inner, "model")):
         name = "encoder" if hasattr(inner, "encoder") else domain.name.lower()
@@ -25,12 +25,12 @@ def inner_network(encoder: Encoder, domain: Domain) -> Any:
 
 
 def is_transformers_model(core: Any) -> bool:
-    """Whether a network is a model of the library transformers."""
+    """Whether a network wraps a model of the transformers library."""
     return hasattr(core, "model") and hasattr(core.model, "config")
 
 
 def attention_modules(encoder: Encoder, domain: Domain) -> list[nn.Module]:
-    """The attention modules of timm's models (those whose dropout sees the attention) or of transformers'."""
+    """The attention modules of a timm model (those whose dropout receives the attention) or a transformers model."""
     core = inner_network(encoder, domain)
     if is_transformers_model(core):
         return [part for part in core.modules() if _is_transformers_attention(part)]
@@ -38,13 +38,13 @@ def attention_modules(encoder: Encoder, domain: Domain) -> list[nn.Module]:
 
 
 def last_block(encoder: Encoder, domain: Domain) -> nn.Module | None:
-    """The last of the blocks that hold one attention module each; None where there is no such row of blocks."""
-    found = {id(part) for part in attention_modules(encoder, domain)}
-    for row in inner_network(encoder, domain).modules():
-        if isinstance(row, nn.ModuleList | nn.Sequential) and len(row) == len(found) > 0:
-            held = [any(id(part) in found for part in block.modules()) for block in row]
-            if all(held):
-                return row[-1]
+    """The last of a stack of blocks that hold one attention module each; None if there is no such stack."""
+    attentions = {id(part) for part in attention_modules(encoder, domain)}
+    for stack in inner_network(encoder, domain).modules():
+        if isinstance(stack, nn.ModuleList | nn.Sequential) and len(stack) == len(attentions) > 0:
+            has_one = [any(id(part) in attentions for part in block.modules()) for block in stack]
+            if all(has_one):
+                return stack[-1]
     return None
 
 

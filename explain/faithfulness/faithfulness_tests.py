@@ -1,7 +1,7 @@
-"""Whether a heat map points at what the score really rests on: cover its best places, or show only those.
+"""Faithfulness tests: whether the score depends on the image regions that a heat map marks.
 
-A map is worth something if it does better than random maps and than a map of edges, both of its own coarseness:
-these know the image at most, and nothing of the encoder.
+A useful map beats random maps and an edge map of its own resolution in deletion and insertion: neither of these
+depends on the encoder.
 """
 
 from dataclasses import dataclass
@@ -22,16 +22,16 @@ from ssl_sbir.explain.faithfulness.deletion_insertion import (
 
 @dataclass(frozen=True)
 class FaithfulnessCheck:
-    """One map of one side, tested: its curves and what random maps and an edge map reach.
+    """The test of one map of one side: its curves, and the areas that random maps and an edge map reach.
 
     Attributes:
-        method: the map's.
-        side: `drawing` or `embed_photo`.
-        deletion: similarity while the strongest places are covered, from the whole image on.
+        method: that computed the map.
+        side: `drawing` or `photo`.
+        deletion: similarity while the strongest cells are covered, from the whole image on.
         insertion: similarity while they are uncovered, from the covered image on.
-        area: mean of insertion less mean of deletion; higher is better.
-        random: the same for random maps of the same coarseness, their mean.
-        edges: the same for a map of edge density of the same coarseness.
+        area: mean of insertion minus mean of deletion; higher is better.
+        random: mean area of random maps of the same resolution.
+        edges: area of an edge map of the same resolution.
     """
 
     method: str
@@ -44,24 +44,22 @@ class FaithfulnessCheck:
 
     @property
     def beats_random(self) -> bool:
-        """Whether the map is better than the random maps' mean."""
+        """Whether the map beats the mean of the random maps."""
         return self.area > self.random
 
     @property
     def beats_edges(self) -> bool:
-        """Whether the map is better than the edge map."""
+        """Whether the map beats the edge map."""
         return self.area > self.edges
 
 
 class BaselineAreas:
-    """What maps without knowledge of the encoder reach on one side of some pairs; computed when asked.
-
-    A drawing's are embedded once for all photos.
+    """Areas of maps that don't depend on the encoder, for one side of k pairs; computed on first use.
 
     Args:
         side: one drawing, or k photos.
         others: embeddings of k photos, or of the drawing.
-        draws: random maps an image.
+        draws: random maps per image.
     """
 
     def __init__(self, side: EncodedImages, others: Float[Tensor, "k d"], draws: int) -> None:
@@ -70,7 +68,7 @@ class BaselineAreas:
         self._random: dict[tuple[int, int], Tensor] = {}
 
     def edge_areas(self, shape: tuple[int, int] = (CURVE_CELLS, CURVE_CELLS)) -> Float[Tensor, " k"]:
-        """Area of the edge map of that coarseness, one a pair; by default the finest that is tested."""
+        """Area of the edge map of this resolution for each pair; by default the finest resolution tested."""
         shape = _clamp_map_shape(shape)
         if shape not in self._edges:
             rows = torch.arange(len(self.side.image), device=self.side.image.device)
@@ -79,7 +77,7 @@ class BaselineAreas:
         return self._edges[shape]
 
     def random_areas(self, shape: tuple[int, int]) -> Float[Tensor, " k"]:
-        """Mean area of random maps of that coarseness, one a pair."""
+        """Mean area of random maps of this resolution for each pair."""
         shape = _clamp_map_shape(shape)
         if shape not in self._random:
             count = len(self.side.image)
@@ -93,24 +91,24 @@ class BaselineAreas:
 def evaluate_faithfulness(
     method: str, side: EncodedImages, maps: Float[Tensor, "k h w"], others: Tensor, baselines: BaselineAreas
 ) -> list[FaithfulnessCheck]:
-    """The test of one method's maps on one side, one a pair.
+    """The tests of one method's maps of one side, one for each pair.
 
     Args:
         side: one drawing, or k photos.
-        maps: one a pair.
+        maps: one for each pair.
         others: [k, d] or [1, d], embeddings of the other side.
         baselines: of the same side.
     """
     count = len(maps)
     rows = torch.arange(count, device=maps.device) % len(side.image)
-    found = deletion_insertion_curves(side, rows, maps, others)
-    found = found.matched_pairs() if len(others) > 1 else found
+    curves = deletion_insertion_curves(side, rows, maps, others)
+    curves = curves.matched_pairs() if len(others) > 1 else curves
     shape = (maps.shape[1], maps.shape[2])
     name = "drawing" if side.domain == Domain.SKETCH else "photo"
     columns = (
-        found.deletion[..., 0].tolist(),
-        found.insertion[..., 0].tolist(),
-        found.areas[:, 0].tolist(),
+        curves.deletion[..., 0].tolist(),
+        curves.insertion[..., 0].tolist(),
+        curves.areas[:, 0].tolist(),
         baselines.random_areas(shape).tolist(),
         baselines.edge_areas(shape).tolist(),
     )

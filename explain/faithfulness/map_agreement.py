@@ -1,9 +1,8 @@
-"""How alike a method's maps are before and after something was changed: mean rank correlations."""
+"""How well a method's maps agree before and after a change: mean rank correlations."""
 
 import numpy as np
 import torch
 from jaxtyping import Float
-from scipy import stats
 from torch import Tensor
 
 from ssl_sbir.data.manifest import Domain
@@ -16,7 +15,7 @@ from ssl_sbir.explain.faithfulness.deletion_insertion import CURVE_CELLS, resize
 def compute_maps_and_pooled(
     encoder: Encoder, images: tuple[Tensor, Tensor], method: str, centres: Centres | None
 ) -> tuple[SideMaps, bool]:
-    """The maps, and whether one pass through the encoder gives both its map and its embedding."""
+    """The maps, and whether one forward pass gives both feature map and embedding (see `encode_images`)."""
     ours, theirs = (
         encode_images(encoder, image, domain, centres) for image, domain in zip(images, Domain, strict=True)
     )
@@ -26,7 +25,7 @@ def compute_maps_and_pooled(
 def compute_side_maps(
     encoder: Encoder, images: tuple[Tensor, Tensor], method: str, centres: Centres | None, pooled: bool
 ) -> SideMaps:
-    """The maps, where it is known whether one pass gives both."""
+    """The maps; `pooled` says whether one forward pass gives both feature map and embedding."""
     ours, theirs = (
         encode_images(encoder, image, domain, centres, pooled=pooled)
         for image, domain in zip(images, Domain, strict=True)
@@ -35,7 +34,7 @@ def compute_side_maps(
 
 
 def map_agreements(one: SideMaps, other: SideMaps) -> tuple[float | None, float | None]:
-    """Mean rank correlations of the drawing's and of the photos' maps; None for a side without maps."""
+    """Mean Spearman correlation of the drawing's maps and of the photos', −1..1; None for a side without maps."""
     pairs = (one.sketch, other.sketch), (one.photo, other.photo)
     return tuple(  # type: ignore[return-value]
         None if ours is None or theirs is None else _mean_rank_correlation(ours, theirs)
@@ -50,7 +49,9 @@ def _mean_rank_correlation(ours: Tensor, theirs: Tensor) -> float:
 
 
 def spearman_correlation(one: Float[Tensor, "k n"], other: Float[Tensor, "k n"]) -> Float[Tensor, " k"]:
-    """Rank correlations, equal values sharing their mean rank; 0 where a row is constant."""
+    """Spearman correlation of each row, −1..1; ties share their mean rank, and a constant row gives 0."""
+    from scipy import stats
+
     ranks = [
         torch.from_numpy(np.asarray(stats.rankdata(side.double().cpu().numpy(), axis=1)))
         for side in (one, other)

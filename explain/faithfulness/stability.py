@@ -1,4 +1,4 @@
-"""Whether maps hold still when the pictures move a little: one that jumps can't be trusted."""
+"""Whether maps are stable when the images shift by a few pixels."""
 
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -27,15 +27,18 @@ def shift_stability(
     centres: Centres | None = None,
     shift: float = SHIFT_FRACTION,
 ) -> tuple[float | None, float | None]:
-    """Mean Spearman correlation of maps with those of pictures moved a little in four directions.
+    """Mean Spearman correlation of maps with those of shifted images, moved back; over four directions.
+
+    Args:
+        shift: distance as a fraction of the image's width.
 
     Returns:
-        That of the drawing's and of the photos' maps, −1..1; None for a side without maps.
+        The correlation of the drawing's maps and that of the photos', −1..1; None for a side without maps.
     """
     images = sketch[None], photos
     before, pooled = compute_maps_and_pooled(encoder, images, method, centres)
     step = max(round(shift * sketch.shape[-1]), 1)
-    found: list[tuple[float | None, float | None]] = []
+    agreements: list[tuple[float | None, float | None]] = []
     for move in ((step, 0), (-step, 0), (0, step), (0, -step)):
         moved = (
             shift_images(images[0], move, COVER_VALUE[Domain.SKETCH]),
@@ -45,13 +48,13 @@ def shift_stability(
         back = SideMaps(
             *(_shift_maps_back(side, move, sketch.shape[-1]) for side in (after.sketch, after.photo))
         )
-        found.append(map_agreements(before, back))
-    ours, theirs = zip(*found, strict=True)
+        agreements.append(map_agreements(before, back))
+    ours, theirs = zip(*agreements, strict=True)
     return _mean_known(ours), _mean_known(theirs)
 
 
 def shift_images(images: Float[Tensor, "b c h w"], move: tuple[int, int], fill: float) -> Tensor:
-    """Images moved down and right by so many pixels; what comes into view is `fill`."""
+    """Images moved down and right by `move` pixels; the uncovered rim is `fill`."""
     down, right = move
     height, width = images.shape[2:]
     reach = max(abs(down), abs(right))
@@ -60,7 +63,7 @@ def shift_images(images: Float[Tensor, "b c h w"], move: tuple[int, int], fill: 
 
 
 def _shift_maps_back(maps: Tensor | None, move: tuple[int, int], size: int) -> Tensor | None:
-    """Maps of moved pictures, moved back; the rim that was out of view repeats its neighbour."""
+    """Maps of moved images, moved back; the rim that was out of view repeats its neighbour."""
     if maps is None:
         return None
     whole = F.interpolate(maps[:, None], (size, size), mode="bilinear", align_corners=False)

@@ -1,7 +1,6 @@
-"""Whether maps change with the encoder's weights, as they must.
+"""Whether maps change when the encoder's weights are shuffled.
 
-A map that looks the same after the weights were drawn by lot explains the picture and not the encoder
-(Adebayo et al., NeurIPS 2018).
+A map that stays the same explains the image and not the encoder (Adebayo et al., NeurIPS 2018).
 """
 
 from copy import deepcopy
@@ -26,12 +25,12 @@ RANDOMIZATION_STAGES = 5
 
 @dataclass(frozen=True)
 class RandomizedAgreement:
-    """How alike maps still are after part of the weights was drawn by lot, from the output down.
+    """How well maps agree with the original ones after the weights of some layers were shuffled, last layers first.
 
     Attributes:
-        share: of the layers, 0..1.
-        layer: the lowest one that was changed.
-        drawing: mean Spearman correlation with the maps of the whole encoder, −1..1; None without maps.
+        share: of the layers that were shuffled, 0..1.
+        layer: the lowest layer that was shuffled.
+        drawing: mean Spearman correlation with the original maps, −1..1; None without maps.
         photo: the same for the photos.
     """
 
@@ -53,34 +52,34 @@ def randomization_agreement(
 ) -> list[RandomizedAgreement]:
     """The rank correlation of a method's maps with those of an encoder that is randomised layer by layer.
 
-    Weights are shuffled within each tensor, so their sizes stay; batch norms are fitted to the images anew.
+    Weights are shuffled within each tensor, so their distribution stays; batch norms are refitted to the images.
 
     Args:
-        method: of `METHOD_MAPS`.
-        stages: how many times some more layers are changed.
-        seed: of the lots.
+        method: a key of `METHOD_MAPS`.
+        stages: number of steps in which all layers are shuffled; one result for each.
+        seed: of the shuffling.
     """
     images = sketch[None], photos
     before, pooled = compute_maps_and_pooled(encoder, images, method, centres)
-    lot = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(seed)
     changed = deepcopy(encoder).eval()
     layers = _layers_with_weights(changed)
-    # An encoder without weights, of features by hand, has none to draw.
+    # An encoder of handmade features has no weights to shuffle.
     ends = [round(len(layers) * stage / stages) for stage in range(stages + 1)] if layers else []
-    found = []
+    agreements = []
     for start, end in pairwise(ends):
         for _, layer in layers[start:end]:
-            _shuffle_weights(layer, lot)
+            _shuffle_weights(layer, generator)
         _refit_batch_norms(changed, images)
         after = compute_side_maps(changed, images, method, centres, pooled)
-        found.append(
+        agreements.append(
             RandomizedAgreement(end / len(layers), layers[end - 1][0], *map_agreements(before, after))
         )
-    return found
+    return agreements
 
 
 def _layers_with_weights(encoder: nn.Module) -> list[tuple[str, nn.Module]]:
-    """The modules that hold weights themselves, from the output down."""
+    """The modules with weights of their own, last layers first."""
     holding = [
         (name or "encoder", part)
         for name, part in encoder.named_modules()
@@ -90,16 +89,16 @@ def _layers_with_weights(encoder: nn.Module) -> list[tuple[str, nn.Module]]:
 
 
 @torch.no_grad()
-def _shuffle_weights(layer: nn.Module, lot: torch.Generator) -> None:
+def _shuffle_weights(layer: nn.Module, generator: torch.Generator) -> None:
     for weight in layer.parameters(recurse=False):
         flat = weight.detach().flatten()
-        order = torch.randperm(len(flat), generator=lot).to(flat.device)
+        order = torch.randperm(len(flat), generator=generator).to(flat.device)
         weight.copy_(flat[order].view_as(weight))
 
 
 @torch.no_grad()
 def _refit_batch_norms(encoder: Encoder, images: tuple[Tensor, Tensor]) -> None:
-    """Lets batch norms measure the images at hand: those of the trained weights fit these no more."""
+    """Sets the statistics of batch norms to those of the images: the trained ones don't fit shuffled weights."""
     norms = [part for part in encoder.modules() if isinstance(part, nn.modules.batchnorm._BatchNorm)]
     for norm in norms:
         norm.momentum = 1.0

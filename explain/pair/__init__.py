@@ -1,1 +1,1 @@
-"""One drawing and one photo explained: maps, matched regions, why not another photo."""
+"""Explanations of a drawing and a photo: heat maps, matched regions, contrasts with other photos."""

@@ -1,4 +1,4 @@
-"""The trust in a page's maps, from their tests and from what becomes of them when weights or pictures change."""
+"""How far a page's maps can be trusted, from their tests and from shuffled weights and shifted images."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -13,8 +13,9 @@ from ssl_sbir.explain.faithfulness.trust_verdict import TrustAssessment, assess_
 from ssl_sbir.explain.faithfulness.weight_randomization import RANDOMIZATION_STAGES, randomization_agreement
 from ssl_sbir.explain.pair.explanation import Explanation
 
-# Methods that are computed again and again for all results; others for the first result alone.
+# Methods whose maps are recomputed for all results; slower ones only for the first result, in fewer stages.
 QUICK_METHODS = ("gradcam", "regions", "strokes", "attention")
+SLOW_METHOD_STAGES = 2
 
 
 def examine_trust(
@@ -24,10 +25,10 @@ def examine_trust(
     explanations: Sequence[Explanation],
     centres: Centres | None = None,
 ) -> TrustAssessment | None:
-    """The trust in the maps of k results; of several methods, the first one's maps are computed again.
+    """The assessment of the maps of k results; only the first method's maps are recomputed.
 
     Args:
-        explanations: the explanations of these photos, with their checks.
+        explanations: of these photos, with their checks.
     """
     errors = [
         abs(error)
@@ -38,9 +39,13 @@ def examine_trust(
     ]
     first, stages = explanations[0].maps[0], RANDOMIZATION_STAGES
     if first.method not in QUICK_METHODS:
-        photos, stages = photos[:1], 2
-    lots = randomization_agreement(encoder, sketch, photos, first.method, centres=centres, stages=stages)
-    steady = shift_stability(encoder, sketch, photos, first.method, centres=centres)
-    if first.sketch is None:  # what isn't shown isn't judged
-        lots, steady = [replace(one, drawing=None) for one in lots], (None, steady[1])
-    return assess_trust([one.checks for one in explanations], lots, steady, max(errors, default=None))
+        photos, stages = photos[:1], SLOW_METHOD_STAGES
+    randomized = randomization_agreement(
+        encoder, sketch, photos, first.method, centres=centres, stages=stages
+    )
+    stability = shift_stability(encoder, sketch, photos, first.method, centres=centres)
+    if first.sketch is None:  # the page shows no map of the drawing, so none is assessed
+        randomized, stability = [replace(one, drawing=None) for one in randomized], (None, stability[1])
+    return assess_trust(
+        [one.checks for one in explanations], randomized, stability, max(errors, default=None)
+    )

@@ -1,4 +1,4 @@
-"""Explanations of one drawing and several photos, in one pass."""
+"""Explanations of one drawing and several photos; each image is embedded once."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -29,9 +29,9 @@ from ssl_sbir.explain.faithfulness.faithfulness_tests import (
 from ssl_sbir.explain.pair.explanation import Explanation, HeatMaps
 
 EXPLANATION_METHODS = tuple(METHOD_MAPS)
-# Below this a map is rounding noise, which scaling to 0..1 would dress up as evidence.
+# A map with a lower peak is rounding noise, which scaling to 0..1 would make look like evidence.
 EMPTY_MAP_PEAK = 1e-6
-# A finer map than this says no more to the eye, and its numbers would fill the page.
+# Finer maps look the same on the page and would make its facts much larger.
 FINEST_MAP_SIDE = 32
 
 
@@ -49,36 +49,36 @@ def explain_pairs(
     draws: int = 0,
     strokes: Bool[Tensor, "p h w"] | None = None,
 ) -> list[Explanation]:
-    """One explanation a photo, in the order of the photos; each image is embedded once.
+    """One explanation for each photo, in the order of the photos.
 
     Args:
-        encoder: any encoder; it is used in evaluation mode and left as it was.
+        encoder: any encoder; it runs in evaluation mode and is left as it was.
         sketch: the drawing, in 0..1.
         photos: the photos, in 0..1.
-        methods: of `feature_gradcam`, `regions`, `occlusion`, `strokes`, `integrated_gradients` and `activation_maps`; None takes
-            what stood the test (docs/faithfulness.md): occlusion, on the photos alone.
+        methods: of `gradcam`, `regions`, `occlusion`, `strokes`, `integrated` and `attention`; None takes the maps
+            that passed the faithfulness study (docs/faithfulness.md): occlusion, on the photos only.
         query: id of the drawing.
-        results: ids of the photos; their numbers by default.
-        centres: vectors to subtract from each domain's embeddings, as evaluation may.
-        pairs: how many of the strongest region pairs to list.
-        signed: keep what speaks against the pair in the heat maps, as values below zero.
-        draws: random maps that each map is tested against; 0 tests none.
-        strokes: the drawing's strokes as it was drawn; its connected ink by default.
+        results: ids of the photos; their indices by default.
+        centres: vectors to subtract from each domain's embeddings.
+        pairs: number of strongest region pairs to list.
+        signed: keep negative values of the heat maps, which lower the similarity.
+        draws: random maps that each map is tested against; 0 skips the tests.
+        strokes: the strokes of a vector drawing; the drawing's connected ink by default.
 
     Raises:
-        ExplainError: an unknown method, or one that this encoder can't give.
+        ExplainError: a method is unknown, or this encoder doesn't support it.
     """
     with _evaluation_mode(encoder):
         ours = replace(encode_images(encoder, sketch[None], Domain.SKETCH, centres), strokes=strokes)
         theirs = encode_images(encoder, photos, Domain.PHOTO, centres)
         names, warnings = choose_methods(None if methods is None else tuple(methods), ours, theirs)
         scores = torch.cosine_similarity(ours.embedding, theirs.embedding)
-        maps = DEFAULT_METHOD_MAPS if methods is None else METHOD_MAPS
-        found = {method: maps[method](ours, theirs) for method in names} if len(photos) else {}
-        tested = _evaluate_maps(found, ours, theirs, draws)
-    shown = [_to_heat_maps(method, maps, signed) for method, maps in found.items()]
-    mapped = len(photos) and ours.features is not None and theirs.features is not None
-    regions = _pair_regions(ours, theirs, scores, pairs) if mapped else [None] * len(photos)
+        functions = DEFAULT_METHOD_MAPS if methods is None else METHOD_MAPS
+        side_maps = {method: functions[method](ours, theirs) for method in names} if len(photos) else {}
+        checks = _evaluate_maps(side_maps, ours, theirs, draws)
+    heat_maps = [_to_heat_maps(method, maps, signed) for method, maps in side_maps.items()]
+    has_features = len(photos) and ours.features is not None and theirs.features is not None
+    regions = _pair_regions(ours, theirs, scores, pairs) if has_features else [None] * len(photos)
     ids = results if results is not None else [str(row) for row in range(len(photos))]
     return [
         Explanation(
@@ -86,34 +86,36 @@ def explain_pairs(
             name,
             score,
             {"drawing": score},
-            tuple(seen),
-            parts,
+            tuple(maps),
+            pair_regions,
             names,
-            (*warnings, *_map_warnings(score, seen)),
-            tuple(test),
+            (*warnings, *_map_warnings(score, maps)),
+            tuple(pair_checks),
         )
-        for name, score, parts, test, *seen in zip(ids, scores.tolist(), regions, tested, *shown, strict=True)
+        for name, score, pair_regions, pair_checks, *maps in zip(
+            ids, scores.tolist(), regions, checks, *heat_maps, strict=True
+        )
     ]
 
 
 def _evaluate_maps(
-    found: Mapping[str, SideMaps], sketch: EncodedImages, photos: EncodedImages, draws: int
+    side_maps: Mapping[str, SideMaps], sketch: EncodedImages, photos: EncodedImages, draws: int
 ) -> list[list[FaithfulnessCheck]]:
-    tested: list[list[FaithfulnessCheck]] = [[] for _ in photos.image]
-    if not draws or not found:
-        return tested
-    plain = BaselineAreas(sketch, photos.embedding, draws), BaselineAreas(photos, sketch.embedding, draws)
-    for method, maps in found.items():
+    checks: list[list[FaithfulnessCheck]] = [[] for _ in photos.image]
+    if not draws or not side_maps:
+        return checks
+    areas = BaselineAreas(sketch, photos.embedding, draws), BaselineAreas(photos, sketch.embedding, draws)
+    for method, maps in side_maps.items():
         for side, values, other, baselines in (
-            (sketch, maps.sketch, photos.embedding, plain[0]),
-            (photos, maps.photo, sketch.embedding, plain[1]),
+            (sketch, maps.sketch, photos.embedding, areas[0]),
+            (photos, maps.photo, sketch.embedding, areas[1]),
         ):
             if values is not None:
-                for one, check in zip(
-                    tested, evaluate_faithfulness(method, side, values, other, baselines), strict=True
+                for pair_checks, check in zip(
+                    checks, evaluate_faithfulness(method, side, values, other, baselines), strict=True
                 ):
-                    one.append(check)
-    return tested
+                    pair_checks.append(check)
+    return checks
 
 
 def _to_heat_maps(method: str, maps: SideMaps, signed: bool) -> list[HeatMaps]:
@@ -132,10 +134,10 @@ def _scale_maps(maps: Tensor | None, signed: bool) -> tuple[list | None, list | 
         return None, None
     if max(maps.shape[1:]) > FINEST_MAP_SIDE:
         maps = F.adaptive_avg_pool2d(maps[:, None], FINEST_MAP_SIDE)[:, 0]
-    kept = maps if signed else maps.clamp(min=0)
-    highest = kept.abs().amax((1, 2))
+    values = maps if signed else maps.clamp(min=0)
+    highest = values.abs().amax((1, 2))
     peak = torch.where(highest > EMPTY_MAP_PEAK, highest, 0.0)
-    scaled = kept * torch.where(peak > 0, 1 / peak, 0.0)[:, None, None]
+    scaled = values * torch.where(peak > 0, 1 / peak, 0.0)[:, None, None]
     return [to_grid(one) for one in scaled.double().round(decimals=4).cpu()], peak.tolist()
 
 
@@ -152,10 +154,10 @@ def _map_warnings(score: float, maps: Sequence[HeatMaps]) -> Iterator[str]:
     if score == 0:
         yield "The similarity is exactly zero: there is nothing for a map to explain."
     elif score < 0:
-        yield "The similarity is below zero: the two pictures point in opposite directions."
-    for seen in maps:
-        if 0 in (seen.sketch_peak, seen.photo_peak):
-            yield f"A map by {seen.method} is empty: no place of the image raises the similarity."
+        yield "The similarity is below zero: the encoder finds drawing and photo more unlike than unrelated."
+    for one in maps:
+        if 0 in (one.sketch_peak, one.photo_peak):
+            yield f"A map by {one.method} is empty: no part of the image raises the similarity."
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""What is known about why a photo came back: plain facts that JSON can hold and a report only draws."""
+"""The facts of an explanation as plain JSON-able values; a page only displays them."""
 
 from dataclasses import dataclass
 
@@ -13,16 +13,16 @@ from ssl_sbir.explain.text.word_contributions import Counterfactual, WordWeights
 
 @dataclass(frozen=True)
 class HeatMaps:
-    """Where one method sees the similarity come from, on both sides of a pair.
+    """One method's heat maps of both sides of a pair.
 
     Attributes:
-        method: as `METHODS` has it.
-        sketch: [h, w] floats; 0..1 with 1 the strongest place, or −1..1 where signed; None where the method
-            doesn't speak of this side.
+        method: a name of `EXPLANATION_METHODS`.
+        sketch: [h, w], 0..1 with 1 for the strongest cell, or −1..1 if signed; None if the method doesn't map
+            this side.
         photo: the same for the photo.
-        sketch_peak: what 1 stands for, in the method's own unit; 0 where the map is empty.
+        sketch_peak: the value that 1 stands for, in the method's own unit; 0 if the map is empty.
         photo_peak: the same for the photo.
-        sketch_error: for integrated gradients, what the drawing's map lacks of the sum it should have.
+        sketch_error: for integrated gradients, expected sum of the drawing's map minus its actual sum.
         photo_error: the same for the photo.
     """
 
@@ -37,20 +37,20 @@ class HeatMaps:
 
 @dataclass(frozen=True)
 class Explanation:
-    """Why one photo is as similar as it is to one drawing.
+    """The explanation of one photo's similarity to one drawing.
 
     Attributes:
         query: id of the drawing.
         result: id of the photo.
-        score: cosine of the two embeddings, −1..1, after the centres were subtracted, if any.
-        parts: what each part of the query adds to the score; a drawing alone has one part.
-        maps: heat maps, one a method.
-        regions: the region-pair decomposition, or None for an encoder without feature maps.
-        methods: what was computed.
-        warnings: what is missing or doubtful, in words.
-        checks: how faithful each map is, tested against random maps and a map of edges.
-        words: what each word of the text adds; None without a text.
-        concepts: the ideas near drawing and photo; None without a vocabulary.
+        score: cosine of query and photo, −1..1, after subtracting the centres, if any.
+        parts: how much each part of the query adds to the score; a drawing without text has one part.
+        maps: heat maps, one entry for each method.
+        regions: the decomposition into region pairs; None for an encoder without feature maps.
+        methods: that were computed.
+        warnings: what is missing or doubtful, in sentences.
+        checks: the faithfulness tests of each map.
+        words: how much each word of the text adds; None without a text.
+        concepts: the concepts nearest to drawing and photo; None without a vocabulary.
     """
 
     query: str
@@ -68,11 +68,14 @@ class Explanation:
 
 @dataclass(frozen=True)
 class ExplainedResult:
-    """One photo that came back: its place, its id and class if known, and why.
+    """One photo of the results with its explanation.
 
     Attributes:
-        same_class: whether drawing and photo share a class; None where a class is unknown. It is
-            shown to the reader and never used by the explanation.
+        rank: 1 for the best.
+        id: of the photo.
+        label: its class; None if unknown.
+        same_class: whether drawing and photo share a class; None if a class is unknown. It is shown to the reader
+            and never used by the explanation.
     """
 
     rank: int
@@ -84,7 +87,7 @@ class ExplainedResult:
 
 @dataclass(frozen=True)
 class GalleryScores:
-    """What the drawing was compared with: how many photos, and their lowest, mean and highest score."""
+    """The number of photos searched, and their lowest, mean and highest score."""
 
     size: int
     lowest: float
@@ -98,15 +101,15 @@ class ExplainedQuery:
 
     Attributes:
         query: id of the drawing.
-        label: its class, if known.
-        verdict: one or two sentences for somebody who knows nothing of saliency.
-        settings: how the answer was computed, as name → value.
+        label: its class; None if unknown.
+        verdict: one or two sentences for readers who don't know saliency maps.
+        settings: how the explanation was computed, name → value.
         warnings: what is missing or doubtful about the whole query.
         text: the sentence beside the drawing; empty for none.
         contrasts: why the first result beat photos that just missed the list, or the expected one.
-        changes: changes of the text that would change the order.
-        trust: how far the maps can be trusted; None where that wasn't tested.
-        share: how much the drawing counted beside the text, 0 to 1; None where there is no text, or none was read.
+        changes: changes of the text, and the order that each would give.
+        trust: how far the maps can be trusted; None if they weren't tested.
+        share: the drawing's weight beside the text, 0 to 1; None without a text, or if none of it was understood.
     """
 
     query: str

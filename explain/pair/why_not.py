@@ -1,4 +1,4 @@
-"""Why not that one: what made one photo beat another, and where each would stand without its strongest place."""
+"""Contrasts: why one photo beat another, and the rank of each with its strongest region covered."""
 
 from dataclasses import dataclass
 
@@ -16,17 +16,17 @@ from ssl_sbir.explain.attribution.occlusion import COVER_VALUE
 
 @dataclass(frozen=True)
 class PhotoStanding:
-    """One photo of a contrast: its place in the whole order, and the place it would have.
+    """One photo of a contrast: its rank, and its rank with its strongest region covered.
 
     Attributes:
         id: of the photo.
-        label: its class, if known; for the reader only.
+        label: its class; None if unknown. For the reader only.
         score: its similarity.
         rank: among all photos searched, 1 for the best.
-        strongest: the region of the photo that adds most, [row, column] of `shape`.
-        shape: rows and columns of its regions.
+        strongest: the region of the photo that adds most, (row, column).
+        shape: rows and columns of its grid of regions.
         score_without: its similarity with that region covered.
-        rank_without: its place with that region covered, all other photos as they are.
+        rank_without: its rank with that region covered and all other photos unchanged.
     """
 
     id: str
@@ -41,15 +41,15 @@ class PhotoStanding:
 
 @dataclass(frozen=True)
 class PhotoContrast:
-    """What made `winner` beat `other_image` for one drawing.
+    """Why the photo `winner` beat the photo `other` for one drawing.
 
     Attributes:
         gap: difference of the scores.
-        method: whose maps are compared; where it is `regions`, the grid sums to the gap exactly.
-        drawing: [h, w], what each region of the drawing gives the winner more than the other.
+        method: whose maps are compared; with `regions` the grid sums to the gap exactly.
+        drawing: [h, w], how much more each region of the drawing adds for the winner than for the other photo.
         decisive: the region of the drawing that favours the winner most.
-        against: the region that favours the other most; None where none does.
-        why: in a sentence.
+        against: the region that favours the other photo most; None if none does.
+        why: the contrast in sentences.
     """
 
     winner: PhotoStanding
@@ -63,7 +63,7 @@ class PhotoContrast:
 
 
 def contrast_grids(method: str, sketch: EncodedImages, photos: EncodedImages) -> Float[Tensor, "k h w"]:
-    """What each region of the drawing gives the first photo more than each of the others, [k - 1, h, w].
+    """How much more each region of the drawing adds for the first photo than for each other one, [k - 1, h, w].
 
     With `regions` each grid sums to the difference of the scores.
     """
@@ -76,7 +76,7 @@ def contrast_grids(method: str, sketch: EncodedImages, photos: EncodedImages) ->
 def score_without_strongest_region(
     method: str, sketch: EncodedImages, photos: EncodedImages
 ) -> tuple[Int[Tensor, " k"], Float[Tensor, " k"], tuple[int, int]]:
-    """Each photo's strongest region, its similarity with that region covered, and the regions' rows and columns."""
+    """Index of each photo's strongest region, its similarity with it covered, and the grid's rows and columns."""
     maps = METHOD_MAPS[method](sketch, photos).photo
     if maps is None:
         raise ValueError(f"{method} has no map of the photos")
@@ -94,30 +94,30 @@ def contrast_photos(
     scores: Float[Tensor, " n"],
     names: list[tuple[str, str | None]],
 ) -> list[PhotoContrast]:
-    """The first photo against each of the others.
+    """The contrasts of the first photo with each of the others.
 
     Args:
-        method: `regions` where the encoder allows, else `occlusion`.
+        method: `regions` if the encoder supports it, else `occlusion`.
         sketch: the drawing.
-        photos: the winner and those it beat.
+        photos: the winner, then the photos it beat.
         scores: similarities of all photos that were searched.
-        names: id and class of each of `embed_photos`.
+        names: id and class of each of `photos`.
     """
     grids = contrast_grids(method, sketch, photos)
-    places, reduced, shape = score_without_strongest_region(method, sketch, photos)
+    strongest, reduced, shape = score_without_strongest_region(method, sketch, photos)
     whole = torch.cosine_similarity(sketch.embedding, photos.embedding)
     standings = [
         PhotoStanding(
             *name,
             score,
             _rank_among(scores, score, score),
-            divmod(place, shape[1]),
+            divmod(region, shape[1]),
             shape,
-            less,
-            _rank_among(scores, less, score),
+            reduced_score,
+            _rank_among(scores, reduced_score, score),
         )
-        for name, score, place, less in zip(
-            names, whole.tolist(), places.tolist(), reduced.tolist(), strict=True
+        for name, score, region, reduced_score in zip(
+            names, whole.tolist(), strongest.tolist(), reduced.tolist(), strict=True
         )
     ]
     return [
@@ -141,7 +141,7 @@ def _cover_regions(
     return torch.where(wide, images.new_tensor(COVER_VALUE[Domain.PHOTO]), images)
 
 
-def _rank_among(scores: Tensor, score: float, itself: float) -> int:
-    """The place of a score among all, the photo's own score left out."""
+def _rank_among(scores: Tensor, score: float, own_score: float) -> int:
+    """The rank of a score among all scores except the photo's own."""
     better = (scores > score + 1e-6).sum().item()
-    return int(better) + 1 - int(itself > score + 1e-6)
+    return int(better) + 1 - int(own_score > score + 1e-6)

@@ -1,1 +1,1 @@
-"""The explanation page: pictures, sentences, HTML."""
+"""The explanation page: figures, sentences and HTML."""

@@ -1,4 +1,4 @@
-"""The explanation page: one self-contained HTML file drawn from facts and the pictures they speak of."""
+"""The explanation page: one self-contained HTML file made from facts and images."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -33,10 +33,10 @@ def explanation_page(
 
     Args:
         query: the facts.
-        drawing: the query as a picture.
-        photos: one a result, None where the file can't be read; the page says so.
-        templates: the user's own folder of templates.
-        beaten_photos: one a contrast: the photo that lost.
+        drawing: the query's image.
+        photos: one for each result; None if the file can't be read, which the page says.
+        templates: a folder of the user's own templates.
+        beaten_photos: one for each contrast: the photo that the first result beat.
     """
     cards = [
         _result_card(result, drawing, photo) for result, photo in zip(query.results, photos, strict=True)
@@ -44,7 +44,7 @@ def explanation_page(
     lost = [
         _contrast_card(one, drawing, photo) for one, photo in zip(query.contrasts, beaten_photos, strict=True)
     ]
-    methods = dict.fromkeys(seen.method for result in query.results for seen in result.explanation.maps)
+    methods = dict.fromkeys(maps.method for result in query.results for maps in result.explanation.maps)
     facts: dict[str, Any] = {
         "query": query,
         "drawing": to_page_image(drawing, side=FIGURE_SIDE),
@@ -52,7 +52,7 @@ def explanation_page(
         "lost": lost,
         "winner": _photo_thumbnail(photos[0]) if photos else None,
         "methods": {name: (METHOD_NAMES[name], METHOD_MEANINGS[name]) for name in methods},
-        "on_drawing": any(seen.sketch for result in query.results for seen in result.explanation.maps),
+        "on_drawing": any(maps.sketch for result in query.results for maps in result.explanation.maps),
         "largest_error": _largest_error(query),
         "agreeing": _count_same_class(query),
     }
@@ -75,27 +75,30 @@ def _photo_thumbnail(photo: PhotoImage) -> Any:
 
 
 def _result_card(result: ExplainedResult, drawing: Image.Image, photo: PhotoImage) -> dict[str, Any]:
-    known = result.explanation
+    explanation = result.explanation
     shown = photo or Image.new("RGB", drawing.size, "white")
-    ours = [(seen.method, seen.sketch) for seen in known.maps]
-    theirs = [(seen.method, seen.photo) for seen in known.maps]
+    ours = [(maps.method, maps.sketch) for maps in explanation.maps]
+    theirs = [(maps.method, maps.photo) for maps in explanation.maps]
     return {
         "result": result,
         "missing": photo is None,
         "sketch": picture_frame(drawing, ours, "The drawing"),
         "photo": picture_frame(shown, theirs, f"Result {result.rank}"),
-        "links": region_links(known, drawing.size, shown.size),
-        "tests": [_faithfulness_row(check) for check in known.checks],
-        "words": _word_rows(known.words),
-        "ideas": _concept_graph(known.concepts),
-        "errors": _integration_errors(known),
+        "links": region_links(explanation, drawing.size, shown.size),
+        "tests": [_faithfulness_row(check) for check in explanation.checks],
+        "words": _word_rows(explanation.words),
+        "concepts": _concept_graph(explanation.concepts),
+        "errors": _integration_errors(explanation),
     }
 
 
-def _integration_errors(known: Explanation) -> list[tuple[str, float]]:
-    sides = [("drawing", "sketch_error"), ("photo", "photo_error")]
-    found = [(what, getattr(seen, name)) for seen in known.maps for what, name in sides]
-    return [(what, error) for what, error in found if error is not None]
+def _integration_errors(explanation: Explanation) -> list[tuple[str, float]]:
+    errors = [
+        (side, error)
+        for maps in explanation.maps
+        for side, error in (("drawing", maps.sketch_error), ("photo", maps.photo_error))
+    ]
+    return [(side, error) for side, error in errors if error is not None]
 
 
 def _faithfulness_row(check: FaithfulnessCheck) -> dict[str, Any]:
@@ -119,9 +122,13 @@ def _concept_graph(concepts: PairConcepts | None) -> dict[str, Any] | None:
     steps = concepts.path
     nodes = [concepts.start, *(step.node for step in steps)]
     relations = [(step.relation, step.forward) for step in steps]
-    told = concepts.words or " to ".join(nodes)
-    return {"facts": concepts, "graph": path_graph(nodes, relations, told) if steps else None}
+    description = concepts.words or " to ".join(nodes)
+    return {"facts": concepts, "graph": path_graph(nodes, relations, description) if steps else None}
 
 
-def _contrast_card(one: PhotoContrast, drawing: Image.Image, photo: PhotoImage) -> dict[str, Any]:
-    return {"contrast": one, "drawing": contrast_frame(drawing, one), "photo": _photo_thumbnail(photo)}
+def _contrast_card(contrast: PhotoContrast, drawing: Image.Image, photo: PhotoImage) -> dict[str, Any]:
+    return {
+        "contrast": contrast,
+        "drawing": contrast_frame(drawing, contrast),
+        "photo": _photo_thumbnail(photo),
+    }

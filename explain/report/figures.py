@@ -1,4 +1,4 @@
-"""The pictures of a card: drawing and photo, their heat maps, and the links between matched regions."""
+"""The figures of a result's card: drawing and photo, their heat maps, and links between matched regions."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,14 +14,14 @@ from ssl_sbir.reports.page_images import PageImage, contrast_map, heat_map, to_p
 
 FIGURE_SIDE = 320
 HEAT_SIDE = 160
-# The figure's own units: two squares of 100 with a gap for the links.
+# In the figure's own units: two squares with a gap between them that the links cross.
 FIGURE_SQUARE, FIGURE_GAP = 100.0, 14.0
 MAX_LINKS = 3
 
 
 @dataclass(frozen=True)
 class HeatLayer:
-    """One method's map over a picture; `alt` says where it is strongest."""
+    """One method's map over an image; `alt` says where it is strongest."""
 
     method: str
     image: PageImage
@@ -30,7 +30,7 @@ class HeatLayer:
 
 @dataclass(frozen=True)
 class PictureFrame:
-    """One picture in the figure of a pair: as shown, and the heat maps over it."""
+    """One image of a pair's figure with the heat maps over it."""
 
     image: PageImage
     heats: tuple[HeatLayer, ...]
@@ -39,7 +39,7 @@ class PictureFrame:
 
 @dataclass(frozen=True)
 class RegionLink:
-    """A matched pair of regions (x, y, width, height in the figure's units); an average pair weighs 1."""
+    """A matched pair of regions, each (x, y, width, height) in the figure's units; an average pair has weight 1."""
 
     number: int
     sketch: tuple[float, float, float, float]
@@ -49,7 +49,7 @@ class RegionLink:
 
 
 def picture_frame(image: Image.Image, maps: Sequence[tuple[str, Grid | None]], what: str) -> PictureFrame:
-    """A picture and its maps (method and values; a method without a map of this side has no layer)."""
+    """An image and its maps, given as (method, values); values of None make no layer."""
     shown = to_page_image(image, side=FIGURE_SIDE)
     size = _heat_size(shown)
     heats = tuple(
@@ -61,22 +61,22 @@ def picture_frame(image: Image.Image, maps: Sequence[tuple[str, Grid | None]], w
 
 
 def contrast_frame(image: Image.Image, contrast: PhotoContrast) -> PictureFrame:
-    """The drawing with what favours the winner (blue) and the other (orange)."""
+    """The drawing with the regions that favour the winner (blue) and the other photo (orange)."""
     shown = to_page_image(image, side=FIGURE_SIDE)
     values = np.asarray(contrast.drawing)
     largest = np.abs(values).max() or 1.0
     shape = values.shape
-    told = f"what favours the first result is strongest at the {cell_name(*contrast.decisive, *shape)}"
+    alt = f"the first result is favoured most at the {cell_name(*contrast.decisive, *shape)}"
     layer = to_page_image(contrast_map(values / largest, _heat_size(shown)))
-    return PictureFrame(shown, (HeatLayer(contrast.method, layer, told),), f"The drawing; {told}")
+    return PictureFrame(shown, (HeatLayer(contrast.method, layer, alt),), f"The drawing; {alt}")
 
 
 def region_links(
     explanation: Explanation, sketch: tuple[int, int], photo: tuple[int, int]
 ) -> list[RegionLink]:
-    """The strongest region pairs of a score above zero, as boxes over pictures of these sizes."""
-    whole = explanation.parts.get("drawing", explanation.score)
-    if explanation.regions is None or whole <= 0:
+    """The strongest region pairs of a score above zero, as boxes over images of these sizes (width, height)."""
+    sketch_score = explanation.parts.get("drawing", explanation.score)
+    if explanation.regions is None or sketch_score <= 0:
         return []
     ours, theirs = (_grid_shape(values) for values in (explanation.regions.sketch, explanation.regions.photo))
     return [
@@ -84,7 +84,7 @@ def region_links(
             number,
             _cell_box(pair.sketch, ours, sketch, 0.0),
             _cell_box(pair.photo, theirs, photo, FIGURE_SQUARE + FIGURE_GAP),
-            pair.score * ours[0] * ours[1] * theirs[0] * theirs[1] / whole,
+            pair.score * ours[0] * ours[1] * theirs[0] * theirs[1] / sketch_score,
             f"{cell_name(*pair.sketch, *ours)} ↔ {cell_name(*pair.photo, *theirs)}",
         )
         for number, pair in enumerate(explanation.regions.strongest[:MAX_LINKS], 1)

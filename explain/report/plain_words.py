@@ -1,4 +1,4 @@
-"""The explanation in plain language: which place of the drawing met which place of the photo."""
+"""The sentences of an explanation, and the names of image regions."""
 
 from collections.abc import Iterable, Sequence
 
@@ -13,7 +13,7 @@ _COLUMN_NAMES = ("left", "", "right")
 
 
 def region_name(row: int, column: int, height: int, width: int) -> str:
-    """The name of a cell's third of the picture, e.g. `upper left` or `centre`."""
+    """The name of the ninth of the image that holds a cell, e.g. `upper left` or `centre`."""
     across = _COLUMN_NAMES[_third_index(column, width)]
     down = _ROW_NAMES[_third_index(row, height)]
     if not down:
@@ -22,7 +22,7 @@ def region_name(row: int, column: int, height: int, width: int) -> str:
 
 
 def cell_name(row: int, column: int, height: int, width: int) -> str:
-    """The name of one cell; where the centre holds several cells, which part of it."""
+    """The name of one cell; if the centre holds several cells, with the part of it."""
     name = region_name(row, column, height, width)
     if name != "centre":
         return name
@@ -32,7 +32,7 @@ def cell_name(row: int, column: int, height: int, width: int) -> str:
 
 
 def strongest_region(values: Grid) -> tuple[str, float, float]:
-    """The place that adds most, its share of all that is added, and its share of the area (both 0..1)."""
+    """The region with the largest positive sum, its share of all positive values, and its share of the area (0..1)."""
     height, width = len(values), len(values[0])
     added: dict[str, float] = {}
     cells: dict[str, int] = {}
@@ -47,60 +47,61 @@ def strongest_region(values: Grid) -> tuple[str, float, float]:
 
 
 def describe_best_match(explanations: Sequence[Explanation], average: float) -> str:
-    """One or two sentences: what the best photo's score rests on, and how clear its lead is.
+    """One or two sentences: how clear the best photo's lead is, and what its score depends on.
 
     Args:
         explanations: of the top results, best first.
-        average: mean similarity of the drawing to the whole gallery.
+        average: mean similarity of the query to all photos of the gallery.
     """
     if not explanations:
-        return "Nothing came back: the gallery holds no photo."
+        return "No results: the gallery holds no photo."
     best = explanations[0]
     lead = (
-        f"The best match scores {format_decimals(best.score, 2)}, where 1 would be perfect; an average photo of this gallery "
+        f"The best match scores {format_decimals(best.score, 2)} of at most 1; an average photo of this gallery "
         f"scores {format_decimals(average, 2)}."
     )
     return " ".join([lead, *_best_match_reasons(best)])
 
 
 def describe_contrast(contrast: PhotoContrast) -> str:
-    """Why the first photo of a contrast beat the other, in a sentence or two."""
+    """Why the first result beat the other photo, in a sentence or two."""
     shape = len(contrast.drawing), len(contrast.drawing[0])
     if contrast.gap <= 0:
-        return "By the drawing alone it would have come first."
+        return "By the drawing alone it would be ranked first."
     lead = (
         f"It lost by {contrast.gap:.3f}, mainly at the {cell_name(*contrast.decisive, *shape)} of the drawing"
     )
     if contrast.against is not None:
         lead += f"; it was ahead at the {cell_name(*contrast.against, *shape)}"
-    place_without = contrast.winner.rank_without
-    after = "still stand first" if place_without == 1 else f"stand at place {place_without:,}"
+    rank = contrast.winner.rank_without
+    after = "still be first" if rank == 1 else f"drop to rank {rank:,}"
     region = cell_name(*contrast.winner.strongest, *contrast.winner.shape)
     return f"{lead}. With its strongest region (the {region}) covered, the first result would {after}."
 
 
 def _best_match_reasons(best: Explanation) -> Iterable[str]:
     if best.score <= 0:
-        yield "A score of zero or less is no match: take the order below as chance."
+        yield "A score of zero or less is no match: the order below is no better than chance."
     elif best.words is not None and best.words.words:
         word = max(best.words.words, key=lambda it: it.shapley)
         yield (
-            f"The drawing alone gives {format_decimals(best.words.drawing, 2)}, the text adds "
-            f"{format_decimals(best.words.text, 2)}; its strongest word is “{word.text}” ({format_decimals(word.shapley, 2)})."
+            f"The drawing alone scores {format_decimals(best.words.drawing, 2)}, and the text adds "
+            f"{format_decimals(best.words.text, 2)}; its strongest word is “{word.text}” "
+            f"({format_decimals(word.shapley, 2)})."
         )
-    if best.score > 0 and best.maps and (places := _hottest_regions(best.maps[0])):
-        yield f"The {METHOD_NAMES[best.maps[0].method]} point mainly at {' and '.join(places)}."
+    if best.score > 0 and best.maps and (regions := _hottest_regions(best.maps[0])):
+        yield f"The {METHOD_NAMES[best.maps[0].method]} are strongest at {' and '.join(regions)}."
 
 
 def _hottest_regions(maps: HeatMaps) -> list[str]:
-    found = [
-        (what, *strongest_region(values))
-        for what, values in (("drawing", maps.sketch), ("photo", maps.photo))
+    strongest = [
+        (side, *strongest_region(values))
+        for side, values in (("drawing", maps.sketch), ("photo", maps.photo))
         if values is not None
     ]
     return [
-        f"the {where} of the {what} ({share:.0%} of the heat on {area:.0%} of the area)"
-        for what, where, share, area in found
+        f"the {region} of the {side} ({share:.0%} of the heat on {area:.0%} of the area)"
+        for side, region, share, area in strongest
         if share
     ]
 

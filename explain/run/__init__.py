@@ -1,1 +1,1 @@
-"""From a request to explanation pages: queries, galleries, runs."""
+"""From a request to explanation pages: choose queries, rank photos, explain the results, write pages."""

@@ -1,4 +1,4 @@
-"""Which queries of an evaluation are worth explaining: the worst, the best, and some by chance."""
+"""The queries of an evaluation to explain: the worst, the best, and a random sample."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,8 +20,8 @@ class ChosenQuery:
 
     Attributes:
         query: an image file, or a key or row number of the data.
-        kind: why it was chosen: `worst`, `best_indices`, `random`, or empty where the user asked.
-        average_precision: its average precision, if it was evaluated.
+        kind: why it was chosen: `worst`, `best` or `random`; empty if the user named it.
+        average_precision: of its ranking; None if it wasn't evaluated.
     """
 
     query: str
@@ -32,13 +32,13 @@ class ChosenQuery:
 def sample_evaluated_queries(
     evaluations: Path, manifest: Manifest, count: int, split: str | None, seed: int = 0
 ) -> list[ChosenQuery]:
-    """The `count` worst, best and randomly drawn sketches of an evaluation, none twice.
+    """The `count` worst and best sketches of an evaluation and `count` random ones; no sketch occurs twice.
 
     Args:
         evaluations: a run's folder of evaluations.
         manifest: the data that were evaluated.
         count: of each kind.
-        split: name of the split whose evaluation to take; None for the only one.
+        split: name of the split whose evaluation to take; None if there is only one.
         seed: of the random sample.
 
     Raises:
@@ -52,23 +52,23 @@ def sample_evaluated_queries(
     order = known[np.argsort(values[known], kind="stable")]
     worst, best = order[:count], order[len(order) - min(count, max(len(order) - count, 0)) :][::-1]
     rest = np.setdiff1d(order, np.concatenate([worst, best]))
-    lot = np.random.default_rng(seed).permutation(rest)[:count]
+    sample = np.random.default_rng(seed).permutation(rest)[:count]
     return [
-        ChosenQuery(str(rows[place]), kind, float(values[place]))
-        for kind, places in (("worst", worst), ("best", best), ("random", lot))
-        for place in places.tolist()
+        ChosenQuery(str(rows[index]), kind, float(values[index]))
+        for kind, indices in (("worst", worst), ("best", best), ("random", sample))
+        for index in indices.tolist()
     ]
 
 
 def _evaluation_folder(evaluations: Path, split: str | None) -> Path:
-    found = sorted(file.parent for file in evaluations.glob("*/ranking.safetensors"))
-    named = [folder for folder in found if folder.name == split]
-    if named or len(found) == 1:
-        return (named or found)[0]
-    if not found:
+    folders = sorted(file.parent for file in evaluations.glob("*/ranking.safetensors"))
+    named = [folder for folder in folders if folder.name == split]
+    if named or len(folders) == 1:
+        return (named or folders)[0]
+    if not folders:
         raise ExplainError(f"no evaluation in {evaluations}", EVALUATE_FIRST_HINT)
-    names = ", ".join(folder.name for folder in found)
-    raise ExplainError(f"{len(found)} evaluations in {evaluations}: {names}", "Choose one with --split.")
+    names = ", ".join(folder.name for folder in folders)
+    raise ExplainError(f"{len(folders)} evaluations in {evaluations}: {names}", "Choose one with --split.")
 
 
 def _read_ranking_columns(folder: Path) -> dict[str, np.ndarray]:

@@ -1,4 +1,4 @@
-"""Many queries explained in one go, and the page that leads to all of them."""
+"""Explanations of several queries, and the index page that links to all of them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,16 +26,16 @@ class IndexEntry:
 
     Attributes:
         query: its id.
-        label: its class, if known.
-        text: the sentence beside it.
-        kind: why it was chosen; empty where the user asked.
-        value: its average precision, if it was evaluated.
+        label: its class; None if unknown.
+        text: the sentence beside the drawing.
+        kind: why it was chosen; empty if the user named it.
+        value: its average precision; None if it wasn't evaluated.
         href: its page, relative to the index.
-        score: of its first result; None where nothing came back.
-        hits: how many results share its class; None where classes are unknown.
-        results: how many results were explained.
+        score: of its first result; None without results.
+        hits: number of results of its class; None if classes are unknown.
+        results: number of explained results.
         verdict: in a sentence or two.
-        trust: how far the maps can be trusted, in a sentence or two; empty where not tested.
+        trust: how far the maps can be trusted, in sentences; empty if not tested.
     """
 
     query: str
@@ -53,13 +53,13 @@ class IndexEntry:
 
 @dataclass(frozen=True)
 class ExplanationIndex:
-    """All explained queries and what went wrong with others.
+    """All explained queries, and those that failed.
 
     Attributes:
-        page: the written index.
-        entries: in the given order.
-        failures: query and reason of those that couldn't be explained.
-        settings: how all of them were computed.
+        page: path of the index page.
+        entries: in the order of the queries.
+        failures: (query, reason) of those that couldn't be explained.
+        settings: how all explanations were computed.
     """
 
     page: Path
@@ -77,38 +77,38 @@ def explain_queries(
     settings: dict[str, str] | None = None,
     templates: Path | None = None,
 ) -> ExplanationIndex:
-    """Writes a page for each query, and `index.html` and `index.json` over them.
+    """Writes a page for each query, and `index.html` and `index.json`; returns the index.
 
-    A query that can't be explained is listed with its reason, and the others go on.
+    A query that can't be explained doesn't stop the others; it is listed with its reason.
 
     Args:
-        explainer: holds the gallery, which is embedded once.
+        explainer: with the gallery, which is embedded once.
         queries: the queries.
-        folder: where the pages go.
+        folder: to write to.
         text: a sentence beside every drawing.
         settings: further facts for the pages.
-        templates: the user's own folder of templates.
+        templates: a folder of the user's own templates.
 
     Raises:
-        SslSbirError: not one query can be explained: the first reason.
+        SslSbirError: no query can be explained; the first reason.
     """
     entries: list[IndexEntry] = []
     thumbs: list[list[PageImage | None]] = []
     errors: list[tuple[str, SslSbirError]] = []
     names: set[str] = set()
-    _ = explainer.gallery  # embedded before the bar appears, under a bar of its own
+    _ = explainer.gallery  # embed it first: it shows a progress bar of its own
     with show_progress(len(queries), "explaining", "query") as counter:
-        for ask in queries:
+        for chosen in queries:
             try:
                 report = build_query_report(
-                    explainer, explainer.search_and_explain(ask.query, text), settings
+                    explainer, explainer.search_and_explain(chosen.query, text), settings
                 )
             except SslSbirError as error:
-                errors.append((ask.query, error))
+                errors.append((chosen.query, error))
             else:
                 name = _unused_page_name(page_file_name(report.facts.query), names)
                 report.save(folder / f"{name}.html", templates)
-                entries.append(_index_entry(ask, report, f"{name}.html"))
+                entries.append(_index_entry(chosen, report, f"{name}.html"))
                 thumbs.append(
                     [_index_thumbnail(image) for image in (report.drawing, *report.photos[:THUMBS_PER_ENTRY])]
                 )
@@ -128,7 +128,7 @@ def index_page(
     """The HTML of the index.
 
     Args:
-        thumbs: for each entry the drawing and its first photos, None where a file is missing.
+        thumbs: for each entry the drawing and its first photos; None if a file is missing.
     """
     facts: dict[str, Any] = {
         "index": index,
@@ -141,15 +141,15 @@ def index_page(
     return render_template("explanations.html.j2", facts, templates)
 
 
-def _index_entry(ask: ChosenQuery, report: QueryReport, href: str) -> IndexEntry:
+def _index_entry(chosen: ChosenQuery, report: QueryReport, href: str) -> IndexEntry:
     facts = report.facts
     same = [result.same_class for result in facts.results if result.same_class is not None]
     return IndexEntry(
         facts.query,
         facts.label,
         facts.text,
-        ask.kind,
-        ask.average_precision,
+        chosen.kind,
+        chosen.average_precision,
         href,
         facts.results[0].explanation.score if facts.results else None,
         sum(same) if same else None,
@@ -164,7 +164,7 @@ def _index_thumbnail(image: Image.Image | None) -> PageImage | None:
 
 
 def _unused_page_name(name: str, taken: set[str]) -> str:
-    """The name, with a number if it is taken; `index_command` is."""
+    """The name, with a number appended if it is taken; `index` always is."""
     free, number = name, 2
     while free.lower() in taken or free.lower() == "index":
         free, number = f"{name}-{number}", number + 1

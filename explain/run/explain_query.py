@@ -1,4 +1,4 @@
-"""One query against a gallery: rank, explain, and write the page."""
+"""One query: rank the gallery, explain the best photos, and write the page."""
 
 import re
 from collections.abc import Collection, Sequence
@@ -27,14 +27,12 @@ from ssl_sbir.explain.run.query_explanation import SearchExplanation
 from ssl_sbir.files import write_atomic
 from ssl_sbir.reports.render import json_text, write_html_page
 
-NO_VOCABULARY = (
-    "none: not asked for, or nothing to name them by (classes with drawings, or a run that reads text)"
-)
+NO_VOCABULARY = "none: turned off, or no names to choose from (these need classes with drawings, or a run that reads text)"
 
 
 @dataclass(frozen=True)
 class QueryReport:
-    """The facts of one query and the pictures they speak of; a photo is None where it can't be read."""
+    """The facts of one query and the images for its page; a photo is None if it can't be read."""
 
     facts: ExplainedQuery
     drawing: Image.Image
@@ -42,7 +40,7 @@ class QueryReport:
     beaten_photos: tuple[Image.Image | None, ...] = ()
 
     def save(self, path: Path, templates: Path | None = None) -> Path:
-        """The path of the page, written with the same facts as `.json` beside it."""
+        """Writes the page, and its facts as `.json` beside it; returns the page's path."""
         write_atomic(path.with_suffix(".json"), json_text(self.facts, 1) + "\n")
         html = explanation_page(
             self.facts, self.drawing, self.photos, templates, beaten_photos=self.beaten_photos
@@ -63,13 +61,13 @@ def explain_query(
     settings: dict[str, str] | None = None,
     **more: Any,
 ) -> QueryReport:
-    """The best photos for one drawing and why each of them came back.
+    """The best photos for one drawing, each with its explanation.
 
     Args:
-        manifest: holds the photos, and the drawing where `query` is a key.
+        manifest: holds the photos, and the drawing if `query` is a key or row number.
         query: an image file, or a sketch of the manifest by key or row number.
         classes: whose photos to search; None searches all.
-        top: how many results to explain.
+        top: number of results to explain.
         methods: as in `explain_pairs`.
         centres: vectors to subtract from each domain's embeddings.
         settings: further facts for the page, such as the run and the split.
@@ -86,7 +84,7 @@ def explain_query(
 def build_query_report(
     explainer: Explainer, explanation: SearchExplanation, settings: dict[str, str] | None = None
 ) -> QueryReport:
-    """The facts and pictures of an answer.
+    """The facts and images of a page.
 
     Args:
         settings: further facts for the page, such as the run and the split.
@@ -101,33 +99,36 @@ def build_query_report(
 
 
 def page_file_name(query: str) -> str:
-    """A file name for a query's page: its letters, digits, dots and dashes, without path or suffix."""
+    """A file name for a query's page: its letters, digits, dots and dashes, without the suffix."""
     stem = re.sub(r"\.[A-Za-z0-9]{1,5}$", "", query)
     return re.sub(r"[^\w.-]+", "-", stem, flags=re.ASCII).strip("-.")[-100:] or "query"
 
 
-def _query_facts(explainer: Explainer, answer: SearchExplanation, settings: dict[str, str]) -> ExplainedQuery:
-    asked, gallery, scores = answer.drawing, explainer.gallery, summarize_scores(answer.scores)
-    labels = [explainer.row_label(int(row)) for row in answer.rows]
+def _query_facts(
+    explainer: Explainer, explanation: SearchExplanation, settings: dict[str, str]
+) -> ExplainedQuery:
+    drawing, gallery, text = explanation.drawing, explainer.gallery, explanation.text
+    scores = summarize_scores(explanation.scores)
+    labels = [explainer.row_label(int(row)) for row in explanation.rows]
     results = tuple(
-        ExplainedResult(rank, one.result, label, _is_same_class(asked.label, label), one)
-        for rank, (one, label) in enumerate(zip(answer.explanations, labels, strict=True), 1)
+        ExplainedResult(rank, one.result, label, _is_same_class(drawing.label, label), one)
+        for rank, (one, label) in enumerate(zip(explanation.explanations, labels, strict=True), 1)
     )
     left_out = (f"{gallery.broken} photos can't be read and were left out.",) if gallery.broken else ()
-    notes = explainer.describe_text(answer.text) if explainer.describe_text else ()
+    text_notes = explainer.describe_text(text) if explainer.describe_text else ()
     return ExplainedQuery(
-        asked.id,
-        asked.label,
-        describe_best_match(answer.explanations, scores.average),
+        drawing.id,
+        drawing.label,
+        describe_best_match(explanation.explanations, scores.average),
         scores,
         results,
         settings,
-        (*describe_drawing_doubts(answer.pixels), *notes, *left_out),
-        answer.text,
-        answer.contrasts,
-        answer.counterfactuals,
-        answer.trust,
-        explainer.sketch_share(answer.text) if explainer.sketch_share and answer.text else None,
+        (*describe_drawing_doubts(explanation.pixels), *text_notes, *left_out),
+        text,
+        explanation.contrasts,
+        explanation.counterfactuals,
+        explanation.trust,
+        explainer.sketch_share(text) if explainer.sketch_share and text else None,
     )
 
 
@@ -144,23 +145,22 @@ def _load_row_images(
 def _load_row_image(manifest: Manifest, row: int, fit: str) -> Image.Image | None:
     try:
         return page_image(manifest.source, manifest.keys[row], FIGURE_SIDE, fit)
-    except (DataError, OSError):  # the file went after it was packed; the page says so
+    except (DataError, OSError):  # the file was removed after it was embedded; the page says so
         return None
 
 
-def _page_settings(explainer: Explainer, answer: SearchExplanation) -> dict[str, str]:
-    encoder, known, gallery = explainer.encoder, answer.explanations, explainer.gallery
+def _page_settings(explainer: Explainer, explanation: SearchExplanation) -> dict[str, str]:
+    encoder, explanations, gallery = explainer.encoder, explanation.explanations, explainer.gallery
     size = encoder.preprocess.size
-    ideas = explainer.vocabulary.source if explainer.vocabulary else NO_VOCABULARY
     return {
         "data": gallery.manifest.name,
         "photos searched": f"{len(gallery.rows):,}",
         "image size": f"{size} × {size} pixels ({encoder.preprocess.fit})",
         "embedding": f"{gallery.embeddings.shape[1]:,} numbers",
-        "methods": ", ".join(f"{METHOD_NAMES[method]} ({method})" for method in known[0].methods)
-        if known
+        "methods": ", ".join(f"{METHOD_NAMES[method]} ({method})" for method in explanations[0].methods)
+        if explanations
         else "none",
-        "ideas": ideas,
+        "ideas": explainer.vocabulary.source if explainer.vocabulary else NO_VOCABULARY,
         "random maps a check": str(explainer.draws),
         "device": explainer.device,
         "ssl-sbir": __version__,

@@ -1,4 +1,4 @@
-"""Whose eyes the explanation looks through: a run or a named encoder, and the classes it never saw."""
+"""The encoder to explain: a run's or a named one, with the classes that it hasn't seen."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +13,7 @@ from ssl_sbir.run import PROVENANCE_FILE, RunFolder
 
 @dataclass(frozen=True)
 class ExplainedModel:
-    """An encoder with its name, the folder for its pages, its split and its run folder, if any."""
+    """An encoder with its name, the folder for its pages, and its split and run folder, if any."""
 
     name: str
     encoder: Encoder
@@ -22,25 +22,25 @@ class ExplainedModel:
     run: RunFolder | None = None
 
     def text_fuser(self, device: str) -> SketchTextFuser:
-        """How it reads a sentence beside a drawing.
+        """Combines drawings with texts by the run's text encoder.
 
         Raises:
-            ExplainError: it reads drawings alone.
+            ExplainError: the model has no text encoder.
         """
         if self.run is None or not self.run.takes_text:
             raise ExplainError(
-                f"{self.name} reads drawings, no text", "Leave out --text, or name a run with text."
+                f"{self.name} reads drawings, no text", "Leave out --text, or name a run that reads text."
             )
         return SketchTextFuser(self.run.text_tower(self.encoder, device))
 
     def gallery_classes(self, gallery: str | None) -> tuple[str, ...] | None:
-        """The classes whose photos are searched, None for all.
+        """The classes whose photos are searched; None for all.
 
         Args:
-            gallery: `unseen`, `all`, or None for unseen where there is a split.
+            gallery: `unseen`, `all`, or None for unseen if there is a split.
 
         Raises:
-            ExplainError: another word, or unseen classes without a split.
+            ExplainError: an unknown gallery, or unseen classes without a split.
         """
         if gallery not in (None, "unseen", "all"):
             raise ExplainError(f"unknown gallery {gallery!r}", "Choose unseen or all.")
@@ -51,7 +51,7 @@ class ExplainedModel:
         return None if self.split is None or gallery == "all" else self.split.unseen
 
     def model_settings(self, gallery: str | None) -> dict[str, str]:
-        """What the page says of it."""
+        """The settings of model, split and gallery, as the page shows them."""
         split = self.split
         searched = (
             "photos of all classes" if self.gallery_classes(gallery) is None else "photos of unseen classes"
@@ -61,26 +61,26 @@ class ExplainedModel:
 
 
 def load_explained_model(name: str, manifest: Manifest, split: str | None = None) -> ExplainedModel:
-    """The run in that folder, or the encoder of that name.
+    """The model of a run folder, or the encoder of that name.
 
     Args:
         name: a run folder, or a name of `ssl-sbir encoders`.
-        manifest: the data; a split is cut down to its classes.
+        manifest: the data; a split is restricted to its classes.
         split: a published split or JSON file instead of the run's own.
 
     Raises:
-        RunError, EncoderError, DataError: it can't be loaded.
+        RunError, EncoderError, DataError: model or split can't be loaded.
     """
     chosen = Split.from_name(split, manifest.classes) if split else None
     folder = Path(name)
     if not (folder / PROVENANCE_FILE).is_file():
         return ExplainedModel(name, load_encoder(name), Path("explanations"), chosen)
     run = RunFolder.open(folder)
-    made = run.provenance.get("split")
+    run_split = run.provenance.get("split")
     return ExplainedModel(
         str(folder),
         run.encoder(),
         folder / "explain",
-        chosen or (Split.from_facts(made) if made else None),
+        chosen or (Split.from_facts(run_split) if run_split else None),
         run,
     )

@@ -1,4 +1,4 @@
-"""The photos that a drawing is compared with, and how each of them scores."""
+"""The photos that a drawing is compared with, and their scores."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -20,12 +20,12 @@ from ssl_sbir.explain.pair.explanation import GalleryScores
 
 @dataclass(frozen=True)
 class PhotoGallery:
-    """Some photos of a manifest, embedded.
+    """Embedded photos of a manifest.
 
     Attributes:
-        rows: [n] rows of the manifest.
-        embeddings: [n, d], less the photos' centre if one is given.
-        broken: how many photos can't be read and are left out.
+        rows: [n], rows of the manifest.
+        embeddings: [n, d], minus the photos' centre, if any.
+        broken: number of photos left out because they can't be read.
     """
 
     manifest: Manifest
@@ -35,16 +35,16 @@ class PhotoGallery:
     broken: int
 
     def score_photos(self, query: Float[Tensor, " d"]) -> Float[Tensor, " n"]:
-        """The cosine of the query with each photo; 0 where either vector is zero."""
+        """The cosine of the query with each photo, −1..1; 0 if either vector is zero."""
         return cosine_to_photos(query.to(self.embeddings), self.embeddings)
 
     def load_images(self, indices: npt.NDArray[np.int64]) -> Float[Tensor, "k 3 s s"]:
-        """Photos as the encoder sees them, in 0..1."""
+        """Photos as the encoder sees them, in 0..1; `indices` into the gallery."""
         return self.pack.read_images(self.rows[indices]).float() / 255
 
 
 def cosine_to_photos(query: Float[Tensor, " d"], photos: Float[Tensor, "n d"]) -> Float[Tensor, " n"]:
-    """The cosine of a vector with each of many, of which no copy is made; 0 where either is zero."""
+    """The cosine of a vector with each photo's, without copying the photos'; 0 if either is zero."""
     length = torch.linalg.vector_norm(photos, dim=1) * torch.linalg.vector_norm(query)
     return photos @ query / length.clamp(min=1e-8)
 
@@ -58,31 +58,31 @@ def build_photo_gallery(
     device: str = "cpu",
     batch_size: int = 64,
 ) -> PhotoGallery:
-    """The photos of some classes (None: all photos), embedded or taken from the cache.
+    """The photos of some classes (None: all photos), with embeddings computed or read from the cache.
 
     Raises:
-        ExplainError: there is no such photo, or none that can be read.
+        ExplainError: there is no such photo, or none can be read.
     """
     rows = manifest.find_rows(Domain.PHOTO, classes)
     if not len(rows):
         what = "no photos" if classes is None else "no photos of the unseen classes"
         raise ExplainError(f"{manifest.name} holds {what}", "Try --gallery all, or other data.")
     pack = prepare_pack(manifest, encoder.preprocess.size, fit=encoder.preprocess.fit)
-    whole = rows[pack.ok[rows]]
-    if not len(whole):
+    readable = rows[pack.ok[rows]]
+    if not len(readable):
         raise ExplainError(f"{manifest.name}: none of {len(rows)} photos can be read", "ssl-sbir data verify")
-    embeddings = embed_rows(encoder, pack, manifest, whole, batch_size=batch_size, device=device)
+    embeddings = embed_rows(encoder, pack, manifest, readable, batch_size=batch_size, device=device)
     if centres and Domain.PHOTO in centres:
         embeddings = embeddings - centres[Domain.PHOTO].to(embeddings)
-    return PhotoGallery(manifest, pack, whole, embeddings, len(rows) - len(whole))
+    return PhotoGallery(manifest, pack, readable, embeddings, len(rows) - len(readable))
 
 
 def summarize_scores(scores: Float[Tensor, " n"]) -> GalleryScores:
-    """Count, lowest, mean and highest score."""
+    """The number of scores, and the lowest, mean and highest."""
     return GalleryScores(len(scores), scores.min().item(), scores.mean().item(), scores.max().item())
 
 
 def best_indices(scores: Float[Tensor, " n"], count: int) -> npt.NDArray[np.int64]:
-    """Places of the highest scores, best first; equal scores keep the gallery's order."""
+    """Indices of the highest scores, best first; ties keep the gallery's order."""
     order = torch.sort(scores, descending=True, stable=True).indices
     return order[:count].cpu().numpy()

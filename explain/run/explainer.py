@@ -1,4 +1,4 @@
-"""Explains queries against one gallery, which is embedded once."""
+"""Search and explanation of queries over one gallery, which is embedded once."""
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
@@ -41,19 +41,19 @@ class Explainer:
     """Ranks photos for drawings and explains the best of them.
 
     Attributes:
-        encoder: on its device, in evaluation mode.
-        manifest: holds the photos, and the drawings that are given by key.
+        encoder: moved to `device` and put in evaluation mode on first use.
+        manifest: holds the photos, and the drawings that are given by key or row number.
         classes: whose photos to search; None searches all.
-        top: how many results to explain.
+        top: number of results to explain.
         methods: as in `explain_pairs`.
-        draws: random maps that each heat map is tested against; 0 leaves all tests out.
-        near_misses: how many photos that just missed the list are compared with the first.
+        draws: random maps that each heat map is tested against; 0 skips all tests.
+        near_misses: number of photos after the last result that are contrasted with the first one.
         centres: vectors to subtract from each domain's embeddings.
-        vocabulary: ideas to name drawing and photos by; None for none.
-        semantics: a source of paths between ideas; None for none.
-        fuse: makes one vector of drawing and text; None for an encoder of drawings alone.
-        describe_text: what of a text was not understood, in sentences; None where nobody knows.
-        sketch_share: how much the drawing counts beside a text, 0 to 1; None where nobody knows.
+        vocabulary: concepts to describe drawing and photos by; None for none.
+        semantics: finds paths between concepts; None for none.
+        fuse: query vectors from drawing and texts; None for an encoder without text.
+        describe_text: what of a text was not understood, in sentences; None for an encoder without text.
+        sketch_share: the drawing's weight beside a text, 0 to 1; None for an encoder without text.
         device: where to compute.
     """
 
@@ -75,7 +75,7 @@ class Explainer:
     @cached_property
     def gallery(self) -> PhotoGallery:
         """The photos that are searched."""
-        # Channels last: an EfficientNet takes a third of the processor's time so.
+        # Channels last: an EfficientNet needs a third of the CPU time.
         self.encoder.to(self.device).to(memory_format=torch.channels_last).eval()
         return build_photo_gallery(
             self.encoder, self.manifest, self.classes, centres=self.centres, device=self.device
@@ -84,12 +84,12 @@ class Explainer:
     def search_and_explain(
         self, query: str, text: str = "", expected: str | None = None
     ) -> SearchExplanation:
-        """The best photos for one query and why each of them came back.
+        """The best photos for one query, each with its explanation.
 
         Args:
             query: an image file, or a sketch of the manifest by key or row number.
             text: a sentence beside the drawing.
-            expected: key of a photo that should have come first.
+            expected: key of a photo that should have been the first result.
 
         Raises:
             ExplainError: there is no such drawing, photo or method, or the encoder reads no text.
@@ -97,55 +97,56 @@ class Explainer:
         """
         if text and self.fuse is None:
             raise ExplainError(
-                "this encoder reads drawings, no text", "Leave out --text, or name a run with text."
+                "this encoder reads drawings, no text", "Leave out --text, or name a run that reads text."
             )
-        gallery, fit = self.gallery, self.encoder.preprocess
-        asked = find_drawing(query, self.manifest)
-        pixels = asked.decode_pixels(fit.size, fit.fit)
+        gallery, preprocess = self.gallery, self.encoder.preprocess
+        drawing = find_drawing(query, self.manifest)
+        pixels = drawing.decode_pixels(preprocess.size, preprocess.fit)
         image = torch.from_numpy(pixels.copy()).permute(2, 0, 1).to(self.device).float() / 255
         sketch = encode_images(self.encoder, image[None], Domain.SKETCH, self.centres)
         vector = self.fuse(image, [text])[0] if self.fuse and text else sketch.embedding[0]
         scores = gallery.score_photos(vector)
         order = best_indices(scores, len(scores))
-        places = order[: self.top]
-        known = self._explain_photos(asked, sketch, image, places)
-        known = self._add_concepts(self._add_word_weights(known, image, text, places), sketch, places)
+        best = order[: self.top]
+        explanations = self._explain_photos(drawing, sketch, image, best)
+        explanations = self._add_word_weights(explanations, image, text, best)
+        explanations = self._add_concepts(explanations, sketch, best)
         beaten = self._find_beaten(order, expected)
         return SearchExplanation(
-            asked,
+            drawing,
             pixels,
             text,
-            gallery.rows[places],
+            gallery.rows[best],
             scores,
-            tuple(known),
-            tuple(self._contrast_with_best(sketch, [*places[:1], *beaten])) if len(beaten) else (),
+            tuple(explanations),
+            tuple(self._contrast_with_best(sketch, [*best[:1], *beaten])) if len(beaten) else (),
             gallery.rows[beaten],
-            tuple(self._find_counterfactuals(image, text, places)),
-            self._assess_trust(known, image, places),
+            tuple(self._find_counterfactuals(image, text, best)),
+            self._assess_trust(explanations, image, best),
         )
 
     def _explain_photos(
-        self, asked: QueryDrawing, sketch: EncodedImages, image: Tensor, places: npt.NDArray[np.int64]
+        self, drawing: QueryDrawing, sketch: EncodedImages, image: Tensor, indices: npt.NDArray[np.int64]
     ) -> list[Explanation]:
-        strokes = load_vector_strokes(asked.source, asked.key, sketch.image.shape[-1])
+        strokes = load_vector_strokes(drawing.source, drawing.key, sketch.image.shape[-1])
         return explain_pairs(
             self.encoder,
             image,
-            self._load_photos(places),
+            self._load_photos(indices),
             methods=self.methods,
-            query=asked.id,
-            results=[self._photo_id(int(place)) for place in places],
+            query=drawing.id,
+            results=[self._photo_id(int(index)) for index in indices],
             centres=self.centres,
             draws=self.draws,
             strokes=None if strokes is None else strokes.to(image.device),
         )
 
     def _add_word_weights(
-        self, known: list[Explanation], image: Tensor, text: str, places: npt.NDArray[np.int64]
+        self, explanations: list[Explanation], image: Tensor, text: str, indices: npt.NDArray[np.int64]
     ) -> list[Explanation]:
-        if not text or not known:
-            return known
-        weights = word_weights(self._text_scorer(image, places), text)
+        if not text or not explanations:
+            return explanations
+        weights = word_weights(self._text_scorer(image, indices), text)
         return [
             replace(
                 one,
@@ -153,70 +154,72 @@ class Explainer:
                 parts={"drawing": words.drawing, "text": words.text},
                 words=words,
             )
-            for one, words in zip(known, weights, strict=True)
+            for one, words in zip(explanations, weights, strict=True)
         ]
 
     def _add_concepts(
-        self, known: list[Explanation], sketch: EncodedImages, places: npt.NDArray[np.int64]
+        self, explanations: list[Explanation], sketch: EncodedImages, indices: npt.NDArray[np.int64]
     ) -> list[Explanation]:
-        if self.vocabulary is None or not known:
-            return known
-        photos = self.gallery.embeddings[torch.from_numpy(places)]
-        found = find_pair_concepts(sketch.embedding[0], photos, self.vocabulary, self.semantics)
-        return [replace(one, concepts=ideas) for one, ideas in zip(known, found, strict=True)]
+        if self.vocabulary is None or not explanations:
+            return explanations
+        photos = self.gallery.embeddings[torch.from_numpy(indices)]
+        concepts = find_pair_concepts(sketch.embedding[0], photos, self.vocabulary, self.semantics)
+        return [replace(one, concepts=pair) for one, pair in zip(explanations, concepts, strict=True)]
 
     def _find_counterfactuals(
-        self, image: Tensor, text: str, places: npt.NDArray[np.int64]
+        self, image: Tensor, text: str, indices: npt.NDArray[np.int64]
     ) -> list[Counterfactual]:
-        return text_counterfactuals(self._text_scorer(image, places), text) if text and len(places) else []
+        return text_counterfactuals(self._text_scorer(image, indices), text) if text and len(indices) else []
 
-    def _text_scorer(self, image: Tensor, places: npt.NDArray[np.int64]) -> Callable[[Sequence[str]], Tensor]:
-        photos = self.gallery.embeddings[torch.from_numpy(places)]
+    def _text_scorer(
+        self, image: Tensor, indices: npt.NDArray[np.int64]
+    ) -> Callable[[Sequence[str]], Tensor]:
+        photos = self.gallery.embeddings[torch.from_numpy(indices)]
         fuse = self.fuse
         assert fuse is not None
 
-        def score_texts(changed: Sequence[str]) -> Tensor:
-            vectors = fuse(image, changed)
+        def score_texts(texts: Sequence[str]) -> Tensor:
+            vectors = fuse(image, texts)
             return torch.cosine_similarity(vectors[:, None].to(photos), photos[None], dim=-1)
 
         return score_texts
 
     def _find_beaten(self, order: npt.NDArray[np.int64], expected: str | None) -> npt.NDArray[np.int64]:
-        """Places in the gallery of the expected photo, and of those that just missed the list."""
+        """Gallery indices of the expected photo and of those that just missed the list."""
         misses = order[self.top : self.top + self.near_misses] if self.near_misses else order[:0]
         if not len(misses) and self.near_misses:
             misses = order[1:2]
         if expected is None:
             return misses
         keys = [self.manifest.keys[int(row)] for row in self.gallery.rows]
-        place = find_one_key(expected, keys, "photo")
-        return np.array([place, *(other for other in misses if other != place)], dtype=np.int64)
+        index = find_one_key(expected, keys, "photo")
+        return np.array([index, *(other for other in misses if other != index)], dtype=np.int64)
 
     def _contrast_with_best(
-        self, sketch: EncodedImages, places: Sequence[np.int64 | int]
+        self, sketch: EncodedImages, indices: Sequence[np.int64 | int]
     ) -> list[PhotoContrast]:
-        chosen = np.array(places, dtype=np.int64)
+        chosen = np.array(indices, dtype=np.int64)
         photos = encode_images(self.encoder, self._load_photos(chosen), Domain.PHOTO, self.centres)
         method = "occlusion" if sketch.why_no_features or photos.why_no_features else "regions"
-        own = cosine_to_photos(sketch.embedding[0], self.gallery.embeddings.to(sketch.embedding))
+        sketch_scores = cosine_to_photos(sketch.embedding[0], self.gallery.embeddings.to(sketch.embedding))
         names = [(self._photo_id(n), self.row_label(int(self.gallery.rows[n]))) for n in chosen.tolist()]
-        found = contrast_photos(method, sketch, photos, own, names)
-        return [replace(one, why=describe_contrast(one)) for one in found]
+        contrasts = contrast_photos(method, sketch, photos, sketch_scores, names)
+        return [replace(one, why=describe_contrast(one)) for one in contrasts]
 
     def _assess_trust(
-        self, known: Sequence[Explanation], image: Tensor, places: npt.NDArray[np.int64]
+        self, explanations: Sequence[Explanation], image: Tensor, indices: npt.NDArray[np.int64]
     ) -> TrustAssessment | None:
-        if not self.draws or not known:
+        if not self.draws or not explanations:
             return None
-        return examine_trust(self.encoder, image, self._load_photos(places), known, self.centres)
+        return examine_trust(self.encoder, image, self._load_photos(indices), explanations, self.centres)
 
-    def _load_photos(self, places: npt.NDArray[np.int64]) -> Tensor:
-        return self.gallery.load_images(places).to(self.device)
+    def _load_photos(self, indices: npt.NDArray[np.int64]) -> Tensor:
+        return self.gallery.load_images(indices).to(self.device)
 
-    def _photo_id(self, place: int) -> str:
-        return printable_name(self.manifest.keys[int(self.gallery.rows[place])])
+    def _photo_id(self, index: int) -> str:
+        return printable_name(self.manifest.keys[int(self.gallery.rows[index])])
 
     def row_label(self, row: int) -> str | None:
-        """The class of a row, None where nobody knows."""
+        """The class of a row of the manifest; None if unknown."""
         number = int(self.manifest.label[row])
         return self.manifest.classes[number] if number >= 0 else None

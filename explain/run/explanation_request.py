@@ -1,4 +1,4 @@
-"""One call of `ssl-sbir explain`: what was asked, and the page or pages that answer it."""
+"""One call of `ssl-sbir explain`: the request, and the page or pages that it writes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -32,17 +32,17 @@ class ExplanationRequest:
         data: data spec.
         queries: image files, or sketches of the data by key or row number.
         text: a sentence beside every drawing.
-        from_evaluation: so many of the worst, best and random queries of the run's evaluation too.
-        top: how many results to explain.
+        from_evaluation: number of worst, best and random queries to add from the run's evaluation; None for none.
+        top: number of results to explain.
         split: a published split or JSON file instead of the run's own.
-        gallery: `unseen`, `all`, or None.
+        gallery: `unseen`, `all`, or None for unseen if there is a split.
         methods: as in `explain_pairs`.
-        expected: key of a photo that should have come first.
-        semantics: a source of paths between ideas, as `load_semantics` takes it.
-        draws: random maps a check.
-        ideas: whether to name ideas near drawing and photos.
-        out: the page, or the folder of several pages.
-        templates: the user's own folder of templates.
+        expected: key of a photo that should have been the first result.
+        semantics: a source of paths between concepts, as in `load_semantics`.
+        draws: random maps that each heat map is tested against; 0 skips the tests.
+        ideas: whether to name the concepts nearest to drawing and photos.
+        out: the page, or the folder for several pages.
+        templates: a folder of the user's own templates.
         device: where to compute.
     """
 
@@ -65,41 +65,43 @@ class ExplanationRequest:
 
 
 def run_explanation(request: ExplanationRequest) -> tuple[QueryReport, Path] | ExplanationIndex:
-    """The report and its page; for several queries an index over their pages.
+    """The report and its page's path; for several queries, the index of their pages.
 
     Raises:
         SslSbirError: run, data, split, query or method are wrong.
     """
     manifest = open_data(request.data)
-    seen_by = load_explained_model(request.run, manifest, request.split)
-    asks = [ChosenQuery(query) for query in request.queries]
+    model = load_explained_model(request.run, manifest, request.split)
+    queries = [ChosenQuery(query) for query in request.queries]
     if request.from_evaluation is not None:
-        chosen = request.split or (seen_by.split.name if seen_by.split else None)
-        evaluations = seen_by.pages.parent / "evaluate"
-        asks += sample_evaluated_queries(evaluations, manifest, request.from_evaluation, chosen)
-    explainer = _build_explainer(request, seen_by, manifest, asks)
-    settings = {**seen_by.model_settings(request.gallery), **_path_settings(request)}
-    if len(asks) > 1:
+        split = request.split or (model.split.name if model.split else None)
+        evaluations = model.pages.parent / "evaluate"
+        queries += sample_evaluated_queries(evaluations, manifest, request.from_evaluation, split)
+    explainer = _build_explainer(request, model, manifest, queries)
+    settings = {**model.model_settings(request.gallery), **_path_settings(request)}
+    if len(queries) > 1:
         if request.expected:
-            raise ExplainError(f"--expected with {len(asks)} queries", "It speaks of one query: give one.")
-        folder = request.out or seen_by.pages
+            raise ExplainError(
+                f"--expected with {len(queries)} queries", "Give one query: --expected applies to one."
+            )
+        folder = request.out or model.pages
         return explain_queries(
-            explainer, asks, folder, text=request.text, settings=settings, templates=request.templates
+            explainer, queries, folder, text=request.text, settings=settings, templates=request.templates
         )
-    found = explainer.search_and_explain(asks[0].query, request.text, request.expected)
-    report = build_query_report(explainer, found, settings)
-    place = request.out or seen_by.pages / f"{page_file_name(report.facts.query)}.html"
-    return report, report.save(place, request.templates)
+    explanation = explainer.search_and_explain(queries[0].query, request.text, request.expected)
+    report = build_query_report(explainer, explanation, settings)
+    page = request.out or model.pages / f"{page_file_name(report.facts.query)}.html"
+    return report, report.save(page, request.templates)
 
 
 def _build_explainer(
-    request: ExplanationRequest, seen_by: ExplainedModel, manifest: Manifest, asks: Sequence[ChosenQuery]
+    request: ExplanationRequest, model: ExplainedModel, manifest: Manifest, queries: Sequence[ChosenQuery]
 ) -> Explainer:
-    texts = seen_by.text_fuser(request.device) if request.text else None
+    texts = model.text_fuser(request.device) if request.text else None
     explainer = Explainer(
-        seen_by.encoder.to(request.device).eval(),
+        model.encoder.to(request.device).eval(),
         manifest,
-        seen_by.gallery_classes(request.gallery),
+        model.gallery_classes(request.gallery),
         request.top,
         request.methods,
         request.draws,
@@ -109,29 +111,27 @@ def _build_explainer(
         sketch_share=texts.sketch_share if texts else None,
         device=request.device,
     )
-    asked = find_query_rows([ask.query for ask in asks], manifest)
-    return (
-        replace(explainer, vocabulary=_choose_vocabulary(seen_by, explainer, asked))
-        if request.ideas
-        else explainer
-    )
+    if not request.ideas:
+        return explainer
+    query_rows = find_query_rows([chosen.query for chosen in queries], manifest)
+    return replace(explainer, vocabulary=_choose_vocabulary(model, explainer, query_rows))
 
 
 def _choose_vocabulary(
-    seen_by: ExplainedModel, explainer: Explainer, asked: Sequence[int]
+    model: ExplainedModel, explainer: Explainer, query_rows: Sequence[int]
 ) -> Vocabulary | None:
-    """The best that knows no label of a searched photo: classes not searched, else texts, else drawings alone."""
+    """The best one that uses no label of a searched photo: classes not searched, else texts, else drawings."""
     encoder, manifest, device = explainer.encoder, explainer.manifest, explainer.device
-    seen = seen_by.split.seen if seen_by.split else ()
+    seen = model.split.seen if model.split else ()
     if seen and explainer.classes is not None:
-        found = class_prototypes(encoder, manifest, seen, excluded_rows=asked, device=device)
-        if found is not None:
-            return found
-    if seen_by.run is not None and seen_by.run.takes_text:
-        tower = seen_by.text_fuser(device).text_tower
+        vocabulary = class_prototypes(encoder, manifest, seen, excluded_rows=query_rows, device=device)
+        if vocabulary is not None:
+            return vocabulary
+    if model.run is not None and model.run.takes_text:
+        tower = model.text_fuser(device).text_tower
         return text_vocabulary(tower, (*seen, *class_table()), "names of classes, seen or of published data")
     photos, classes = explainer.gallery.embeddings, seen or manifest.classes
-    return sketch_prototypes(encoder, manifest, classes, photos, excluded_rows=asked, device=device)
+    return sketch_prototypes(encoder, manifest, classes, photos, excluded_rows=query_rows, device=device)
 
 
 def _path_settings(request: ExplanationRequest) -> dict[str, str]:

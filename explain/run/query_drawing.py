@@ -1,4 +1,4 @@
-"""The drawing that is searched for: a file, or a sketch of the data by its key or row number."""
+"""The query drawing: an image file, or a sketch of the data by its key or row number."""
 
 from collections.abc import Sequence
 from contextlib import suppress
@@ -14,11 +14,9 @@ from ssl_sbir.data.class_names import printable_name
 from ssl_sbir.data.decode_image import decode_image
 from ssl_sbir.data.image_folders import FileSource
 from ssl_sbir.data.manifest import Domain, ImageSource, Manifest
+from ssl_sbir.data.sketch_warnings import blank_tone, sketch_warnings
 from ssl_sbir.errors import ExplainError
 from ssl_sbir.files import is_file
-
-# Pixels that differ from the paper by less than this (of 255) are no ink.
-DRAWING_INK_CONTRAST = 24
 
 
 @dataclass(frozen=True)
@@ -27,7 +25,7 @@ class QueryDrawing:
 
     Attributes:
         id: the file's name, or the sketch's key.
-        label: its class, where the data say so.
+        label: its class; None if unknown.
     """
 
     source: ImageSource
@@ -45,13 +43,13 @@ class QueryDrawing:
 
 
 def find_drawing(query: str, manifest: Manifest) -> QueryDrawing:
-    """The drawing that a query names.
+    """The drawing that a query refers to.
 
     Args:
         query: a file; or a sketch of the manifest by key, by the end of its key, or by row number.
 
     Raises:
-        ExplainError: there is neither such a file nor such a sketch, or several sketches fit.
+        ExplainError: there is neither such a file nor such a sketch, or several sketches match.
     """
     path = Path(query)
     if is_file(path):
@@ -65,29 +63,27 @@ def find_drawing(query: str, manifest: Manifest) -> QueryDrawing:
 
 
 def find_query_rows(queries: Sequence[str], manifest: Manifest) -> list[int]:
-    """The rows of the manifest's sketches that these queries name, by key, by row or by their files."""
-    found = []
+    """The manifest rows of the sketches that these queries refer to, by key, by row number or by file."""
+    rows = []
     for query in queries:
         if is_file(Path(query)):
-            found += _find_file_rows(Path(query), manifest)
+            rows += _find_file_rows(Path(query), manifest)
         else:
-            with suppress(ExplainError):  # said when it is the query's turn
-                found.append(_find_sketch_row(query, manifest))
-    return found
+            with suppress(ExplainError):  # raised again when the query is explained
+                rows.append(_find_sketch_row(query, manifest))
+    return rows
 
 
 def describe_drawing_doubts(pixels: npt.NDArray[np.uint8]) -> tuple[str, ...]:
-    """What makes a drawing a doubtful query: no ink, or white lines on black."""
-    spread = np.ptp(pixels.astype(np.int16))
-    if spread < DRAWING_INK_CONTRAST:
-        return ("The drawing is blank: the order below says nothing about a shape.",)
-    if np.median(pixels) < 128:
-        return ("The drawing is light on dark; the encoder expects dark lines on white paper.",)
-    return ()
+    """Warnings about a doubtful query drawing: no lines, light lines on dark, or the look of a photo."""
+    tone = blank_tone(pixels)
+    if tone:
+        return (f"The drawing is {tone}, so the order below is not about a shape.",)
+    return tuple(sketch_warnings(pixels))
 
 
 def page_image(source: ImageSource, key: str, size: int, fit: str) -> Image.Image:
-    """The image for a page: in its own proportions if it was squashed, else as the encoder saw it."""
+    """The image for a page: in its original proportions if the encoder squashes images, else as the encoder sees it."""
     square = Image.fromarray(decode_image(source, key, size, fit))
     if fit != "squash":
         return square
@@ -100,24 +96,26 @@ def page_image(source: ImageSource, key: str, size: int, fit: str) -> Image.Imag
 
 
 def find_one_key(wanted: str, keys: Sequence[str], what: str) -> int:
-    """The place of the one key that is `wanted` or ends in it.
+    """The index of the one key that equals `wanted` or ends in it.
 
     Args:
         wanted: a key, or its end after a `/`.
-        keys: where to look.
-        what: what the keys name, for messages.
+        keys: to search.
+        what: the keys refer to, for messages.
 
     Raises:
-        ExplainError: none fits, or several do.
+        ExplainError: no key matches, or several do.
     """
-    found = [place for place, key in enumerate(keys) if key == wanted]
-    found = found or [place for place, key in enumerate(keys) if key.endswith(f"/{wanted}")]
-    if len(found) == 1:
-        return found[0]
-    if found:
-        examples = ", ".join(printable_name(keys[place]) for place in found[:3])
+    matches = [index for index, key in enumerate(keys) if key == wanted]
+    matches = matches or [index for index, key in enumerate(keys) if key.endswith(f"/{wanted}")]
+    if len(matches) == 1:
+        return matches[0]
+    if matches:
+        examples = ", ".join(printable_name(keys[index]) for index in matches[:3])
         plural = "sketches" if what == "sketch" else f"{what}s"
-        raise ExplainError(f"{len(found)} {plural} end in {wanted!r}: {examples} …", "Give more of the key.")
+        raise ExplainError(
+            f"{len(matches)} {plural} end in {wanted!r}: {examples} …", "Give more of the key."
+        )
     near = get_close_matches(wanted, keys[:20_000], 1) or keys[:1]
     example = f", for example {printable_name(near[0])}" if near else ""
     raise ExplainError(f"no {what} {wanted!r}", f"Give the key of a {what} in the data{example}.")
@@ -138,7 +136,7 @@ def _find_sketch_row(query: str, manifest: Manifest) -> int:
         row = int(query)
         if manifest.domain[row] == Domain.SKETCH:
             return row
-        raise ExplainError(f"row {row} of {manifest.name} is a photo", "Name a drawing.")
+        raise ExplainError(f"row {row} of {manifest.name} is a photo", "Give the row of a drawing.")
     sketches = manifest.find_rows(Domain.SKETCH)
     try:
         return int(sketches[find_one_key(query, list(manifest.keys.take_rows(sketches)), "sketch")])

@@ -1,4 +1,4 @@
-"""What came back for one query, and why, before it becomes a page's facts."""
+"""The results of one query and their explanations, before they become a page's facts."""
 
 from dataclasses import dataclass
 
@@ -16,11 +16,19 @@ from ssl_sbir.explain.text.word_contributions import Counterfactual
 
 @dataclass(frozen=True)
 class SearchExplanation:
-    """What came back for one query, and why; `rows` are the results' rows in the manifest.
+    """The results of one query and their explanations.
 
     Attributes:
+        drawing: the query.
+        pixels: the drawing as the encoder sees it, uint8 [size, size, 3].
+        text: the sentence beside the drawing; empty for none.
+        rows: the results' rows in the manifest, best first.
         scores: similarity of the query to each photo of the gallery.
-        contrasts: the best result against what was beaten, with the rows of those.
+        explanations: one for each result.
+        contrasts: the best result against each beaten photo.
+        beaten_rows: the beaten photos' rows in the manifest.
+        counterfactuals: changes of the text, and the order that each would give.
+        trust: how far the maps can be trusted; None if they weren't tested.
     """
 
     drawing: QueryDrawing

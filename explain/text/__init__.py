@@ -1,1 +1,1 @@
-"""What words add to a score, and which concepts a drawing and a photo stand near."""
+"""How much each word adds to a score, and the concepts nearest to a drawing and a photo."""

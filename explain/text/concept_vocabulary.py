@@ -1,7 +1,7 @@
-"""The ideas that drawing and photos are named by: named vectors in the embedding's space.
+"""Vocabularies of named vectors in the embedding space, to describe drawings and photos by the nearest concepts.
 
-Three kinds, none of which knows the label of a photo that is searched: mean embeddings of classes that are not
-searched; mean embeddings of drawings, where every photo is; and texts, for a run that reads them.
+Three kinds, none of which uses the label of a photo that is searched: mean embeddings of classes that are not
+searched; mean embeddings of drawings, if all photos are searched; and embedded names, for a run that reads text.
 """
 
 from collections.abc import Collection, Sequence
@@ -19,6 +19,7 @@ from ssl_sbir.data.batches import Pack, prepare_pack
 from ssl_sbir.data.manifest import Domain, Manifest
 from ssl_sbir.encoders.embed import embed_rows
 from ssl_sbir.encoders.encoder import Encoder
+from ssl_sbir.encoders.text_encoder import TokenizationReport
 from ssl_sbir.explain.attribution.encoded_images import Centres
 
 IMAGES_PER_CLASS = 6
@@ -26,12 +27,12 @@ IMAGES_PER_CLASS = 6
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """Names and where each stands among drawings and among photos.
+    """Named concepts with a vector for drawings and one for photos.
 
     Attributes:
         names: n concepts.
-        sketch: [n, d], in the space of the drawings' embeddings.
-        photo: [n, d], in that of the photos'.
+        sketch: [n, d], to compare with embeddings of drawings.
+        photo: [n, d], to compare with embeddings of photos.
         source: where the vectors come from, in words.
     """
 
@@ -51,15 +52,15 @@ def class_prototypes(
     device: str = "cpu",
     per_class: int = IMAGES_PER_CLASS,
 ) -> Vocabulary | None:
-    """The mean unit embedding of some images of each class, one for each domain; None for fewer than two classes.
+    """The mean unit embedding of some images of each class, for each domain; None for fewer than two classes.
 
-    Give only classes that are not searched: then no label of a result takes part.
+    Give only classes that are not searched, so that no label of a result is used.
 
     Args:
         manifest: holds the images.
         classes: names of the concepts.
-        excluded_rows: rows to leave out: the drawings that are asked for.
-        per_class: so many images of a class and domain at most, evenly spread.
+        excluded_rows: rows to leave out, such as the query drawings.
+        per_class: most images of a class and domain, evenly spread.
     """
     pack = _prepare_pack(encoder, manifest)
     chosen = {
@@ -95,15 +96,15 @@ def sketch_prototypes(
 ) -> Vocabulary | None:
     """The mean unit embedding of some drawings of each class; None for fewer than two classes with drawings.
 
-    No photo's label takes part, so any photo may be searched. Among photos a class stands as far from their common
-    mean as it does among drawings.
+    No photo's label is used, so any photo may be searched. For photos, all means are shifted so that their mean is
+    that of the photos.
 
     Args:
         manifest: holds the drawings.
         classes: names of the concepts.
         photos: embeddings of the photos that are searched.
-        excluded_rows: rows to leave out: the drawings that are asked for.
-        per_class: so many drawings of a class at most, evenly spread.
+        excluded_rows: rows to leave out, such as the query drawings.
+        per_class: most drawings of a class, evenly spread.
     """
     pack = _prepare_pack(encoder, manifest)
     chosen = _sample_class_rows(manifest, Domain.SKETCH, classes, pack, per_class, excluded_rows)
@@ -113,15 +114,12 @@ def sketch_prototypes(
     rows = [chosen[name] for name in names]
     sketch = _mean_class_embeddings(encoder, manifest, pack, Domain.SKETCH, rows, centres, device)
     shift = F.normalize(photos, dim=1).mean(0).to(sketch) - sketch.mean(0)
-    source = (
-        f"{len(names)} classes: means of up to {per_class} drawings of each, without the drawing asked for "
-        "and without any photo"
-    )
+    source = f"{len(names)} classes: means of up to {per_class} drawings of each, without the query and without any photo"
     return Vocabulary(tuple(names), sketch, sketch + shift, source)
 
 
 def text_vocabulary(text_tower: Any, names: Sequence[str], what: str) -> Vocabulary | None:
-    """Names as a run reads them, in the space of its photos; None where it knows fewer than two.
+    """Names embedded by a run's text encoder, in the space of its photos; None if it knows fewer than two.
 
     Args:
         text_tower: the text side of a run (`RunFolder.text_tower`).
@@ -129,16 +127,19 @@ def text_vocabulary(text_tower: Any, names: Sequence[str], what: str) -> Vocabul
         what: what the names are, in words.
     """
     words = {name: name.replace("_", " ") for name in dict.fromkeys(names)}
-    known = [name for name, said in words.items() if _is_understood(text_tower.encoder.reading(said))]
+    reports = {name: text_tower.encoder.tokenization_report(text) for name, text in words.items()}
+    known = [name for name, report in reports.items() if _is_understood(report)]
     if len(known) < 2:
         return None
     with torch.no_grad():
         vectors = text_tower([words[name] for name in known]).float().cpu()
-    return Vocabulary(tuple(known), vectors, vectors, f"{len(known)} {what}, as the run reads them")
+    return Vocabulary(
+        tuple(known), vectors, vectors, f"{len(known)} {what}, embedded by the run's text encoder"
+    )
 
 
-def _is_understood(reading: Any) -> bool:
-    return reading.read > 0 and not (reading.unknown or reading.mended)
+def _is_understood(report: TokenizationReport) -> bool:
+    return report.num_tokens > 0 and not (report.unknown_words or report.corrections)
 
 
 def _prepare_pack(encoder: Encoder, manifest: Manifest) -> Pack:
@@ -151,15 +152,16 @@ def _sample_class_rows(
     classes: Sequence[str],
     pack: Pack,
     count: int,
-    without: Collection[int],
+    excluded_rows: Collection[int],
 ) -> dict[str, npt.NDArray[np.int64]]:
-    """Some rows of each class that can be read, evenly spread."""
-    found = {}
+    """Some rows of each class, evenly spread over its readable images."""
+    chosen = {}
     for name in classes:
         rows = manifest.find_rows(domain, [name])
-        whole = np.setdiff1d(rows[pack.ok[rows]], list(without))
-        found[name] = whole[np.linspace(0, len(whole) - 1, min(count, len(whole))).round().astype(int)]
-    return found
+        readable = np.setdiff1d(rows[pack.ok[rows]], list(excluded_rows))
+        indices = np.linspace(0, len(readable) - 1, min(count, len(readable))).round().astype(int)
+        chosen[name] = readable[indices]
+    return chosen
 
 
 def _mean_class_embeddings(
@@ -171,7 +173,8 @@ def _mean_class_embeddings(
     centres: Centres | None,
     device: str,
 ) -> Float[Tensor, "n d"]:
-    found = embed_rows(encoder, pack, manifest, np.concatenate(rows), device=device)
+    embeddings = embed_rows(encoder, pack, manifest, np.concatenate(rows), device=device)
     if centres and domain in centres:
-        found = found - centres[domain].to(found)
-    return torch.stack([part.mean(0) for part in F.normalize(found, dim=1).split([len(it) for it in rows])])
+        embeddings = embeddings - centres[domain].to(embeddings)
+    counts = [len(class_rows) for class_rows in rows]
+    return torch.stack([part.mean(0) for part in F.normalize(embeddings, dim=1).split(counts)])

@@ -1,6 +1,6 @@
-"""Which ideas drawing and photo stand near, and how the two ideas hang together in a graph of common sense.
+"""The concepts nearest to drawing and photo, and the path between them in a common-sense graph.
 
-The ideas are those of a vocabulary (`explain.vocabulary`). The photo's own label is never looked at.
+The concepts are those of a vocabulary (`concept_vocabulary`). The photo's own label is never used.
 """
 
 from collections.abc import Sequence
@@ -15,8 +15,10 @@ from ssl_sbir.errors import SslSbirError
 from ssl_sbir.explain.text.concept_vocabulary import Vocabulary
 
 NEAREST_CONCEPTS = 3
-# A path of more steps, or between ideas less alike than this, says little.
+# A path with more steps, or between less similar concepts, is called weak.
 LONG_PATH_STEPS, FAINT_PATH_SIMILARITY = 4, 0.05
+# A nearest concept fewer standard deviations above the vocabulary's mean is called unclear.
+MIN_DEVIATIONS = 2
 
 
 @runtime_checkable
@@ -33,7 +35,7 @@ class GraphPath(Protocol):
 
     @property
     def directions(self) -> Sequence[int]:
-        """1 for a relation that leads on, -1 for one that leads back."""
+        """1 for a relation in the direction of the path, -1 for one against it."""
 
     @property
     def weights(self) -> Sequence[float] | None:
@@ -41,7 +43,7 @@ class GraphPath(Protocol):
 
     @property
     def similarity(self) -> float:
-        """Of both ends, 0 to 1."""
+        """The similarity of the two ends, 0 to 1."""
 
     def in_words(self) -> str:
         """The path as one line."""
@@ -57,7 +59,7 @@ class GraphPathSource(Protocol):
 
 @dataclass(frozen=True)
 class NearConcept:
-    """A concept and how near it is: the cosine, and how many standard deviations above the vocabulary's mean."""
+    """A concept, its cosine, and how many standard deviations that is above the vocabulary's mean."""
 
     name: str
     score: float
@@ -66,7 +68,7 @@ class NearConcept:
 
 @dataclass(frozen=True)
 class PathStep:
-    """One relation of a path: `relation` leads from the node before to `node`, or back where not `forward`."""
+    """One relation of a path, from the previous node to `node`; the other way round if not `forward`."""
 
     relation: str
     node: str
@@ -76,16 +78,16 @@ class PathStep:
 
 @dataclass(frozen=True)
 class PairConcepts:
-    """The ideas near one pair.
+    """The concepts nearest to the two sides of a pair.
 
     Attributes:
         drawing: the vocabulary's concepts nearest to the drawing, nearest first.
         photo: those nearest to the photo.
-        start: where the path starts: the drawing's nearest concept.
-        path: from there to the photo's nearest concept; empty where they are the same or there is none.
+        start: the drawing's nearest concept, where the path starts.
+        path: from there to the photo's nearest concept; empty if they are the same or there is no path.
         words: the path in words.
-        weight: how alike the graph finds the two ideas, 0 to 1; None without a path.
-        notes: what is missing or weak.
+        weight: similarity of the two concepts in the graph, 0 to 1; None without a path.
+        notes: what is missing or weak, in sentences.
     """
 
     drawing: tuple[NearConcept, ...]
@@ -103,7 +105,7 @@ def nearest_concepts(
     vectors: Float[Tensor, "n d"],
     count: int = NEAREST_CONCEPTS,
 ) -> tuple[NearConcept, ...]:
-    """The concepts whose vectors point most alike, nearest first."""
+    """The concepts with the highest cosine to the embedding, nearest first."""
     scores = torch.cosine_similarity(embedding.to(vectors)[None], vectors)
     spread = scores.std().clamp(min=1e-9) if len(scores) > 1 else scores.new_ones(())
     above = (scores - scores.mean()) / spread
@@ -117,13 +119,13 @@ def find_pair_concepts(
     vocabulary: Vocabulary,
     semantics: GraphPathSource | None = None,
 ) -> list[PairConcepts]:
-    """The ideas near a drawing and each of k photos, and the paths between them.
+    """The concepts nearest to a drawing and each of k photos, and the paths between them.
 
     Args:
         sketch: embedding of the drawing, centred if the score is.
-        photos: embeddings of the photos, likewise.
-        vocabulary: what ideas there are.
-        semantics: has `path(a, b)`; None for no path.
+        photos: embeddings of the photos, centred if the score is.
+        vocabulary: the concepts to choose from.
+        semantics: finds paths between concepts; None for no paths.
     """
     ours = nearest_concepts(sketch, vocabulary.names, vocabulary.sketch)
     return [
@@ -137,33 +139,33 @@ def _pair_concepts(
 ) -> PairConcepts:
     one, other = ours[0].name, theirs[0].name
     vague = [
-        f"The {what} is not clearly nearer to one idea than to others."
-        for what, near in (("drawing", ours), ("photo", theirs))
-        if near[0].above < 2
+        f"The {side} is not clearly nearer to one concept than to others."
+        for side, near in (("drawing", ours), ("photo", theirs))
+        if near[0].above < MIN_DEVIATIONS
     ]
     if one == other:
-        words = f"Both stand nearest to “{_readable_concept(one)}”."
+        words = f"Both are nearest to “{_readable_concept(one)}”."
         return PairConcepts(ours, theirs, one, (), words, tuple(vague))
     if semantics is None:
         return PairConcepts(ours, theirs, one, (), "", tuple(vague))
     try:
-        found = semantics.path(one, other)
+        path = semantics.path(one, other)
     except SslSbirError as error:
         return PairConcepts(ours, theirs, one, (), "", (*vague, error.message))
-    if found is None:
+    if path is None:
         missing = (
-            f"The graph knows no path between “{_readable_concept(one)}” and “{_readable_concept(other)}”."
+            f"The graph has no path between “{_readable_concept(one)}” and “{_readable_concept(other)}”."
         )
         return PairConcepts(ours, theirs, one, (), "", (*vague, missing))
-    notes = (*vague, *_path_weaknesses(found))
+    notes = (*vague, *_path_weaknesses(path))
     return PairConcepts(
         ours,
         theirs,
-        _readable_concept(found.nodes[0]),
-        _path_steps(found),
-        found.in_words(),
+        _readable_concept(path.nodes[0]),
+        _path_steps(path),
+        path.in_words(),
         notes,
-        found.similarity,
+        path.similarity,
     )
 
 
@@ -180,10 +182,10 @@ def _path_steps(path: GraphPath) -> tuple[PathStep, ...]:
 def _path_weaknesses(path: GraphPath) -> list[str]:
     notes = []
     if len(path.relations) > LONG_PATH_STEPS:
-        notes.append(f"The path is weak: {len(path.relations)} steps lie between the two ideas.")
+        notes.append(f"The path is weak: it has {len(path.relations)} steps.")
     if path.similarity < FAINT_PATH_SIMILARITY:
         notes.append(
-            f"The path is weak: the graph finds the two ideas only {path.similarity:.2g} alike, of 1."
+            f"The path is weak: the two concepts' similarity in the graph is only {path.similarity:.2g} of 1."
         )
     return notes
 

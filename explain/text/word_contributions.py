@@ -1,7 +1,7 @@
-"""What each word of a query's text adds to a score, and which change of the text would change the order.
+"""How much each word of a query's text adds to a score, and how changes of the text would change the order.
 
-Works with any function that scores texts: `score(texts) -> Tensor [texts, results]`, where the text "" stands
-for the drawing alone.
+Works with any function that scores texts: `score(texts) -> Tensor [texts, results]`; the text "" is the drawing
+alone.
 """
 
 import re
@@ -15,11 +15,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 TextScorer = Callable[[Sequence[str]], Tensor]
-# So many words and fewer are weighed exactly: 2^8 = 256 texts.
+# Up to this many words, Shapley values are exact: 2^8 = 256 texts.
 EXACT_WORD_LIMIT = 8
 SHAPLEY_SAMPLES = 24
-# Words that bind others and mean little alone; they end a phrase.
-BINDING_WORDS = frozenset(
+# Function words, which end a phrase.
+PHRASE_BOUNDARY_WORDS = frozenset(
     re.findall(
         r"\w+",
         "a an and as at by for from in into is its of on or that the their this to under over with without",
@@ -29,7 +29,7 @@ BINDING_WORDS = frozenset(
 
 @dataclass(frozen=True)
 class WordWeight:
-    """A word or phrase and what it adds to a score, by Shapley value, and what leaving it out takes away."""
+    """A word or phrase, its Shapley value, and how much the score drops without it (ablation)."""
 
     text: str
     shapley: float
@@ -38,14 +38,14 @@ class WordWeight:
 
 @dataclass(frozen=True)
 class WordWeights:
-    """What the text adds to one result's score.
+    """How much the text adds to one result's score.
 
     Attributes:
-        words: in the order of the text; Shapley values sum to `text`.
-        phrases: several words that belong together; their ablations.
+        words: in the order of the text; their Shapley values sum to `text`.
+        phrases: several words that belong together.
         drawing: the score of the drawing alone.
-        text: what the whole text adds to it, below zero where it speaks against the result.
-        error: standard error of the Shapley values; 0 where they are exact.
+        text: how much the whole text adds to it; negative if it lowers the score.
+        error: largest standard error of the Shapley values; 0 if they are exact.
     """
 
     words: tuple[WordWeight, ...]
@@ -57,13 +57,13 @@ class WordWeights:
 
 @dataclass(frozen=True)
 class Counterfactual:
-    """A change of the text and the first result it would bring.
+    """A change of the text and the order of results that it would give.
 
     Attributes:
         change: in words, e.g. `without “red”`.
         text: the changed text.
-        first: place (from 0) of the new first result among the old results.
-        moved: how many of the results change places.
+        first: index of the new first result in the old order.
+        moved: number of results whose rank changes.
     """
 
     change: str
@@ -73,47 +73,49 @@ class Counterfactual:
 
 
 def split_words(text: str) -> list[str]:
-    """The words of a text, as they are written."""
+    """The words of a text, separated by spaces."""
     return re.findall(r"\S+", text)
 
 
 def find_phrases(words: Sequence[str]) -> list[tuple[int, int]]:
-    """Start and end of each run of two or more words with no binding word between them."""
+    """Start and end of each run of two or more words without a function word between them."""
     runs, start = [], 0
-    for place in range(len(words) + 1):
-        if place == len(words) or words[place].strip(".,;:!?").lower() in BINDING_WORDS:
-            if place - start > 1:
-                runs.append((start, place))
-            start = place + 1
+    for index in range(len(words) + 1):
+        if index == len(words) or words[index].strip(".,;:!?").lower() in PHRASE_BOUNDARY_WORDS:
+            if index - start > 1:
+                runs.append((start, index))
+            start = index + 1
     return runs
 
 
 def word_weights(
     score: TextScorer, text: str, *, samples: int = SHAPLEY_SAMPLES, seed: int = 0
 ) -> list[WordWeights]:
-    """The weights of a text's words, one object a result; all texts are scored in one call.
+    """The weights of a text's words, one object for each result; all texts are scored in one call.
 
-    Shapley values (Shapley 1953): exact for eight words or fewer, else means over random orders and their
-    reverses.
+    Shapley values (Shapley 1953) are exact for up to eight words; for more they are means over random orders and
+    their reverses.
 
     Args:
         score: scores texts; its second dimension is the results.
-        text: the query's text; an empty one has no words.
+        text: the query's text; may be empty.
         samples: random orders for a long text; each is used in reverse too.
         seed: of the orders.
     """
     words = split_words(text)
     phrases = find_phrases(words)
-    values, errors, of = _shapley_values(score, words, phrases, samples, seed)
-    none, whole = of[()], of[tuple(range(len(words)))]
-    lost = [whole - of[_indices_without(len(words), place, place + 1)] for place in range(len(words))]
-    pieces = [whole - of[_indices_without(len(words), *span)] for span in phrases]
+    values, errors, score_of = _shapley_values(score, words, phrases, samples, seed)
+    none, whole = score_of[()], score_of[tuple(range(len(words)))]
+    word_drops = [whole - score_of[_indices_without(len(words), n, n + 1)] for n in range(len(words))]
+    phrase_drops = [whole - score_of[_indices_without(len(words), *span)] for span in phrases]
     return [
         WordWeights(
-            tuple(WordWeight(word, values[n, k].item(), lost[n][k].item()) for n, word in enumerate(words)),
             tuple(
-                WordWeight(" ".join(words[a:b]), values[a:b, k].sum().item(), piece[k].item())
-                for (a, b), piece in zip(phrases, pieces, strict=True)
+                WordWeight(word, values[n, k].item(), word_drops[n][k].item()) for n, word in enumerate(words)
+            ),
+            tuple(
+                WordWeight(" ".join(words[a:b]), values[a:b, k].sum().item(), drop[k].item())
+                for (a, b), drop in zip(phrases, phrase_drops, strict=True)
             ),
             none[k].item(),
             (whole - none)[k].item(),
@@ -124,12 +126,12 @@ def word_weights(
 
 
 def text_counterfactuals(score: TextScorer, text: str, others: Sequence[str] = ()) -> list[Counterfactual]:
-    """Which changes of a text would bring another order: a word less, no text, or other texts.
+    """The order that each change of a text would give: without one word, without any text, or with another text.
 
     Args:
         score: scores texts.
         text: the query's text.
-        others: further texts to try.
+        others: further texts to try instead.
     """
     words = split_words(text)
     changes = [
@@ -149,57 +151,57 @@ def text_counterfactuals(score: TextScorer, text: str, others: Sequence[str] = (
 
 
 def _indices_without(count: int, start: int, end: int) -> tuple[int, ...]:
-    return tuple(place for place in range(count) if not start <= place < end)
+    return tuple(index for index in range(count) if not start <= index < end)
 
 
 def _shapley_values(
     score: TextScorer, words: Sequence[str], phrases: Sequence[tuple[int, int]], samples: int, seed: int
 ) -> tuple[Float[Tensor, "n k"], Float[Tensor, "n k"], dict[tuple[int, ...], Tensor]]:
-    """Values and their errors, and the score of every set of words that was needed."""
+    """Shapley values, their standard errors, and the scores of every set of words (as indices) that was needed."""
     count = len(words)
     orders = _random_orders(count, samples, seed)
     exact = count <= EXACT_WORD_LIMIT
     sets = (
         set(_index_subsets(count))
         if exact
-        else {tuple(sorted(o[:n])) for o in orders for n in range(count + 1)}
+        else {tuple(sorted(order[:n])) for order in orders for n in range(count + 1)}
     )
     sets |= {_indices_without(count, n, n + 1) for n in range(count)} | {
         _indices_without(count, *span) for span in phrases
     }
     listed = sorted(sets | {(), tuple(range(count))})
-    scores = score([" ".join(words[place] for place in chosen) for chosen in listed]).double().cpu()
-    of = dict(zip(listed, scores, strict=True))
+    scores = score([" ".join(words[index] for index in chosen) for chosen in listed]).double().cpu()
+    score_of = dict(zip(listed, scores, strict=True))
     if not count:
-        return scores.new_zeros(0, scores.shape[1]), scores.new_zeros(0, scores.shape[1]), of
+        return scores.new_zeros(0, scores.shape[1]), scores.new_zeros(0, scores.shape[1]), score_of
     if exact:
-        values = torch.stack([_exact_shapley(n, count, of) for n in range(count)])
-        return values, torch.zeros_like(values), of
-    gains = torch.stack([_marginal_gains(order, of) for order in orders])
+        values = torch.stack([_exact_shapley(n, count, score_of) for n in range(count)])
+        return values, torch.zeros_like(values), score_of
+    gains = torch.stack([_marginal_gains(order, score_of) for order in orders])
     halves = gains.unflatten(0, (-1, 2)).mean(1)  # an order and its reverse make one independent draw
-    return gains.mean(0), halves.std(0) / len(halves) ** 0.5, of
+    return gains.mean(0), halves.std(0) / len(halves) ** 0.5, score_of
 
 
 def _index_subsets(count: int) -> list[tuple[int, ...]]:
     return [tuple(n for n in range(count) if chosen[n]) for chosen in product((0, 1), repeat=count)]
 
 
-def _exact_shapley(word: int, count: int, of: dict[tuple[int, ...], Tensor]) -> Tensor:
-    total = torch.zeros_like(of[()])
+def _exact_shapley(word: int, count: int, score_of: dict[tuple[int, ...], Tensor]) -> Tensor:
+    total = torch.zeros_like(score_of[()])
     for chosen in _index_subsets(count):
         if word not in chosen:
             weight = factorial(len(chosen)) * factorial(count - len(chosen) - 1) / factorial(count)
-            total += weight * (of[tuple(sorted((*chosen, word)))] - of[chosen])
+            total += weight * (score_of[tuple(sorted((*chosen, word)))] - score_of[chosen])
     return total
 
 
 def _random_orders(count: int, samples: int, seed: int) -> list[list[int]]:
-    draw = torch.Generator().manual_seed(seed)
-    forward = [torch.randperm(count, generator=draw).tolist() for _ in range(max(samples, 2))]
+    generator = torch.Generator().manual_seed(seed)
+    forward = [torch.randperm(count, generator=generator).tolist() for _ in range(max(samples, 2))]
     return [order for one in forward for order in (one, one[::-1])]
 
 
-def _marginal_gains(order: list[int], of: dict[tuple[int, ...], Tensor]) -> Tensor:
-    steps = torch.stack([of[tuple(sorted(order[:n]))] for n in range(len(order) + 1)])
+def _marginal_gains(order: list[int], score_of: dict[tuple[int, ...], Tensor]) -> Tensor:
+    steps = torch.stack([score_of[tuple(sorted(order[:n]))] for n in range(len(order) + 1)])
     gains = steps[1:] - steps[:-1]
     return gains[torch.tensor(order).argsort()]

@@ -1,25 +1,24 @@
-"""Prototype 2, a counter-example: drawing and photo each beside the text of its class, one layer, triplets.
+"""Prototype 2, a counter-example: drawing and photo, each with the text of its class, one layer, triplets.
 
-The second of the five prototypes this project grew from. A sentence encoder reads the class name; on each side image
-features and that text are concatenated and pass a fully connected layer; triplets are all it learns from. It reported
+The second of the five prototypes this project grew from. A sentence encoder encodes the class name; on each side image
+features and that text are concatenated and pass a fully connected layer; triplets are the only loss. It reported
 mAP@all .923 to .942 on Sketchy, where the best systems of its time reached .55: the label decides, not the drawing. A
-cow beside the text "giraffe" brings giraffes, and a gallery of one's own has no labels.
+cow with the text "giraffe" finds giraffes, and a user's gallery has no labels.
 
-It is here to be caught: `evaluate` reads the gallery's labels for it, and says so (label leak, text dominance). Don't
-build a search on it.
+It is included to be detected: `evaluate` passes it the gallery's labels and reports so (label leak, text dominance).
+Don't build a search on it.
 
 Terms
     triplet    max(0, d(drawing with its text, photo⁺ with its text) − d(…, photo⁻ with its text) + margin).
 
-Departures: the packaged sentence encoder takes BERT's place; the network stays as it was, and its features are computed
-once: the two layers are all that is trained.
+Departures: the packaged sentence encoder replaces BERT; the network is frozen and its features are computed once, so
+only the two layers are trained.
 
 Run    ssl-sbir finetune prototype2 --data sketchy:Sketchy/ --split sketchy-sake-25 --out runs/prototype2
-Cost   one pass of the network over all images, then a few hundred steps a second.
+Cost   one pass of the network over all images, then a few hundred steps per second.
 """
 
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 from pydantic import Field, NonNegativeFloat
@@ -31,11 +30,12 @@ from ssl_sbir.data.class_sampling import ImagesByClass
 from ssl_sbir.data.manifest import Domain
 from ssl_sbir.data.training_set import TrainingSet
 from ssl_sbir.encoders import Encoder, load_text_encoder
+from ssl_sbir.encoders.frozen_features import FrozenFeatures
 from ssl_sbir.fusion import LabelTextTower
-from ssl_sbir.fusion.learn_text import FrozenFeatures
 from ssl_sbir.fusion.training_texts import readable_name
 from ssl_sbir.objectives.triplet import triplet_loss
-from ssl_sbir.training.recipe import BatchConfig, OptimConfig, Recipe, RecipeConfig, register_recipe
+from ssl_sbir.training.recipe import Recipe, register_recipe
+from ssl_sbir.training.settings import BatchConfig, OptimConfig, RecipeConfig
 
 LabelledFeatures = tuple[Tensor, Tensor]
 
@@ -43,8 +43,8 @@ LabelledFeatures = tuple[Tensor, Tensor]
 class Prototype2Config(RecipeConfig):
     """Settings of prototype 2."""
 
-    text_encoder: str = Field("minilm", description="text encoder that reads the class names")
-    margin: NonNegativeFloat = Field(0.3, description="of the triplets, in cosine")
+    text_encoder: str = Field("minilm", description="text encoder of the class names")
+    margin: NonNegativeFloat = Field(0.3, description="margin of the triplets, in cosine")
     batch: BatchConfig = Field(BatchConfig(sketches=64, photos=0), description="")
     optim: OptimConfig = Field(OptimConfig(epochs=5, lr=1e-3), description="")
 
@@ -58,44 +58,41 @@ class LabelTowerModel(nn.Module):
 
 
 @register_recipe("prototype2")
-class Prototype2(Recipe[Prototype2Config]):
-    """Drawing and photo each beside the text of its class."""
+class Prototype2(Recipe[Prototype2Config, LabelTowerModel]):
+    """Drawing and photo, each with the text of its class."""
 
     Config = Prototype2Config
     stage = "finetuning"
-    summary = "counter-example: the gallery's labels are read as text, and decide"
+    summary = "counter-example: the gallery's labels are used as text, and decide"
 
-    def build(self, encoder: Encoder, classes: tuple[str, ...]) -> nn.Module:
-        words = load_text_encoder(self.config.text_encoder)
-        tower = LabelTextTower(words, encoder.requires_grad_(False), encoder.width)
-        self.name_vectors = words([readable_name(name) for name in classes])
+    def build(self, encoder: Encoder, classes: tuple[str, ...]) -> LabelTowerModel:
+        text_encoder = load_text_encoder(self.config.text_encoder)
+        tower = LabelTextTower(text_encoder, encoder.requires_grad_(False), encoder.width)
+        self.name_vectors = text_encoder([readable_name(name) for name in classes])
         return LabelTowerModel(encoder, tower)
 
-    def prepare(self, model: Any, data: TrainingSet) -> None:
+    def prepare(self, model: LabelTowerModel, data: TrainingSet) -> None:
         """Computes all features once."""
         for domain in Domain:
-            ImagesByClass.from_training_set(
-                data, domain
-            )  # refuses a class without labelled images, and one alone
+            # Refuses a class without labelled images, and a single class.
+            ImagesByClass.from_training_set(data, domain)
         device = model.tower.fusion.query.weight.device
-        self.features, self.name_vectors = (
-            FrozenFeatures.from_training_set(model.encoder, data).to(device),
-            self.name_vectors.to(device),
-        )
-        shown = (self.features.domain == Domain.PHOTO) & (self.features.label >= 0)
-        self.photos, self.classes = self.features.vectors[shown], self.features.label[shown]
+        self.name_vectors = self.name_vectors.to(device)
+        self.features = FrozenFeatures.from_training_set(model.encoder, data).to(device)
+        labelled = (self.features.domain == Domain.PHOTO) & (self.features.label >= 0)
+        self.photos, self.classes = self.features.vectors[labelled], self.features.label[labelled]
 
-    def loss(self, model: Any, batch: Batch) -> Mapping[str, Tensor]:
-        drawn = batch.select_images((batch.domain == Domain.SKETCH) & (batch.label >= 0))
-        sketch = self.features.vectors[self.features.row_to_index[drawn.row]]
-        own = drawn.label[:, None] == self.classes[None]
-        positive = torch.multinomial(own.float(), 1)[:, 0]
-        negative = torch.multinomial((~own).float(), 1)[:, 0]
-        sides = (
-            (sketch, drawn.label),
-            *((self.photos[row], self.classes[row]) for row in (positive, negative)),
+    def loss(self, model: LabelTowerModel, batch: Batch) -> Mapping[str, Tensor]:
+        sketches = batch.select_images((batch.domain == Domain.SKETCH) & (batch.label >= 0))
+        features = self.features.vectors[self.features.row_to_index[sketches.row]]
+        same_class = sketches.label[:, None] == self.classes[None]
+        positive = torch.multinomial(same_class.float(), 1)[:, 0]
+        negative = torch.multinomial((~same_class).float(), 1)[:, 0]
+        return self.loss_terms(
+            model.tower,
+            (features, sketches.label),
+            *((self.photos[index], self.classes[index]) for index in (positive, negative)),
         )
-        return self.loss_terms(model.tower, *sides)
 
     def loss_terms(
         self,
@@ -104,18 +101,18 @@ class Prototype2(Recipe[Prototype2Config]):
         positive: LabelledFeatures,
         negative: LabelledFeatures,
     ) -> dict[str, Tensor]:
-        """The loss of drawings and photos, features and classes of each."""
-        codes = (
+        """The loss terms of drawings and photos, given as features and classes."""
+        embeddings = (
             self.embed_query(tower, *sketch),
             self.embed_photo(tower, *positive),
             self.embed_photo(tower, *negative),
         )
-        return {"triplet": triplet_loss(*codes, self.config.margin, "cosine")}
+        return {"triplet": triplet_loss(*embeddings, self.config.margin, "cosine")}
 
     def embed_query(self, tower: LabelTextTower, features: Tensor, label: Tensor) -> Tensor:
-        """Unit vectors of drawings beside the names of some classes."""
+        """Unit vectors of drawings with the names of some classes."""
         return tower.fusion(F.normalize(features, dim=1), self.name_vectors[label], 0.5)[0]
 
     def embed_photo(self, tower: LabelTextTower, features: Tensor, label: Tensor) -> Tensor:
-        """Unit vectors of photos beside the names of some classes."""
+        """Unit vectors of photos with the names of some classes."""
         return tower.embed_photos(features, self.name_vectors[label])

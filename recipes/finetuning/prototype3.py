@@ -1,6 +1,6 @@
-"""Prototype 3, a counter-example: prototype 2 whose vectors are pulled towards what the image alone says.
+"""Prototype 3, a counter-example: prototype 2 whose vectors are pulled towards those of the image alone.
 
-The third of the five prototypes this project grew from: it was to give the drawing more weight.
+The third of the five prototypes this project grew from: meant to give the drawing more weight.
 
 Terms
     triplet    as in prototype2.
@@ -10,7 +10,7 @@ Terms
 Departures: those of prototype2.
 
 Run    ssl-sbir finetune prototype3 --data sketchy:Sketchy/ --split sketchy-sake-25 --out runs/prototype3
-Cost   that of prototype2.
+Cost   as prototype2.
 """
 
 from pydantic import Field, NonNegativeFloat
@@ -34,7 +34,7 @@ class Prototype3(Prototype2):
     """Prototype 2 with a pull towards the image."""
 
     Config = Prototype3Config
-    summary = "counter-example: prototype2, pulled towards what the image alone says"
+    summary = "counter-example: prototype2, pulled towards the image alone"
 
     def loss_terms(
         self,
@@ -44,11 +44,11 @@ class Prototype3(Prototype2):
         negative: LabelledFeatures,
     ) -> dict[str, Tensor]:
         """Prototype 2's triplets and the pull."""
-        seen = (
+        embedded = (
             (self.embed_query(tower, *sketch), sketch),
-            *((self.embed_photo(tower, *s), s) for s in (positive, negative)),
+            *((self.embed_photo(tower, *photos), photos) for photos in (positive, negative)),
         )
-        pulls = [pull_loss(code, F.normalize(side[0], dim=1)) for code, side in seen]
+        pulls = [pull_loss(vectors, F.normalize(features, dim=1)) for vectors, (features, _) in embedded]
         weight = self.config.image  # type: ignore[attr-defined]
         return {
             **super().loss_terms(tower, sketch, positive, negative),

@@ -1,7 +1,7 @@
-"""Prototype 4, a counter-example: prototype 3 that also meets photos of another class beside the right text.
+"""Prototype 4, a counter-example: prototype 3 with negatives of another class that carry the right text.
 
 The fourth of the five prototypes this project grew from: a gallery in which every photo carries the same text is closer
-to one without labels, and only the images can tell its photos apart.
+to one without labels, and only the images distinguish its photos.
 
 Terms
     triplet, image    as in prototype3.
@@ -10,7 +10,7 @@ Terms
 Departures: those of prototype2.
 
 Run    ssl-sbir finetune prototype4 --data sketchy:Sketchy/ --split sketchy-sake-25 --out runs/prototype4
-Cost   that of prototype2.
+Cost   as prototype2.
 """
 
 from pydantic import Field, NonNegativeFloat
@@ -26,7 +26,9 @@ from ssl_sbir.training.recipe import register_recipe
 class Prototype4Config(Prototype3Config):
     """Settings of prototype 4: prototype 3's, and one weight."""
 
-    homogeneous: NonNegativeFloat = Field(1.0, description="weight of triplets whose texts are all the same")
+    homogeneous: NonNegativeFloat = Field(
+        1.0, description="weight of triplets in which all texts are the same"
+    )
 
 
 @register_recipe("prototype4")
@@ -34,7 +36,7 @@ class Prototype4(Prototype3):
     """Prototype 3 with a gallery of one text."""
 
     Config = Prototype4Config
-    summary = "counter-example: prototype3, and photos of other classes beside the right text"
+    summary = "counter-example: prototype3, with photos of other classes that carry the right text"
 
     def loss_terms(
         self,
@@ -45,7 +47,7 @@ class Prototype4(Prototype3):
     ) -> dict[str, Tensor]:
         """Prototype 3's terms and the triplet of one text."""
         other = self.embed_photo(tower, negative[0], positive[1])
-        codes = self.embed_query(tower, *sketch), self.embed_photo(tower, *positive), other
+        embeddings = self.embed_query(tower, *sketch), self.embed_photo(tower, *positive), other
         weight = self.config.homogeneous  # type: ignore[attr-defined]
-        same = weight * triplet_loss(*codes, self.config.margin, "cosine")
+        same = weight * triplet_loss(*embeddings, self.config.margin, "cosine")
         return {**super().loss_terms(tower, sketch, positive, negative), "homogeneous": same}

@@ -1,37 +1,39 @@
-"""Barlow Twins: every feature is the same in both views, and no two features say the same.
+"""Barlow Twins: every feature agrees between both views, and no two features are correlated.
 
 J. Zbontar, L. Jing, I. Misra, Y. LeCun, S. Deny: Barlow Twins: Self-Supervised Learning via Redundancy Reduction,
 ICML 2021.
 
 Term
-    twins   (lightly's BarlowTwinsLoss) from the correlation, over the batch, of each projected feature in one view
-            with each in the other: the squared distance of the diagonal from 1, plus `redundancy` times the squared
-            rest. Here over the number of features, so that it doesn't grow with the projection.
+    twins   (lightly's BarlowTwinsLoss) computed from the correlations, over the batch, of each projected feature in
+            one view with each in the other: the squared distance of the diagonal from 1, plus `redundancy` times
+            the squares of all other entries; divided by the number of features, so that it doesn't grow with the
+            projection.
 
-Departures: correlations are taken over photos and over sketches apart. The projection is 2,048 wide instead of
+Departures: correlations are computed for photos and sketches separately. The projection is 2,048 wide instead of
 8,192, whose 140 million weights cost more than the encoder; the division by its width makes up for the scale of
-0.024 in the released code. AdamW takes the place of LARS. Processes pool their features before they are
-standardised, as the released code does with synchronised norms; lightly pools the correlations alone.
+0.024 in the released code. AdamW replaces LARS. Processes pool their features before they are standardised, as the
+released code does with synchronised norms; lightly pools only the correlations.
 
 Run    ssl-sbir pretrain barlow --data folder:archive/ --out runs/archive
-Cost   SimCLR's and a little more for the wide projection. Small batches make correlations noisy: 64 of a domain or
-       more is better than 32.
+Cost   as SimCLR, plus a little for the wide projection. Small batches make correlations noisy: 64 images of a
+       domain or more are better than 32.
 Expect the loss to fall from about 1.
 """
 
 from collections.abc import Mapping
-from typing import Any
 
 from lightly.loss import BarlowTwinsLoss
 from lightly.models.modules import BarlowTwinsProjectionHead
 from pydantic import Field, NonNegativeFloat, PositiveInt
-from torch import Tensor, nn
+from torch import Tensor
 
 from ssl_sbir.data.batches import Batch
 from ssl_sbir.encoders import Encoder
 from ssl_sbir.objectives.momentum_and_prototypes import ProjectionModel, mean_over_domains
-from ssl_sbir.training.recipe import OptimConfig, register_recipe
-from ssl_sbir.training.two_views import TwoViewConfig, TwoViewRecipe
+from ssl_sbir.training.recipe import register_recipe
+from ssl_sbir.training.settings import OptimConfig
+from ssl_sbir.training.two_views import TwoViewRecipe
+from ssl_sbir.training.two_views_settings import TwoViewConfig
 
 
 class BarlowConfig(TwoViewConfig):
@@ -47,20 +49,20 @@ class BarlowConfig(TwoViewConfig):
 
 
 @register_recipe("barlow")
-class Barlow(TwoViewRecipe[BarlowConfig]):
-    """Features alike between views and unlike each other."""
+class Barlow(TwoViewRecipe[BarlowConfig, ProjectionModel]):
+    """Features that agree between views and are uncorrelated."""
 
     Config = BarlowConfig
-    summary = "features alike between two views, unlike each other"
+    summary = "features agree between two views and are uncorrelated"
     paper = "Zbontar 2021"
 
-    def build(self, encoder: Encoder, classes: tuple[str, ...]) -> nn.Module:
+    def build(self, encoder: Encoder, classes: tuple[str, ...]) -> ProjectionModel:
         assert not classes, "pretraining sees no labels"
         width = self.config.projection_dim
         self.twins = BarlowTwinsLoss(lambda_param=self.config.redundancy)
         return ProjectionModel(encoder, BarlowTwinsProjectionHead(encoder.width, width, width))
 
-    def loss(self, model: Any, batch: Batch) -> Mapping[str, Tensor]:
+    def loss(self, model: ProjectionModel, batch: Batch) -> Mapping[str, Tensor]:
         first, second = self.sample_views(batch)
         views = model(*first), model(*second)
         twins = mean_over_domains(lambda _, a, b: self.twins(a, b), batch.domain, *views)

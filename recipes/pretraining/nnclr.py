@@ -6,18 +6,17 @@ Term
     contrast   normalised-temperature cross-entropy (lightly's NTXentLoss) between the prediction from one view and
                the nearest neighbour, in a queue of earlier projections, of the other view's projection; both ways.
 
-Departures: each domain has a queue of its own, of at most half of its images. lightly's loss also counts the
-similarities within each side as negatives, where the paper has those across alone. Projection and prediction have
-hidden layers as wide as the encoder's features (2,048 and 4,096 published). AdamW takes the place of LARS, at a rate in
-proportion to the batch like the published one.
+Departures: each domain has its own queue, of at most half of its images. lightly's loss also counts the similarities
+within each side as negatives; the paper has only those across. Projection and prediction have hidden layers as wide
+as the encoder's features (published: 2,048 and 4,096). AdamW replaces LARS; its rate is proportional to the batch
+size, like the published one.
 
 Run    ssl-sbir pretrain nnclr --data folder:archive/ --out runs/archive
-Cost   SimCLR's.
-Expect a loss that stays near chance until the queue, which starts with random vectors, is full of images.
+Cost   as SimCLR.
+Expect the loss to stay near chance until the queue, which starts with random vectors, is full of images.
 """
 
 from collections.abc import Mapping
-from typing import Any
 
 from lightly.loss import NTXentLoss
 from lightly.models.modules import NNCLRPredictionHead, NNCLRProjectionHead, NNMemoryBankModule
@@ -28,13 +27,15 @@ from ssl_sbir.data.batches import Batch
 from ssl_sbir.data.training_set import TrainingSet
 from ssl_sbir.encoders import Encoder
 from ssl_sbir.objectives.momentum_and_prototypes import (
-    ProjectionModel,
+    PredictionModel,
     mean_over_domains,
     queue_lengths,
     register_bank_buffers,
 )
-from ssl_sbir.training.recipe import OptimConfig, register_recipe
-from ssl_sbir.training.two_views import TwoViewConfig, TwoViewRecipe
+from ssl_sbir.training.recipe import register_recipe
+from ssl_sbir.training.settings import OptimConfig
+from ssl_sbir.training.two_views import TwoViewRecipe
+from ssl_sbir.training.two_views_settings import TwoViewConfig
 
 
 class NnclrConfig(TwoViewConfig):
@@ -48,37 +49,43 @@ class NnclrConfig(TwoViewConfig):
     optim: OptimConfig = Field(OptimConfig(lr=1.2e-3, lr_batch=256, weight_decay=1e-6), description="")
 
 
+class _NnclrModel(PredictionModel):
+    queues: nn.ModuleList
+
+
 @register_recipe("nnclr")
-class Nnclr(TwoViewRecipe[NnclrConfig]):
+class Nnclr(TwoViewRecipe[NnclrConfig, _NnclrModel]):
     """A view predicts the nearest neighbour of the other."""
 
     Config = NnclrConfig
     summary = "a view predicts the nearest neighbour of the other among earlier images"
     paper = "Dwibedi 2021"
 
-    def build(self, encoder: Encoder, classes: tuple[str, ...]) -> nn.Module:
+    def build(self, encoder: Encoder, classes: tuple[str, ...]) -> _NnclrModel:
         assert not classes, "pretraining sees no labels"
         self.contrast = NTXentLoss(self.config.temperature)
         width = self.config.projection_dim
-        model = ProjectionModel(encoder, NNCLRProjectionHead(encoder.width, encoder.width, width))
-        model.predict = NNCLRPredictionHead(width, encoder.width, width)
-        return model
+        return _NnclrModel(
+            encoder,
+            NNCLRProjectionHead(encoder.width, encoder.width, width),
+            NNCLRPredictionHead(width, encoder.width, width),
+        )
 
-    def prepare(self, model: Any, data: TrainingSet) -> None:
-        """Makes a queue for each domain."""
+    def prepare(self, model: _NnclrModel, data: TrainingSet) -> None:
+        """Creates a queue for each domain."""
         super().prepare(model, data)
-        model.queue = nn.ModuleList(
+        model.queues = nn.ModuleList(
             register_bank_buffers(NNMemoryBankModule((length, self.config.projection_dim)))
             for length in queue_lengths(data, self.config.queue_size).values()
         ).to(model.encoder.mean.device)
 
-    def loss(self, model: Any, batch: Batch) -> Mapping[str, Tensor]:
+    def loss(self, model: _NnclrModel, batch: Batch) -> Mapping[str, Tensor]:
         first, second = (model(*view) for view in self.sample_views(batch))
 
-        def neighbor_loss(of: int, z0: Tensor, z1: Tensor, p0: Tensor, p1: Tensor) -> Tensor:
-            near0 = model.queue[of](z0.detach(), update=False)
-            near1 = model.queue[of](z1.detach(), update=True)
+        def neighbor_loss(domain: int, z0: Tensor, z1: Tensor, p0: Tensor, p1: Tensor) -> Tensor:
+            near0 = model.queues[domain](z0.detach(), update=False)
+            near1 = model.queues[domain](z1.detach(), update=True)
             return (self.contrast(near0, p1) + self.contrast(near1, p0)) / 2
 
-        predicted = model.predict(first), model.predict(second)
-        return {"contrast": mean_over_domains(neighbor_loss, batch.domain, first, second, *predicted)}
+        predictions = model.prediction_head(first), model.prediction_head(second)
+        return {"contrast": mean_over_domains(neighbor_loss, batch.domain, first, second, *predictions)}

@@ -5,12 +5,11 @@ Representations, ICML 2020.
 
 Term
     contrast   normalised-temperature cross-entropy (lightly's NTXentLoss) over the views of the batch's
-               photos and, apart from them, over the views of its sketches.
+               photos and, separately, over the views of its sketches.
 
-Departures: photos and sketches are contrasted each among their own, since telling a drawing from a photo
-needs no understanding of either. With `pseudo_sketch_view` the second view of a photo is its pseudo-sketch, which
-ties both domains together. AdamW takes the place of LARS, which is made for batches of thousands, at a rate of
-1.2e-3 · b/256.
+Departures: photos are compared with photos and sketches with sketches, since distinguishing a drawing from a photo
+requires no understanding of either. With `pseudo_sketch_view` the second view of a photo is its pseudo-sketch, which
+connects both domains. AdamW replaces LARS, which is made for batches of thousands; its rate is 1.2e-3 · b/256.
 
 Run    ssl-sbir pretrain simclr --data folder:archive/ --out runs/archive
 Cost   each image passes the encoder twice: about twice a supervised epoch of the same images.
@@ -18,44 +17,47 @@ Expect the loss to fall well below its chance value ln(2B - 1) within the first 
 """
 
 from collections.abc import Mapping
-from typing import Any
 
 from lightly.loss import NTXentLoss
 from lightly.models.modules import SimCLRProjectionHead
 from pydantic import Field, PositiveFloat, PositiveInt
-from torch import Tensor, nn
+from torch import Tensor
 
 from ssl_sbir.data.batches import Batch
 from ssl_sbir.encoders import Encoder
 from ssl_sbir.objectives.momentum_and_prototypes import ProjectionModel, mean_over_domains
-from ssl_sbir.training.recipe import OptimConfig, register_recipe
-from ssl_sbir.training.two_views import TwoViewConfig, TwoViewRecipe
+from ssl_sbir.training.recipe import register_recipe
+from ssl_sbir.training.settings import OptimConfig
+from ssl_sbir.training.two_views import TwoViewRecipe
+from ssl_sbir.training.two_views_settings import TwoViewConfig
 
 
 class SimclrConfig(TwoViewConfig):
     """Settings of SimCLR."""
 
     temperature: PositiveFloat = Field(0.1, description="of the softmax over similarities; published: 0.1")
-    projection_dim: PositiveInt = Field(128, description="width of the space of the contrast; published: 128")
+    projection_dim: PositiveInt = Field(
+        128, description="width of the projection that is compared; published: 128"
+    )
     optim: OptimConfig = Field(OptimConfig(lr=1.2e-3, lr_batch=256, weight_decay=1e-4), description="")
 
 
 @register_recipe("simclr")
-class Simclr(TwoViewRecipe[SimclrConfig]):
+class Simclr(TwoViewRecipe[SimclrConfig, ProjectionModel]):
     """Two views of the same image agree."""
 
     Config = SimclrConfig
     summary = "two views of the same image agree"
     paper = "Chen 2020"
 
-    def build(self, encoder: Encoder, classes: tuple[str, ...]) -> nn.Module:
+    def build(self, encoder: Encoder, classes: tuple[str, ...]) -> ProjectionModel:
         assert not classes, "pretraining sees no labels"
         self.contrast = NTXentLoss(temperature=self.config.temperature)
         return ProjectionModel(
             encoder, SimCLRProjectionHead(encoder.width, encoder.width, self.config.projection_dim)
         )
 
-    def loss(self, model: Any, batch: Batch) -> Mapping[str, Tensor]:
+    def loss(self, model: ProjectionModel, batch: Batch) -> Mapping[str, Tensor]:
         first, second = self.sample_views(batch)
         views = model(*first), model(*second)
         return {"contrast": mean_over_domains(lambda _, a, b: self.contrast(a, b), batch.domain, *views)}

@@ -1,34 +1,35 @@
-"""SimSiam: a view predicts the other one's projection, which is held still; no negatives, no second network.
+"""SimSiam: a view predicts the other one's projection, which gets no gradient; no negatives, no second network.
 
 X. Chen, K. He: Exploring Simple Siamese Representation Learning, CVPR 2021.
 
 Term
     agree   minus the cosine (lightly's NegativeCosineSimilarity) between the prediction from one view and the
-            projection of the other, through which no gradient flows; both ways. Holding it still is what keeps
-            everything from collapsing to one point (section 4.1).
+            projection of the other, which gets no gradient; both ways. Stopping this gradient prevents a collapse
+            to one point (section 4.1).
 
-Departures: the rate is the published one in proportion to the batch, .05 · b/256, but the prediction's rate falls with
-the others' where the paper holds it. SGD has Nesterov momentum. Biases and norms don't decay, as in all recipes here; in
-the paper (appendix A) they do.
+Departures: the rate is the published one, .05 · b/256, but the prediction's rate falls with the others', which the
+paper keeps constant. SGD has Nesterov momentum. Biases and norms have no weight decay, as in all recipes here; in the
+paper (appendix A) they have.
 
 Run    ssl-sbir pretrain simsiam --data folder:archive/ --out runs/archive
-Cost   SimCLR's.
+Cost   as SimCLR.
 Expect the loss to fall from about 0 towards -1; a fall to -1 within a few steps is a collapse (see `monitor`).
 """
 
 from collections.abc import Mapping
-from typing import Any
 
 from lightly.loss import NegativeCosineSimilarity
 from lightly.models.modules import SimSiamPredictionHead, SimSiamProjectionHead
 from pydantic import Field, PositiveInt
-from torch import Tensor, nn
+from torch import Tensor
 
 from ssl_sbir.data.batches import Batch
 from ssl_sbir.encoders import Encoder
-from ssl_sbir.objectives.momentum_and_prototypes import ProjectionModel, mean_over_domains
-from ssl_sbir.training.recipe import OptimConfig, register_recipe
-from ssl_sbir.training.two_views import TwoViewConfig, TwoViewRecipe
+from ssl_sbir.objectives.momentum_and_prototypes import PredictionModel, mean_prediction_loss
+from ssl_sbir.training.recipe import register_recipe
+from ssl_sbir.training.settings import OptimConfig
+from ssl_sbir.training.two_views import TwoViewRecipe
+from ssl_sbir.training.two_views_settings import TwoViewConfig
 
 
 class SimsiamConfig(TwoViewConfig):
@@ -44,29 +45,24 @@ class SimsiamConfig(TwoViewConfig):
 
 
 @register_recipe("simsiam")
-class Simsiam(TwoViewRecipe[SimsiamConfig]):
-    """A view predicts the other, which is held still."""
+class Simsiam(TwoViewRecipe[SimsiamConfig, PredictionModel]):
+    """A view predicts the other, which gets no gradient."""
 
     Config = SimsiamConfig
-    summary = "a view predicts the other, which is held still"
+    summary = "a view predicts the other, which gets no gradient"
     paper = "Chen & He 2021"
 
-    def build(self, encoder: Encoder, classes: tuple[str, ...]) -> nn.Module:
+    def build(self, encoder: Encoder, classes: tuple[str, ...]) -> PredictionModel:
         assert not classes, "pretraining sees no labels"
         width = self.config.projection_dim
         self.agree = NegativeCosineSimilarity()
-        model = ProjectionModel(encoder, SimSiamProjectionHead(encoder.width, width, width))
-        model.predict = SimSiamPredictionHead(width, self.config.hidden_dim, width)
-        return model
+        return PredictionModel(
+            encoder,
+            SimSiamProjectionHead(encoder.width, width, width),
+            SimSiamPredictionHead(width, self.config.hidden_dim, width),
+        )
 
-    def loss(self, model: Any, batch: Batch) -> Mapping[str, Tensor]:
+    def loss(self, model: PredictionModel, batch: Batch) -> Mapping[str, Tensor]:
         first, second = (model(*view) for view in self.sample_views(batch))
-        agree = self._prediction_loss(model, batch, first, second) + self._prediction_loss(
-            model, batch, second, first
-        )
-        return {"agree": agree / 2}
-
-    def _prediction_loss(self, model: Any, batch: Batch, view: Tensor, other: Tensor) -> Tensor:
-        return mean_over_domains(
-            lambda _, p, z: self.agree(p, z), batch.domain, model.predict(view), other.detach()
-        )
+        predictions = model.prediction_head(first), model.prediction_head(second)
+        return {"agree": mean_prediction_loss(self.agree, batch.domain, predictions, (second, first))}

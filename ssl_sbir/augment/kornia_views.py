@@ -1,67 +1,31 @@
-"""Random views of a batch, on its device by kornia or in threads by torchvision: photos, and ink on white paper."""
+"""Random views of photos and sketches: by kornia on their device, or by torchvision in threads."""
 
-from typing import Any, Literal
+from typing import Any
 
 import kornia.augmentation as K
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from kornia.filters import canny, gaussian_blur2d, sobel
-from pydantic import Field
 from scipy import ndimage
 from torch import Tensor
 
+from ssl_sbir.augment.settings import AugmentConfig
 from ssl_sbir.augment.stroke_noise import cut_stroke_gaps, deform_strokes, vary_stroke_width
 from ssl_sbir.augment.torchvision_views import ThreadedAugment
-from ssl_sbir.config import Config
 from ssl_sbir.data.batches import Batch
 from ssl_sbir.data.manifest import Domain
 
 Images = Float[Tensor, "b 3 h w"]
-EIGHT_NEIGHBORHOOD = [
-    [[0] * 3] * 3,
-    [[1] * 3] * 3,
-    [[0] * 3] * 3,
-]  # the eight pixels around one, in its own image
-
-
-class AugmentConfig(Config):
-    """How far a view may stray from its image; 0 switches a change off."""
-
-    backend: Literal["kornia", "torchvision"] = Field(
-        "kornia",
-        description="kornia: batches, on the device; torchvision: image by image, in threads, ahead of the "
-        "step unless the recipe draws the photos in it (selflabel, labelfree, crossmodal, coclr); ssl-sbir doctor "
-        "--augment times both",
-    )
-    flip: float = Field(0.5, ge=0, le=1, description="chance of a left-right flip")
-    rotation: float = Field(20.0, ge=0, le=180, description="largest rotation, degrees")
-    shift: float = Field(0.08, ge=0, le=0.5, description="largest shift, as a share of the side")
-    zoom: float = Field(0.25, ge=0, lt=1, description="scale between 1 - zoom and 1 + zoom")
-    perspective: float = Field(0.0, ge=0, le=1, description="largest perspective distortion of sketches")
-    min_crop_area: float = Field(
-        1.0, gt=0, le=1, description="smallest share of the area that a random crop keeps"
-    )
-    color_jitter: float = Field(0.0, ge=0, le=1, description="strength of colour jitter; photos only")
-    grayscale: float = Field(0.0, ge=0, le=1, description="chance that a photo loses its colour")
-    blur: float = Field(0.0, ge=0, le=1, description="chance that a photo is blurred")
-    elastic: float = Field(
-        0.0, ge=0, le=0.1, description="how far a sketch's lines are bent, as a share of the side"
-    )
-    stroke_width: float = Field(
-        0.0, ge=0, le=1, description="chance that a sketch's lines become wider or thinner"
-    )
-    stroke_gaps: float = Field(
-        0.0, ge=0, le=1, description="chance that parts of a sketch's lines are left out"
-    )
-    erase: float = Field(0.0, ge=0, le=1, description="chance that a patch is wiped out (white on a sketch)")
+# The eight neighbours of a pixel, within its own image.
+EIGHT_NEIGHBORHOOD = [[[0] * 3] * 3, [[1] * 3] * 3, [[0] * 3] * 3]
 
 
 class Augment:
-    """Draws one random view of each image; parameters differ from image to image.
+    """Makes one random view of each image; parameters differ from image to image.
 
-    Sketches are turned to white-on-black first, so that whatever geometry brings in from outside is white
-    paper; they get no colour change.
+    Sketches are inverted to white on black before the geometric changes, so that the area brought in from outside
+    becomes white paper; their colours stay as they are.
 
     Args:
         config: strengths.
@@ -78,15 +42,27 @@ class Augment:
         self._config = config
         self.workers = ThreadedAugment(config) if config.backend == "torchvision" else None
 
-    def prefetch_views(self, batch: Batch, seed: tuple[int, ...]) -> None:
-        """Makes the views of a batch that was just read, where that is done on the CPU; other threads may call."""
+    def prefetch_views(self, batch: Batch) -> None:
+        """Makes views of a batch that was just read and has a key, where threads make them; thread-safe."""
         if self.workers is not None:
-            self.workers.prefetch_views(batch, seed)
+            self.workers.prefetch_views(batch)
 
     def begin_step(self, batch: Batch) -> None:
-        """Says that the step of the next batch that was read begins, and what that batch is on its device."""
+        """Starts the step of a batch whose views were prefetched: `view_batch` returns the first of them next."""
         if self.workers is not None:
             self.workers.begin_step(batch)
+
+    @torch.no_grad()
+    def view_batch(self, batch: Batch) -> Images:
+        """A random view of each image of a batch; within the batch's step, the next prefetched one if any.
+
+        Args:
+            batch: on its device, images in 0..1.
+        """
+        if self.workers is None or (view := self.workers.next_view(batch)) is None:
+            return self(batch.image, batch.domain)
+        with torch.autocast(view.device.type, enabled=False):
+            return self._add_stroke_changes(view, batch.domain == Domain.SKETCH)
 
     @torch.no_grad()
     def __call__(self, image: Images, domain: Int[Tensor, " b"]) -> Images:
@@ -108,7 +84,7 @@ class Augment:
         return 1 - self._apply_sequence(self._sketch, self._distort_strokes(1 - image))
 
     def _add_stroke_changes(self, view: Images, sketch: Bool[Tensor, " b"]) -> Images:
-        """Torchvision's views, with what a hand does to a sketch's lines."""
+        """Torchvision's views, the lines of sketches deformed as `stroke_noise` does."""
         if (self._config.elastic or self._config.stroke_width or self._config.stroke_gaps) and sketch.any():
             view[sketch] = 1 - self._distort_strokes(1 - view[sketch])
         return view
@@ -164,8 +140,8 @@ def random_crop(image: Images, min_area: float, max_area: float = 1.0) -> Images
 
     Args:
         image: values in 0..1.
-        min_area: smallest share of the area that is kept; the aspect ratio varies by up to a third.
-        max_area: largest share of the area.
+        min_area: smallest fraction of the area that is kept; the aspect ratio varies by up to a third.
+        max_area: largest fraction of the area.
     """
     b, device = len(image), image.device
     area = torch.empty(b, device=device).uniform_(min_area, max_area)
@@ -178,14 +154,14 @@ def random_crop(image: Images, min_area: float, max_area: float = 1.0) -> Images
 
 
 def pseudo_sketch(photo: Images, detector: str = "mixed") -> Images:
-    """A drawing of each photo, dark lines on white, [b, 3, h, w] in 0..1.
+    """An edge drawing of each photo, dark lines on white, [b, 3, h, w] in 0..1.
 
     Args:
         photo: values in 0..1.
-        detector: `sobel` (soft lines), `canny` (thin, hard lines) or `mix` (a random blend for each photo).
+        detector: `sobel` (soft lines), `canny` (thin, hard lines) or `mixed` (a random blend for each photo).
 
     Raises:
-        KeyError: the detector has another name.
+        KeyError: the detector is unknown.
     """
     if not len(photo):
         return photo
@@ -205,8 +181,8 @@ def _sobel_ink(grey: Float[Tensor, "b 1 h w"]) -> Float[Tensor, "b 1 h w"]:
 
 
 def _canny_ink(grey: Float[Tensor, "b 1 h w"]) -> Float[Tensor, "b 1 h w"]:
-    # A photo that is texture all over (gravel, leaves) would become a page full of worms: its contrast is lowered
-    # until the thresholds leave the strongest tenth of its edges.
+    # Texture all over a photo (gravel, leaves) would cover the page with lines: contrast is lowered until the
+    # thresholds leave the strongest tenth of its edges.
     strong = sobel(grey).flatten(1).quantile(0.9, dim=1).clamp(min=0.05)
     softened = grey * (0.05 / strong)[:, None, None, None]
     _, edges = canny(softened, low_threshold=0.1, high_threshold=0.25, hysteresis=False)
@@ -214,10 +190,10 @@ def _canny_ink(grey: Float[Tensor, "b 1 h w"]) -> Float[Tensor, "b 1 h w"]:
 
 
 def _track_hysteresis(edges: Float[Tensor, "b 1 h w"]) -> Float[Tensor, "b 1 h w"]:
-    """Canny's last step: of its edges (1 strong, 0.5 weak) the lines that are strong somewhere, 1 on 0.
+    """Canny's last step: of its edges (1 strong, 0.5 weak), the lines that are strong somewhere, 1 on 0.
 
-    What kornia's own gives, which walks along all lines pixel by pixel, a round of convolutions each: a hundred times
-    as long on a processor.
+    Equals kornia's hysteresis, which follows all lines pixel by pixel with one round of convolutions each and takes a
+    hundred times as long on a CPU.
     """
     lines, count = ndimage.label((edges[:, 0] > 0).cpu().numpy(), EIGHT_NEIGHBORHOOD)
     line = torch.from_numpy(lines).long().to(edges.device)[:, None]

@@ -1,13 +1,14 @@
-"""Which way to make views is faster on this machine: kornia on the device, or torchvision in threads."""
+"""Times both ways to make views on this machine: kornia on the device, or torchvision in threads."""
 
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
 
-from ssl_sbir.augment.kornia_views import Augment, AugmentConfig
+from ssl_sbir.augment.kornia_views import Augment
+from ssl_sbir.augment.settings import AugmentConfig
 from ssl_sbir.data.batches import Batch
 
 MIN_SPEEDUP = 1.1
@@ -16,13 +17,13 @@ MIN_SPEEDUP = 1.1
 
 @dataclass(frozen=True)
 class AugmentTiming:
-    """How many views a second each backend makes.
+    """Views per second of each backend.
 
     Attributes:
         device: where kornia ran.
         size: side of an image in pixels.
-        kornia: views a second, images moved to the device included.
-        torchvision: views a second, views moved to the device included.
+        kornia: views per second, including the move of the images to the device.
+        torchvision: views per second, including the move of the views to the device.
     """
 
     device: str
@@ -36,7 +37,7 @@ class AugmentTiming:
         return "torchvision" if self.torchvision > MIN_SPEEDUP * self.kornia else "kornia"
 
     def facts(self) -> dict[str, Any]:
-        """All of it, JSON-able."""
+        """All fields and the recommended setting, JSON-able."""
         return {
             **asdict(self),
             "advice": self.recommended_backend,
@@ -47,41 +48,46 @@ class AugmentTiming:
 def time_augmentation(
     config: AugmentConfig, size: int = 96, images: int = 64, seconds: float = 4.0, device: str = "auto"
 ) -> AugmentTiming:
-    """Times both backends in turns on the same images, half of them sketches.
+    """Times both backends alternately on the same images, half of them sketches.
 
     Args:
-        config: the views to make; its own backend is left aside.
+        config: the views to make; its backend is ignored.
         size: side of an image in pixels.
-        images: in a batch.
-        seconds: how long to measure, both together.
-        device: where kornia runs; "auto" takes a GPU where there is one.
+        images: images in a batch.
+        seconds: how long to measure, both backends together.
+        device: where kornia runs; "auto" is a GPU if there is one.
     """
-    where = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
+    kornia_device = torch.device(
+        ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+    )
     batch = _random_batch(images, size)
-    ways = {name: _create_view_maker(config, name, batch, where) for name in ("kornia", "torchvision")}
-    for make in ways.values():
+    makers = {
+        name: _create_view_maker(config, name, batch, kornia_device) for name in ("kornia", "torchvision")
+    }
+    for make in makers.values():
         make()
-    spent, made = dict.fromkeys(ways, 0.0), 0
+    spent, made = dict.fromkeys(makers, 0.0), 0
     while sum(spent.values()) < seconds:
-        for name, make in ways.items():
+        for name, make in makers.items():
             begun = time.perf_counter()
             make()
             spent[name] += time.perf_counter() - begun
         made += images
-    return AugmentTiming(str(where), size, *(made / spent[name] for name in ways))
+    return AugmentTiming(str(kornia_device), size, *(made / spent[name] for name in makers))
 
 
 def _create_view_maker(
-    config: AugmentConfig, backend: str, batch: Batch, where: torch.device
+    config: AugmentConfig, backend: str, batch: Batch, device: torch.device
 ) -> Callable[[], None]:
     augment, step = Augment(config.model_copy(update={"backend": backend})), iter(range(1 << 60))
 
     def make_views() -> None:
-        augment.prefetch_views(batch, (0, next(step), 0))
-        moved = batch.to(where)
+        read = replace(batch, key=(0, next(step), 0))
+        augment.prefetch_views(read)
+        moved = read.to(device)
         augment.begin_step(moved)
-        augment(moved.image, moved.domain)
-        if where.type == "cuda":
+        augment.view_batch(moved)
+        if device.type == "cuda":
             torch.cuda.synchronize()
 
     return make_views

@@ -1,12 +1,10 @@
-"""Random views made image by image with torchvision, in threads of the processor, ahead of the step that needs them."""
+"""Random views made image by image with torchvision, in CPU threads, ahead of the step that needs them."""
 
 import os
-from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -16,11 +14,9 @@ from torch import Tensor
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as F
 
+from ssl_sbir.augment.settings import AugmentConfig
 from ssl_sbir.data.batches import Batch
 from ssl_sbir.data.manifest import Domain
-
-if TYPE_CHECKING:
-    from ssl_sbir.augment.kornia_views import AugmentConfig
 
 BILINEAR = InterpolationMode.BILINEAR
 WHITE_FILL = [255.0, 255.0, 255.0]
@@ -28,71 +24,77 @@ WHITE_FILL = [255.0, 255.0, 255.0]
 
 @dataclass
 class PrefetchedViews:
-    """What was made for a batch before its step began.
+    """Views made for a batch before its step begins.
 
     Attributes:
-        batch: as it was read, bytes on the CPU.
-        seed: decides its views: the n-th one is drawn from (*seed, n), whenever it is made.
+        batch: as it was read, bytes on the CPU; the n-th view is seeded by (*batch.key, n), whenever it is made.
         views: the first views, bytes.
+        used: how many views its step has taken.
     """
 
     batch: Batch
-    seed: tuple[int, ...]
     views: list[UInt8[Tensor, "b 3 h w"]]
+    used: int = 0
 
 
 class ThreadedAugment:
-    """Draws one random view of each image, each from a generator of its own, so that no order of threads matters.
+    """Makes one random view of each image, each from its own generator, so that the order of threads is irrelevant.
 
     Args:
-        config: strengths, with the meanings they have on the device.
+        config: strengths, with the same meaning as on the device.
     """
 
-    def __init__(self, config: "AugmentConfig") -> None:
+    def __init__(self, config: AugmentConfig) -> None:
         self.config = config
-        self._wanted = 0
-        self._waiting: deque[PrefetchedViews] = (
-            deque()
-        )  # in the order in which batches are read, and then used
-        self._now: tuple[Batch, PrefetchedViews] | None = None
-        self._taken = 0
+        self._views_per_batch = 0
+        self._waiting: dict[tuple[int, ...], PrefetchedViews] = {}  # by the batch's key
+        self._current: PrefetchedViews | None = None
 
-    def prefetch_views(self, batch: Batch, seed: tuple[int, ...]) -> None:
-        """Makes as many views of a batch as the steps before took of theirs."""
-        views = [self.sample_views(batch.image, batch.domain, (*seed, n)) for n in range(self._wanted)]
-        self._waiting.append(PrefetchedViews(batch, seed, views))
+    def prefetch_views(self, batch: Batch) -> None:
+        """Makes as many views of a batch as earlier steps took of theirs."""
+        assert batch.key is not None
+        views = [
+            self.sample_views(batch.image, batch.domain, (*batch.key, n))
+            for n in range(self._views_per_batch)
+        ]
+        self._waiting[batch.key] = PrefetchedViews(batch, views)
 
     def begin_step(self, batch: Batch) -> None:
-        """The step of the next batch begins; `batch` is what it is on its device."""
-        self._now, self._taken = (batch, self._waiting.popleft()), 0
+        """Starts the step of a batch that was prefetched."""
+        assert batch.key is not None
+        self._current = self._waiting.pop(batch.key)
 
     def __call__(
         self, image: Float[Tensor, "b 3 h w"], domain: Int[Tensor, " b"]
     ) -> Float[Tensor, "b 3 h w"]:
-        """A random view of each image in 0..1: one made ahead where it is the batch's own, one made now elsewhere."""
-        found = self._next_batch_view(image, domain)
-        if found is None:
-            seed = int(torch.randint(2**62, ()))
-            found = self.sample_views((image * 255).round().to(torch.uint8).cpu(), domain.cpu(), (seed,))
-        view = found.to(image.device, non_blocking=True).float().div_(255)
-        return view.contiguous(memory_format=torch.channels_last)
+        """A random view of each image, in 0..1."""
+        seed = int(torch.randint(2**62, ()))
+        view = self.sample_views((image * 255).round().to(torch.uint8).cpu(), domain.cpu(), (seed,))
+        return _to_floats(view, image.device)
 
-    def _next_batch_view(self, image: Tensor, domain: Tensor) -> Tensor | None:
-        if self._now is None or image is not self._now[0].image or domain is not self._now[0].domain:
+    def next_view(self, batch: Batch) -> Float[Tensor, "b 3 h w"] | None:
+        """The next view of the batch of the current step, on the batch's device; None for any other batch."""
+        current = self._current
+        if current is None or batch.key is None or batch.key != current.batch.key:
             return None
-        nth, ahead = self._taken, self._now[1]
-        self._taken += 1
-        self._wanted = max(self._wanted, self._taken)
-        if nth < len(ahead.views):
-            return ahead.views[nth]
-        return self.sample_views(ahead.batch.image, ahead.batch.domain, (*ahead.seed, nth))
+        view = self._take_view(current)
+        self._views_per_batch = max(self._views_per_batch, current.used)
+        return _to_floats(view, batch.image.device)
+
+    def _take_view(self, current: PrefetchedViews) -> UInt8[Tensor, "b 3 h w"]:
+        index, read = current.used, current.batch
+        current.used += 1
+        if index < len(current.views):
+            return current.views[index]
+        assert read.key is not None
+        return self.sample_views(read.image, read.domain, (*read.key, index))
 
     def sample_views(
         self, image: UInt8[Tensor, "b 3 h w"], domain: Int[Tensor, " b"], seed: Sequence[int]
     ) -> UInt8[Tensor, "b 3 h w"]:
         """A random view of each image, a pure function of the images and the seed."""
         pixels = image.permute(0, 2, 3, 1).contiguous().numpy()
-        randoms = [np.random.default_rng((*seed, place)) for place in range(len(image))]
+        randoms = [np.random.default_rng((*seed, index)) for index in range(len(image))]
         sketch = (domain == Domain.SKETCH).tolist()
         views = np.stack(list(_view_threads().map(self._augment_image, pixels, sketch, randoms)))
         return torch.from_numpy(views).permute(0, 3, 1, 2)
@@ -108,10 +110,15 @@ class ThreadedAugment:
             image = _warp_perspective(image, config.perspective, random)
         if not sketch:
             image = _jitter_colors(image, config, random)
-        found = np.array(image)
+        view = np.array(image)
         if config.erase and random.random() < config.erase:
-            _erase_patch(found, 255 if sketch else 0, random)
-        return found
+            _erase_patch(view, 255 if sketch else 0, random)
+        return view
+
+
+def _to_floats(view: UInt8[Tensor, "b 3 h w"], device: torch.device) -> Float[Tensor, "b 3 h w"]:
+    moved = view.to(device, non_blocking=True).float().div_(255)
+    return moved.contiguous(memory_format=torch.channels_last)
 
 
 def _crop_randomly(image: Image.Image, smallest: float, random: np.random.Generator) -> Image.Image:
@@ -125,9 +132,9 @@ def _crop_randomly(image: Image.Image, smallest: float, random: np.random.Genera
 
 
 def _apply_random_affine(
-    image: Image.Image, config: "AugmentConfig", sketch: bool, random: np.random.Generator
+    image: Image.Image, config: AugmentConfig, sketch: bool, random: np.random.Generator
 ) -> Image.Image:
-    """Turned, shifted and scaled; around a sketch is white paper, around a photo its own reflection."""
+    """The image rotated, shifted and scaled; outside a sketch is white paper, outside a photo its reflection."""
     size, margin = [image.height, image.width], 0 if sketch else min(image.size) // 2
     around = image if sketch else F.pad(image, [margin], padding_mode="reflect")
     moved = F.affine(
@@ -152,7 +159,7 @@ def _warp_perspective(image: Image.Image, strength: float, random: np.random.Gen
     )
 
 
-def _jitter_colors(image: Image.Image, config: "AugmentConfig", random: np.random.Generator) -> Image.Image:
+def _jitter_colors(image: Image.Image, config: AugmentConfig, random: np.random.Generator) -> Image.Image:
     c = config.color_jitter
     if c and random.random() < 0.8:
         for change in random.permutation(4):

@@ -52,9 +52,6 @@ app = typer.Typer(
 )
 
 
-DeviceOption = Annotated[str, typer.Option(help="auto (a GPU where there is one), cpu, cuda or mps.")]
-
-
 @app.callback(invoke_without_command=True)
 def _version_callback(
     version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False,
@@ -81,4 +78,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
     app(args=list(arguments) if arguments is not None else None, prog_name="ssl-sbir")
 
 
-__all__ = ["DeviceOption", "app", "main", "print_json", "print_message", "stderr_console", "stdout_console"]
+__all__ = ["app", "main", "print_json", "print_message", "stderr_console", "stdout_console"]

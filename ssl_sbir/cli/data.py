@@ -1,4 +1,4 @@
-"""`ssl-sbir data`: what kinds of data there are, whether a tree is right, and decoding it once."""
+"""`data`: kinds of data, checking a data set, and decoding it once."""
 
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -6,6 +6,7 @@ import typer
 from rich.table import Table
 
 from ssl_sbir.cli._app import app, print_json, print_message, stdout_console
+from ssl_sbir.cli.options import JsonOption
 from ssl_sbir.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -19,12 +20,11 @@ app.add_typer(data_app, name="data")
 DataSpecArgument = Annotated[
     str, typer.Argument(help="KIND:PATH, a folder, or openmoji. See: ssl-sbir data list")
 ]
-DataJsonOption = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
 STATUS_MARKS = {"ok": "[green]✓[/]", "note": "[yellow]![/]", "problem": "[red]✗[/]"}
 
 
 @data_app.command("list")
-def list_data(as_json: DataJsonOption = False) -> None:
+def list_data(as_json: JsonOption = False) -> None:
     """Kinds of data, and the published splits with their counts and hashes."""
     from ssl_sbir.data.readers import READERS
     from ssl_sbir.data.splits import Split
@@ -48,26 +48,26 @@ def prepare_data(
     spec: DataSpecArgument,
     size: Annotated[int, typer.Option(min=8, max=4096, help="Side in pixels.")] = 224,
     fit: Annotated[
-        str, typer.Option(help="How images become square: ink, as recipes take them, squash, crop or pad.")
+        str, typer.Option(help="How images become square: ink (as recipes do), squash, crop or pad.")
     ] = "ink",
     strict: Annotated[bool, typer.Option("--strict", help="A broken image is an error.")] = False,
     edges: Annotated[
         str | None,
         typer.Option(
-            help="hed or hed_lines: draw every photo's edges, too (other detectors need no preparing)."
+            help="hed or hed_lines: also compute the edges of all photos (other detectors need no preparation)."
         ),
     ] = None,
-    as_json: DataJsonOption = False,
+    as_json: JsonOption = False,
 ) -> None:
-    """Decode every image once, so that training and evaluation read a ready array."""
+    """Decode all images once, so that training and evaluation read one array."""
     from ssl_sbir.data.image_pack import prepare_pack
     from ssl_sbir.data.manifest import Domain
     from ssl_sbir.data.readers import open_data
 
     if edges not in (None, "hed", "hed_lines"):
         raise ConfigError(
-            f"--edges {edges}: only HED's edges are drawn beforehand",
-            "Write --edges hed or hed_lines, or leave it out: sobel and canny are drawn while training.",
+            f"--edges {edges}: only HED's edges are computed beforehand",
+            "Write --edges hed or hed_lines, or leave it out: sobel and canny are computed during training.",
         )
     manifest = open_data(spec)
     pack = prepare_pack(manifest, size, fit=fit, strict=strict)
@@ -86,10 +86,12 @@ def prepare_data(
 @data_app.command("verify")
 def verify_data(
     spec: DataSpecArgument,
-    split: Annotated[str | None, typer.Option(help="The split it must serve: a name or a JSON file.")] = None,
-    as_json: DataJsonOption = False,
+    split: Annotated[
+        str | None, typer.Option(help="Split that the data must support: a name or a JSON file.")
+    ] = None,
+    as_json: JsonOption = False,
 ) -> None:
-    """Compare a tree with the published counts, open every image, and explain what is wrong."""
+    """Compare a data set with the published counts, open every image, and report problems."""
     from ssl_sbir.data.verify import verify_dataset
 
     report = verify_dataset(spec, split)

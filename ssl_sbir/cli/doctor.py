@@ -1,4 +1,4 @@
-"""`doctor_command`."""
+"""`doctor`."""
 
 from typing import TYPE_CHECKING, Annotated
 

@@ -5,7 +5,8 @@ from typing import Annotated, Any
 
 import typer
 
-from ssl_sbir.cli._app import DeviceOption, app, print_json, stdout_console
+from ssl_sbir.cli._app import app, print_json, stdout_console
+from ssl_sbir.cli.options import DeviceOption, EvaluationSplitOption, JsonOption
 
 EvaluateRunArgument = Annotated[
     str | None, typer.Argument(help="A run folder, or the name of an encoder (ssl-sbir encoders).")
@@ -16,12 +17,8 @@ EvaluateDataOption = Annotated[
 EmbeddingsOption = Annotated[
     Path | None,
     typer.Option(
-        help="Features made elsewhere (.npz or .safetensors: query, query_labels, gallery, gallery_labels)."
+        help="File of features instead (.npz or .safetensors: query, query_labels, gallery, gallery_labels)."
     ),
-]
-EvaluateSplitOption = Annotated[
-    str | None,
-    typer.Option("--split", help="Published split, JSON file, or hashed; the run's own by default."),
 ]
 ProtocolsOption = Annotated[
     list[str] | None,
@@ -29,21 +26,24 @@ ProtocolsOption = Annotated[
 ]
 TiesOption = Annotated[
     str | None,
-    typer.Option("--ties", help="stable, grouped or expected, in the place of each protocol's own."),
+    typer.Option("--ties", help="Tie rule that replaces each protocol's own: stable, grouped or expected."),
 ]
 EvaluateCenterOption = Annotated[
     str, typer.Option(help="none, or train: subtract each domain's mean over the seen classes' images.")
 ]
 GzsOption = Annotated[
     list[str] | None,
-    typer.Option(help="Generalised too: all-seen, sempcyc, ocean or drclip; may be repeated."),
+    typer.Option(help="Generalised protocol too: all-seen, sempcyc, ocean or drclip; may be repeated."),
 ]
 BitsOption = Annotated[
-    list[int] | None, typer.Option(help="Binary codes of that many bits too, 16 to 512; may be repeated.")
+    list[int] | None,
+    typer.Option(help="Length of binary codes to evaluate too, 16 to 512 bits; may be repeated."),
 ]
 ExcludeMissingOption = Annotated[
     bool,
-    typer.Option("--exclude-missing", help="Leave out queries whose class the gallery lacks, and say so."),
+    typer.Option(
+        "--exclude-missing", help="Exclude and report queries whose class has no photo in the gallery."
+    ),
 ]
 
 
@@ -52,7 +52,7 @@ def evaluate_command(
     run: EvaluateRunArgument = None,
     data: EvaluateDataOption = None,
     embeddings: EmbeddingsOption = None,
-    split: EvaluateSplitOption = None,
+    split: EvaluationSplitOption = None,
     protocol: ProtocolsOption = None,
     ties: TiesOption = None,
     centre: EvaluateCenterOption = "none",
@@ -62,7 +62,7 @@ def evaluate_command(
     size: Annotated[int | None, typer.Option(help="Image side, for a named encoder only.")] = None,
     fit: Annotated[
         str | None,
-        typer.Option(help="How images reach that size (squash, crop, pad, ink), for a named encoder only."),
+        typer.Option(help="How images are resized (squash, crop, pad, ink), for a named encoder only."),
     ] = None,
     out_folder: Annotated[
         Path | None, typer.Option("--out", help="Folder to write; RUN/evaluate/SPLIT by default.")
@@ -70,16 +70,18 @@ def evaluate_command(
     seed: Annotated[
         int, typer.Option(help="Random seed of sampled galleries, the bootstrap and binary codes.")
     ] = 0,
-    no_cache: Annotated[bool, typer.Option("--no-cache", help="Embed anew and keep nothing.")] = False,
+    no_cache: Annotated[
+        bool, typer.Option("--no-cache", help="Don't read or write the cache of embeddings.")
+    ] = False,
     device: DeviceOption = "auto",
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
-    """Measure sketch → photo retrieval on unseen classes, under every published definition."""
+    """Evaluate sketch → photo retrieval on unseen classes, under every published definition."""
     from ssl_sbir.devices import resolve_device
-    from ssl_sbir.evaluation.evaluated_encoder import EvaluationSettings
+    from ssl_sbir.evaluation.evaluate_run import EvaluationSettings
     from ssl_sbir.evaluation.evaluation_request import EvaluationRequest, run_evaluation
 
-    how = EvaluationSettings(
+    settings = EvaluationSettings(
         protocols=protocol,
         ties=ties,
         centre=centre,
@@ -90,7 +92,7 @@ def evaluate_command(
         device=resolve_device(device),
         cache=not no_cache,
     )
-    facts = run_evaluation(EvaluationRequest(run, data, embeddings, split, size, fit, out_folder), how)
+    facts = run_evaluation(EvaluationRequest(run, data, embeddings, split, size, fit, out_folder), settings)
     if as_json:
         print_json(facts)
     else:

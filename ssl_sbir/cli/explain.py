@@ -1,11 +1,12 @@
-"""`explain_command`."""
+"""`explain`."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ssl_sbir.cli._app import DeviceOption, app, print_json, print_message, stdout_console
+from ssl_sbir.cli._app import app, print_json, print_message, stdout_console
+from ssl_sbir.cli.options import DeviceOption
 from ssl_sbir.errors import ExplainError
 
 if TYPE_CHECKING:
@@ -13,50 +14,59 @@ if TYPE_CHECKING:
     from ssl_sbir.explain.run.explain_query import QueryReport
 
 ExplainRunArgument = Annotated[
-    str, typer.Argument(help="A run folder, or the name of an encoder (ssl-sbir encoders).")
+    str, typer.Argument(help="A run folder, or the name of an encoder (see ssl-sbir encoders).")
 ]
 ExplainDataOption = Annotated[
-    str, typer.Option(help="What to search, such as folder:pets/ (ssl-sbir data list).")
+    str, typer.Option(help="The data to search, such as folder:pets/ (see ssl-sbir data list).")
 ]
 ExplainQueryOption = Annotated[
     list[str] | None,
     typer.Option(
-        help="The drawing: an image file, or a sketch of the data by key or row; several make an index."
+        help="The drawing: an image file, or a sketch of the data by key or row number. Repeat it for several "
+        "queries and an index page."
     ),
 ]
 ExplainTextOption = Annotated[
-    str, typer.Option(help="A sentence beside the drawing, for encoders that read text.")
+    str, typer.Option(help="A sentence beside the drawing, for runs that read text.")
 ]
 FromEvaluationOption = Annotated[
     bool,
     typer.Option(
-        "--from-evaluation", help="Explain the worst, the best and random queries of the run's evaluation."
+        "--from-evaluation", help="Explain the worst, best and random queries of the run's evaluation."
     ),
 ]
 QueriesPerKindOption = Annotated[
-    int, typer.Option(min=1, help="With --from-evaluation: how many of each kind.")
+    int, typer.Option(min=1, help="With --from-evaluation: number of queries of each kind.")
 ]
-TopResultsOption = Annotated[int, typer.Option(min=1, max=50, help="How many results to explain.")]
+TopResultsOption = Annotated[int, typer.Option(min=1, max=50, help="Number of results to explain.")]
 ExplainSplitOption = Annotated[
     str | None,
     typer.Option("--split", help="Published split, JSON file, or hashed; the run's own by default."),
 ]
-GalleryScopeOption = Annotated[str | None, typer.Option(help="unseen or all; unseen where there is a split.")]
+GalleryScopeOption = Annotated[
+    str | None,
+    typer.Option(help="Classes to search: unseen or all; by default unseen if there is a split."),
+]
 MapMethodsOption = Annotated[
     str | None,
-    typer.Option(help="Of gradcam, regions, occlusion, strokes, integrated, attention, separated by commas."),
+    typer.Option(
+        help="Heat maps, separated by commas: gradcam, regions, occlusion, strokes, integrated, attention."
+    ),
 ]
 ExpectedPhotoOption = Annotated[
-    str | None, typer.Option(help="Key of a photo that should have come first: why didn't it?")
+    str | None, typer.Option(help="Key of a photo that should have been first, to show why it wasn't.")
 ]
 SemanticsSpecOption = Annotated[
-    str | None, typer.Option("--semantics", help="Graph for paths between ideas, such as conceptnet:FILE.")
+    str | None,
+    typer.Option("--semantics", help="Graph for paths between concepts, such as conceptnet:FILE."),
 ]
 RandomMapsOption = Annotated[
-    int, typer.Option(min=0, help="Random maps each heat map is tested against; 0: no tests.")
+    int, typer.Option(min=0, help="Random maps that each heat map is tested against; 0 skips the tests.")
 ]
-NoIdeasOption = Annotated[bool, typer.Option("--no-ideas", help="Don't name ideas near drawing and photos.")]
-TemplatesOption = Annotated[Path | None, typer.Option(help="Folder of your own page templates.")]
+NoIdeasOption = Annotated[
+    bool, typer.Option("--no-ideas", help="Don't name the concepts (ideas) nearest to drawing and photos.")
+]
+TemplatesOption = Annotated[Path | None, typer.Option(help="Folder with your own page templates.")]
 ExplainJsonOption = Annotated[bool, typer.Option("--json", help="Print all facts as one JSON object.")]
 
 
@@ -78,20 +88,22 @@ def explain_command(
     no_ideas: NoIdeasOption = False,
     out_file: Annotated[
         Path | None,
-        typer.Option("--out", help="Page to write, or folder for several queries; RUN/explain/QUERY.html."),
+        typer.Option(
+            "--out", help="Page to write, or folder for several queries; by default RUN/explain/QUERY.html."
+        ),
     ] = None,
     templates: TemplatesOption = None,
     device: DeviceOption = "auto",
     as_json: ExplainJsonOption = False,
 ) -> None:
-    """Show why photos came back for a drawing: heat maps, matched regions, ideas, and how far to trust them."""
+    """Explain why these photos were found: heat maps, matched regions, concepts, and how far to trust them."""
     from ssl_sbir.devices import resolve_device
     from ssl_sbir.explain.run.explanation_request import ExplanationRequest, run_explanation
 
     if not query and not from_evaluation:
         raise ExplainError("no query", "Give --query FILE-OR-KEY, or --from-evaluation.")
     names = tuple(name.strip() for name in methods.split(",")) if methods else None
-    found = run_explanation(
+    explained = run_explanation(
         ExplanationRequest(
             run,
             data,
@@ -111,26 +123,26 @@ def explain_command(
             resolve_device(device),
         )
     )
-    if isinstance(found, tuple):
-        _print_query_report(*found, as_json)
+    if isinstance(explained, tuple):
+        _print_query_report(*explained, as_json)
     else:
-        _print_report_index(found, as_json)
+        _print_report_index(explained, as_json)
 
 
-def _print_query_report(report: "QueryReport", place: Path, as_json: bool) -> None:
+def _print_query_report(report: "QueryReport", page: Path, as_json: bool) -> None:
     from ssl_sbir.reports.render import to_plain_json
 
     for warning in report.facts.warnings:
         print_message(warning)
     if as_json:
-        print_json({"page": str(place), **to_plain_json(report.facts)})
+        print_json({"page": str(page), **to_plain_json(report.facts)})
         return
     for result in report.facts.results:
         stdout_console.print(f"{result.rank:>3}  {result.explanation.score:.3f}  {result.id}", markup=False)
     stdout_console.print(report.facts.verdict, markup=False)
     if report.facts.trust:
         stdout_console.print(report.facts.trust.verdict, markup=False)
-    stdout_console.print(str(place), markup=False)
+    stdout_console.print(str(page), markup=False)
 
 
 def _print_report_index(index: "ExplanationIndex", as_json: bool) -> None:

@@ -30,7 +30,7 @@ def preview_command(
     from ssl_sbir.config import parse_assignments, resolve_config
     from ssl_sbir.data.batches import prepare_pack
     from ssl_sbir.data.readers import open_data
-    from ssl_sbir.edges.pseudo_sketches import EdgeDetector
+    from ssl_sbir.edges.choices import EdgeDetector
     from ssl_sbir.errors import ConfigError
     from ssl_sbir.files import write_atomic
     from ssl_sbir.training.contact_sheet import contact_sheet

@@ -1,54 +1,64 @@
-"""`index_command` and `search_command`."""
+"""The commands `index` and `search`."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ssl_sbir.cli._app import DeviceOption, app, print_json, print_message, stdout_console
+from ssl_sbir.cli._app import app, print_json, print_message, stdout_console
+from ssl_sbir.cli.options import DeviceOption, JsonOption, RunArgument, TemplatesOption
 from ssl_sbir.errors import QueryError
 
 if TYPE_CHECKING:
+    from ssl_sbir.gallery.base import Gallery
     from ssl_sbir.gallery.index_photos import IndexingSummary
     from ssl_sbir.search.results import SearchResults
+    from ssl_sbir.search.retriever import Retriever
 
-IndexedRunArgument = Annotated[
-    str, typer.Argument(help="A run folder, or the name of an encoder (ssl-sbir encoders).")
-]
+MAX_SHOWN_BROKEN = 20
+
 IndexedDataArgument = Annotated[
     str, typer.Argument(help="The photos: a folder, or another kind of data (ssl-sbir data list).")
 ]
 EngineOption = Annotated[
     str | None,
     typer.Option(
-        help="exact, faiss, faiss:hnsw, faiss:ivf, milvus:URI, milvus-hnsw:URI or milvus-ivf:URI; exact, or the index's own."
+        help="exact, faiss, faiss:hnsw, faiss:ivf, milvus:URI, milvus-hnsw:URI or milvus-ivf:URI; "
+        "by default the existing index's engine, or exact."
     ),
 ]
 WaitSecondsOption = Annotated[
     float, typer.Option(min=0, help="Seconds to wait for another process that writes the index.")
 ]
-IndexArgument = Annotated[Path, typer.Argument(help="An index that `ssl-sbir index` made.")]
+IndexArgument = Annotated[Path, typer.Argument(help="An index made by `ssl-sbir index`.")]
+SketchOption = Annotated[Path | None, typer.Option(help="A drawing: an image or SVG file.")]
 SearchTextOption = Annotated[
-    str, typer.Option(help="A sentence; “not …” and “without …” in it move away from that.")
+    str, typer.Option(help="A sentence; “not …” and “without …” in it lower the score of such photos.")
 ]
+PhotoOption = Annotated[Path | None, typer.Option(help="A photo, to find similar photos.")]
 WithoutTextOption = Annotated[
-    list[str] | None, typer.Option(help="A text to move away from; may be repeated.")
+    list[str] | None, typer.Option(help="A text that lowers the score of such photos; may be repeated.")
 ]
 LikePhotoOption = Annotated[
-    list[str] | None, typer.Option(help="A photo's id to move towards; may be repeated.")
+    list[str] | None, typer.Option(help="Id of a photo to find more like it; may be repeated.")
 ]
 UnlikePhotoOption = Annotated[
-    list[str] | None, typer.Option(help="A photo's id to move away from; may be repeated.")
+    list[str] | None, typer.Option(help="Id of a photo to find fewer like it; may be repeated.")
 ]
 WeightsOption = Annotated[
     list[str] | None,
-    typer.Option("--weight", help="How much a side counts, such as text=2; may be repeated."),
+    typer.Option("--weight", help="Weight of sketch, text or photo, such as text=2; may be repeated."),
 ]
+HtmlOption = Annotated[Path | None, typer.Option(help="Write a page of the results to this HTML file.")]
+ExplainOption = Annotated[
+    Path | None, typer.Option(help="Write a page that explains the first five results to this HTML file.")
+]
+MovedRunOption = Annotated[str | None, typer.Option(help="The run, if it was moved after it made the index.")]
 
 
 @app.command("index")
 def index_command(
-    run: IndexedRunArgument,
+    run: RunArgument,
     data: IndexedDataArgument,
     out_folder: Annotated[
         Path | None, typer.Option("--out", help="Folder of the index; RUN/index by default.")
@@ -58,93 +68,80 @@ def index_command(
     batch_size: Annotated[int, typer.Option(min=1, help="Photos embedded at a time.")] = 64,
     wait: WaitSecondsOption = 600.0,
     device: DeviceOption = "auto",
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
-    """Make photos searchable; run again to add new ones and drop those that vanished."""
+    """Make photos searchable; run again to add new photos and remove deleted ones."""
     from ssl_sbir.search.retriever import Retriever
 
     folder = out_folder or _default_index_folder(run)
-    found = Retriever.load(run, device=device).index(
+    retriever = Retriever.load(run, device=device).index(
         data, folder, engine=engine, overwrite=overwrite, batch_size=batch_size, wait=wait
     )
-    done, gallery = found.indexing_summary, found.gallery
-    assert done is not None
-    for broken in done.broken[:20]:
+    summary, gallery = retriever.indexing_summary, retriever.gallery
+    assert summary is not None
+    for broken in summary.broken[:MAX_SHOWN_BROKEN]:
         print_message(f"{broken.key}: {broken.reason}, left out")
-    if len(done.broken) > 20:
-        print_message(f"and {len(done.broken) - 20:,} more that can't be read")
+    if len(summary.broken) > MAX_SHOWN_BROKEN:
+        print_message(f"and {len(summary.broken) - MAX_SHOWN_BROKEN:,} more that can't be read")
     if as_json:
-        print_json(_index_facts(done, folder, gallery))
+        print_json(_index_facts(summary, folder, gallery))
     else:
-        _print_index_summary(done, folder, gallery)
+        _print_index_summary(summary, folder, gallery)
     gallery.close()
 
 
 def _default_index_folder(run: str) -> Path:
     if not Path(run).is_dir():
-        raise QueryError(f"{run} is no run folder that an index could lie in", "Say where: --out FOLDER")
+        raise QueryError(
+            f"{run} is not a run folder, which could hold the index", "Name a folder: --out FOLDER"
+        )
     return Path(run) / "index"
 
 
-def _index_facts(done: "IndexingSummary", folder: Path, gallery: Any) -> dict[str, Any]:
-    broken = [{"id": it.key, "reason": it.reason} for it in done.broken]
+def _index_facts(summary: "IndexingSummary", folder: Path, gallery: "Gallery") -> dict[str, Any]:
+    broken = [{"id": it.key, "reason": it.reason} for it in summary.broken]
     return {
         "index": str(folder),
         "engine": gallery.engine,
         "recall@10": gallery.facts.get("recall@10"),
-        **vars(done),
+        **vars(summary),
         "broken": broken,
-        "rate": done.photos_per_second,
+        "rate": summary.photos_per_second,
     }
 
 
-def _print_index_summary(done: "IndexingSummary", folder: Path, gallery: Any) -> None:
-    stdout_console.print(
-        f"{done.items:,} photos: {done.added:,} added, {done.removed:,} removed, {done.unchanged:,} unchanged"
-        + (f", {len(done.broken):,} can't be read" if done.broken else "")
-        + f"  ({done.seconds:.1f} s, {done.photos_per_second:,.0f} img/s)",
-        markup=False,
-    )
+def _print_index_summary(summary: "IndexingSummary", folder: Path, gallery: "Gallery") -> None:
+    counts = f"{summary.added:,} added, {summary.removed:,} removed, {summary.unchanged:,} unchanged"
+    broken = f", {len(summary.broken):,} can't be read" if summary.broken else ""
+    rate = f"({summary.seconds:.1f} s, {summary.photos_per_second:,.0f} img/s)"
+    stdout_console.print(f"{summary.items:,} photos: {counts}{broken}  {rate}", markup=False)
     recall = gallery.facts.get("recall@10")
-    stated = f", recall@10 {recall:.3f} against exact search" if recall is not None else ""
-    stdout_console.print(f"{folder}   engine {gallery.engine}{stated}", markup=False)
+    accuracy = f", recall@10 {recall:.3f} against exact search" if recall is not None else ""
+    stdout_console.print(f"{folder}   engine {gallery.engine}{accuracy}", markup=False)
     stdout_console.print(f"next: ssl-sbir search {folder} --sketch drawing.png", markup=False)
 
 
 @app.command("search")
 def search_command(
     index: IndexArgument,
-    sketch: Annotated[Path | None, typer.Option(help="A drawing: an image or SVG file.")] = None,
+    sketch: SketchOption = None,
     text: SearchTextOption = "",
-    photo: Annotated[Path | None, typer.Option(help="A photo whose like is sought.")] = None,
+    photo: PhotoOption = None,
     k: Annotated[int, typer.Option("-k", min=1, help="How many results.")] = 10,
     weight: WeightsOption = None,
     without: WithoutTextOption = None,
     like: LikePhotoOption = None,
     unlike: UnlikePhotoOption = None,
-    run: Annotated[str | None, typer.Option(help="The run, if it moved since it made the index.")] = None,
-    html: Annotated[Path | None, typer.Option(help="Write a sheet of the results: one HTML file.")] = None,
-    explain: Annotated[Path | None, typer.Option(help="Write why the first five came back.")] = None,
-    templates: Annotated[Path | None, typer.Option(help="Folder of your own page templates.")] = None,
+    run: MovedRunOption = None,
+    html: HtmlOption = None,
+    explain: ExplainOption = None,
+    templates: TemplatesOption = None,
     device: DeviceOption = "auto",
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
-    """Search an index by a drawing, a sentence, a photo, or any of them together."""
-    from ssl_sbir.errors import EncoderError, GalleryError, RunError
-    from ssl_sbir.gallery.store import read_index
-    from ssl_sbir.search.retriever import Retriever
-
-    name = run or str((read_index(index)["facts"].get("model") or {}).get("name"))
-    try:
-        retriever = Retriever.load(name, device=device).open(index)
-    except (EncoderError, RunError) as error:
-        if run:
-            raise
-        raise GalleryError(
-            f"{index} was made with {name}, which can't be loaded: {error.message}",
-            "If it moved, say where to: --run RUN",
-        ) from error
-    hits = retriever.search(
+    """Search an index by a drawing, a sentence, a photo, or several of them together."""
+    retriever = _open_retriever(index, run, device)
+    results = retriever.search(
         sketch=sketch,
         text=text,
         photo=photo,
@@ -154,30 +151,48 @@ def search_command(
         like=like or (),
         unlike=unlike or (),
     )
-    assert not isinstance(hits, list)
-    pages = [hits.save(html, templates)] if html else []
+    assert not isinstance(results, list)
+    pages = [results.save(html, templates)] if html else []
     if explain:
-        pages.append(hits.explain().save(explain, templates))
-    _print_hits(hits, pages, as_json)
+        pages.append(results.explain().save(explain, templates))
+    _print_results(results, pages, as_json)
     retriever.gallery.close()
 
 
-def _print_hits(hits: "SearchResults", pages: list[Path], as_json: bool) -> None:
+def _open_retriever(index: Path, run: str | None, device: str) -> "Retriever":
+    from ssl_sbir.errors import EncoderError, GalleryError, RunError
+    from ssl_sbir.gallery.store import read_index
+    from ssl_sbir.search.retriever import Retriever
+
+    name = run or str((read_index(index)["facts"].get("model") or {}).get("name"))
+    try:
+        return Retriever.load(name, device=device).open(index)
+    except (EncoderError, RunError) as error:
+        if run:
+            raise
+        raise GalleryError(
+            f"{index} was made with {name}, which can't be loaded: {error.message}",
+            "If it was moved, name its new place: --run RUN",
+        ) from error
+
+
+def _print_results(results: "SearchResults", pages: list[Path], as_json: bool) -> None:
     from ssl_sbir.search.results_page import format_results_table
 
-    for note in hits.notes:
+    for note in results.notes:
         print_message(note)
     if as_json:
-        print_json({**hits.facts(), "pages": [str(page) for page in pages]})
+        print_json({**results.facts(), "pages": [str(page) for page in pages]})
         return
-    stdout_console.print(format_results_table(hits, max(stdout_console.width, 80)), markup=False)
+    width = max(stdout_console.width, 80)
+    stdout_console.print(format_results_table(results.hits, width), markup=False)
     for page in pages:
         stdout_console.print(str(page), markup=False)
 
 
-def _parse_weights(given: list[str]) -> dict[str, float] | None:
+def _parse_weights(assignments: list[str]) -> dict[str, float] | None:
     weights = {}
-    for text in given:
+    for text in assignments:
         name, equals, value = text.partition("=")
         try:
             weights[name.strip()] = float(value)

@@ -1,4 +1,4 @@
-"""`semantics`: what a source makes of names, how alike they are to it, and how they hang together."""
+"""`semantics`: how a source resolves names, their similarities and paths; and converting sources of semantics."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -7,23 +7,25 @@ import typer
 
 from ssl_sbir.cli._app import app, print_json, print_message, stdout_console
 from ssl_sbir.cli.data import data_app
+from ssl_sbir.cli.options import JsonOption, split_comma_list
 
 if TYPE_CHECKING:
     from ssl_sbir.semantics import Semantics
 
 SemanticsSourceArgument = Annotated[
     str | None,
-    typer.Argument(help="Such as wordnet, conceptnet:FILE, vectors:FILE, glove; lists all without."),
+    typer.Argument(
+        help="Such as wordnet, conceptnet:FILE, vectors:FILE, glove; without it, lists all kinds."
+    ),
 ]
-FirstNamesOption = Annotated[str, typer.Option("--a", help="Names, with commas between.")]
+FirstNamesOption = Annotated[str, typer.Option("--a", help="Names, separated by commas.")]
 SecondNamesOption = Annotated[
     str,
     typer.Option(
-        "--b", help="Names to compare them with: --a's own by default; imagenet for its 1,000 classes."
+        "--b", help="Names to compare them with; default: those of --a; imagenet: its 1,000 classes."
     ),
 ]
-NearestNamesOption = Annotated[int, typer.Option(min=1, help="How many of the nearest names to list.")]
-SemanticsJsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
+NearestNamesOption = Annotated[int, typer.Option(min=1, help="Number of most similar names to list.")]
 
 
 @app.command("semantics")
@@ -32,9 +34,9 @@ def semantics_command(
     a: FirstNamesOption = "",
     b: SecondNamesOption = "",
     nearest: NearestNamesOption = 5,
-    as_json: SemanticsJsonOption = False,
+    as_json: JsonOption = False,
 ) -> None:
-    """How alike names are to WordNet, ConceptNet, word vectors or a sentence encoder, and why."""
+    """Compare names by WordNet, ConceptNet, word vectors or a sentence encoder, and show their paths."""
     from ssl_sbir.errors import ConfigError
     from ssl_sbir.semantics import SEMANTICS_KINDS, imagenet_names, load_semantics
 
@@ -48,10 +50,10 @@ def semantics_command(
         for kind, (what, where) in SEMANTICS_KINDS.items():
             stdout_console.print(f"{kind}{':' if where else ''}{where:<12}  {what}", markup=False)
         return
-    rows = _split_names(a)
+    rows = split_comma_list(a)
     if not rows:
-        raise ConfigError("--a is empty: there is no name to compare", "Give names: --a cow,horse.")
-    columns = list(imagenet_names()) if b == "imagenet" else _split_names(b) or rows
+        raise ConfigError("--a has no names to compare", "Give names: --a cow,horse.")
+    columns = list(imagenet_names()) if b == "imagenet" else split_comma_list(b) or rows
     facts = _similarity_facts(load_semantics(source), source, rows, columns, nearest)
     if as_json:
         print_json(facts)
@@ -61,11 +63,11 @@ def semantics_command(
 
 @data_app.command("conceptnet")
 def convert_conceptnet(
-    dump: Annotated[str, typer.Argument(help="conceptnet-assertions-5.*.csv, also .gz, or triples.")],
+    dump: Annotated[str, typer.Argument(help="conceptnet-assertions-5.*.csv or .csv.gz, or triples.")],
     target: Annotated[Path, typer.Argument(metavar="OUT", help="The file to write: NAME.safetensors.")],
-    as_json: SemanticsJsonOption = False,
+    as_json: JsonOption = False,
 ) -> None:
-    """Stream ConceptNet's dump once into a compact file of its English concepts, relations and weights."""
+    """Convert ConceptNet's dump into a compact file of its English concepts, relations and weights."""
     from ssl_sbir.errors import DataError
     from ssl_sbir.semantics.conceptnet import read_graph, save_graph
 
@@ -84,6 +86,29 @@ def convert_conceptnet(
     print_message(f"use it: --set semantics=conceptnet:{target}")
 
 
+@data_app.command("wordnet")
+def convert_wordnet(
+    archive: Annotated[Path, typer.Argument(metavar="FILE", help="WordNet-3.0.tar.gz or .tar.bz2.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Copy the nouns of WordNet's official archive into the cache, where `wordnet` finds them."""
+    from ssl_sbir.semantics.wordnet_archive import convert_wordnet_archive
+    from ssl_sbir.semantics.wordnet_files import converted_wordnet_folder
+
+    nouns = convert_wordnet_archive(archive)
+    facts = {
+        "synsets": len(nouns.offsets),
+        "lemmas": len(nouns.senses),
+        "folder": str(converted_wordnet_folder()),
+    }
+    if as_json:
+        print_json(facts)
+        return
+    stdout_console.print(f"{facts['synsets']:,} synsets · {facts['lemmas']:,} nouns")
+    stdout_console.print(str(facts["folder"]), markup=False)
+    print_message("use it: --set semantics=wordnet")
+
+
 def _similarity_facts(
     source: "Semantics", spec: str, rows: list[str], columns: list[str], count: int
 ) -> dict[str, Any]:
@@ -92,24 +117,23 @@ def _similarity_facts(
     pairs = []
     for row, values in zip(rows, table, strict=True):
         order = values.argsort(descending=True, stable=True).tolist()
-        others = [place for place in order if columns[place] != row][:count]
+        others = [index for index in order if columns[index] != row][:count]
         pairs += [
             {
                 "a": row,
-                "b": columns[place],
-                "similarity": values[place].item(),
-                **_path_facts(source, row, columns[place]),
+                "b": columns[index],
+                "similarity": values[index].item(),
+                **_path_facts(source, row, columns[index]),
             }
-            for place in others
+            for index in others
         ]
-    told = {name: str(meaning) if meaning else None for name, meaning in resolved.items() if name in rows}
-    used = {pair["b"]: resolved[pair["b"]] for pair in pairs}
-    told |= {name: str(meaning) if meaning else None for name, meaning in used.items()}
-    return {"semantics": spec, "resolved": told, "pairs": pairs}
+    shown = [*(name for name in resolved if name in rows), *(pair["b"] for pair in pairs)]
+    meanings = {name: str(resolved[name]) if resolved[name] else None for name in shown}
+    return {"semantics": spec, "resolved": meanings, "pairs": pairs}
 
 
 def _path_facts(source: "Semantics", a: str, b: str) -> dict[str, Any]:
-    """The path of a pair where the source has paths and knows both names; None with no relations: there is none."""
+    """The path of a pair; None without relations if the source has no paths, or doesn't know both names."""
     from ssl_sbir.errors import SslSbirError
 
     try:
@@ -129,9 +153,5 @@ def _print_similarities(facts: dict[str, Any]) -> None:
             )
     for pair in facts["pairs"]:
         line = f"{pair['similarity']:.3f}  {pair['a']} · {pair['b']}"
-        way = pair["path"] or ("no path" if "relations" in pair else "")
-        stdout_console.print(f"{line}   {way}" if way else line, markup=False)
-
-
-def _split_names(text: str) -> list[str]:
-    return [part.strip() for part in text.split(",") if part.strip()]
+        path = pair["path"] or ("no path" if "relations" in pair else "")
+        stdout_console.print(f"{line}   {path}" if path else line, markup=False)

@@ -1,1 +1,1 @@
-"""What images exist, how they are split, and their pixels; `readers` opens data, `loading` decodes it."""
+"""Which images there are, how their classes are split, and their pixels; `readers` opens data."""

@@ -1,4 +1,4 @@
-"""Names of classes in their one spelling, and of files in one that can be printed."""
+"""Class names in one spelling, and file names in a form that can be printed."""
 
 import os
 import re
@@ -11,7 +11,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 def normalize_class_name(name: str) -> str:
     """The one spelling of a class name: lower case, with `_` for each run of spaces, hyphens and underscores.
 
-    >>> normalise("Hot-Air Balloon")
+    >>> normalize_class_name("Hot-Air Balloon")
     'hot_air_balloon'
     """
     lowered = unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).lower())
@@ -19,5 +19,5 @@ def normalize_class_name(name: str) -> str:
 
 
 def printable_name(name: str) -> str:
-    """A file name as it can be shown: bytes that are no UTF-8, and control characters, become `�`."""
+    """A file name that is safe to print: bytes that are no UTF-8, and control characters, become `�`."""
     return _CONTROL.sub("�", os.fsencode(name).decode("utf-8", "replace"))

@@ -1,4 +1,4 @@
-"""Images of a class, drawn at random: the anchors, positives and negatives of triplets."""
+"""Random images of a class: the anchors, positives and negatives of triplets."""
 
 from dataclasses import dataclass
 
@@ -19,7 +19,7 @@ class ImagesByClass:
     Attributes:
         data: the run's images.
         rows: of the labelled images, ordered by label.
-        class_start: place in `rows` of each class's first image, and the end.
+        class_start: index in `rows` of each class's first image, and at the end the number of images.
     """
 
     data: TrainingSet
@@ -28,10 +28,10 @@ class ImagesByClass:
 
     @classmethod
     def from_training_set(cls, data: TrainingSet, domain: Domain) -> "ImagesByClass":
-        """The labelled images of every seen class, of which there are two or more.
+        """The labelled images of one domain, of every seen class.
 
         Raises:
-            DataError: a class has none, or is alone.
+            DataError: a class has none, or there are fewer than two classes.
         """
         if len(data.classes) < 2:
             raise DataError(f"one seen class, '{data.classes[0]}'", "Triplets need two: give more classes.")
@@ -43,15 +43,15 @@ class ImagesByClass:
             missing = data.classes[int(count.argmin())]
             raise DataError(
                 f"class '{missing}' has no labelled {domain.name.lower()}",
-                "One of every class and domain is needed: label more images, or take another recipe, such as sake.",
+                "One of every class and domain is needed: label more images, or use another recipe, such as sake.",
             )
         return cls(data, rows[order], torch.cat([torch.zeros(1, dtype=torch.int64), count.cumsum(0)]))
 
     def sample_images(self, label: Int[Tensor, " n"]) -> Batch:
         """A random image of each of these classes, in their order."""
         first, end = self.class_start[label.cpu()], self.class_start[label.cpu() + 1]
-        place = first + (torch.rand(len(label)) * (end - first)).long()
-        return self.data.read_batch(self.rows[place.minimum(end - 1)].numpy())
+        index = first + (torch.rand(len(label)) * (end - first)).long()
+        return self.data.read_batch(self.rows[index.minimum(end - 1)].numpy())
 
     def sample_any_images(self, count: int) -> Batch:
         """That many random labelled images."""

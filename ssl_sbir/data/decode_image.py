@@ -1,4 +1,4 @@
-"""One image of any kind as square uint8 RGB, or the reason why not. Imports no torch."""
+"""One image of any kind as square uint8 RGB, or the reason why it can't be read. Imports no torch."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,32 +13,32 @@ from ssl_sbir.errors import DataError
 
 FITS = ("squash", "crop", "pad", "ink")
 MAX_PIXELS = 89_478_485  # Pillow's own threshold for a decompression bomb: 256 MB of RGB
-DECODER_VERSION = "1"  # part of every pack's key: raise it when decoded pixels change
+DECODER_VERSION = "1"  # part of every pack's key; increase it when decoded pixels change
 RGB_WHITE = (255, 255, 255)
-PAPER_BRIGHTNESS = 230  # of 255: paper is at least that bright, ink is darker
-PAPER_SHARE = 0.8  # of an image's outermost pixels are paper where "ink" applies
-INK_SIDE = 0.8  # how much of the square's side a drawing's longer side then takes
-INK_CANVAS = 4096  # pixels at most that this square is wide
+PAPER_BRIGHTNESS = 230  # of 255; paper is at least that bright, ink is darker
+PAPER_SHARE = 0.8  # at least this share of an image's border pixels is paper, or "ink" doesn't apply
+INK_SIDE = 0.8  # share of the square's side that the drawing's longer side then fills
+INK_CANVAS = 4096  # largest side of that square, in pixels
 
 
 @dataclass(frozen=True)
 class BrokenImage:
-    """An image that can't be read, and why."""
+    """An image that can't be read, and the reason."""
 
     key: str
     reason: str
 
 
 def decode_image(source: ImageSource, key: str, size: int, fit: str = "squash") -> npt.NDArray[np.uint8]:
-    """A uint8 [size, size, 3] RGB image, upright, on white where it was transparent.
+    """A uint8 [size, size, 3] RGB image, upright, transparent parts on white.
 
     Args:
         source: opens the image.
         key: which one.
         size: side in pixels.
-        fit: "squash" resizes both sides to `size`, "crop" keeps the centre square, "pad" adds white. "ink" brings
-            what lies on white paper to one size, wherever and however small it was drawn; an image without
-            white edges is squashed.
+        fit: "squash" resizes both sides to `size`, "crop" keeps the centre square, "pad" adds white. "ink" crops to
+            the ink on white paper, so that every drawing has the same size; an image without white borders is
+            squashed.
 
     Raises:
         DataError: it can't be read; the message ends with the reason.
@@ -52,33 +52,33 @@ def decode_image(source: ImageSource, key: str, size: int, fit: str = "squash") 
 def decode_or_reason(
     source: ImageSource, key: str, size: int, fit: str
 ) -> tuple[npt.NDArray[np.uint8] | None, str]:
-    """As `decode_image`, but a broken image gives None and the reason."""
+    """Like `decode_image`, but for a broken image None and the reason."""
     try:
         with source.open(key, size) as image:
             return _resize_to_square(_load_upright_rgb(image, size), size, fit), ""
-    except Exception as error:  # a hostile file makes Pillow raise nearly anything, even SyntaxError
+    except Exception as error:  # for a hostile file Pillow raises nearly anything, even SyntaxError
         return None, _describe_decode_error(source, key, error)
 
 
 def decode_image_list(
     source: ImageSource, keys: Sequence[str], size: int, fit: str
 ) -> tuple[npt.NDArray[np.uint8], dict[int, BrokenImage]]:
-    """Some images [n, size, size, 3], white where one is broken, and the broken ones by position."""
+    """Some images [n, size, size, 3], broken ones white, and the broken ones by index."""
     images = np.full((len(keys), size, size, 3), 255, dtype=np.uint8)
     broken = {}
-    for place, key in enumerate(keys):
+    for index, key in enumerate(keys):
         image, reason = decode_or_reason(source, key, size, fit)
         if image is None:
-            broken[place] = BrokenImage(key, reason)
+            broken[index] = BrokenImage(key, reason)
         else:
-            images[place] = image
+            images[index] = image
     return images, broken
 
 
 def _load_upright_rgb(image: Image.Image, size: int) -> Image.Image:
     if image.width * image.height > MAX_PIXELS:
         raise Image.DecompressionBombError
-    image.draft(image.mode, (2 * size, 2 * size))  # JPEG only: decodes at 1/2, 1/4 or 1/8 for nearly nothing
+    image.draft(image.mode, (2 * size, 2 * size))  # JPEG only: decoding at 1/2, 1/4 or 1/8 is cheap
     return _convert_to_rgb(ImageOps.exif_transpose(image))
 
 
@@ -94,7 +94,7 @@ def _convert_to_rgb(image: Image.Image) -> Image.Image:
 
 
 def _to_eight_bits(values: npt.NDArray[np.generic]) -> npt.NDArray[np.uint8]:
-    """Grey values of 16 bits, or floats in 0..1 or 0..255, as 8 bits."""
+    """Grey values of 16 bits, or floats in 0..1 or 0..255, as values of 8 bits."""
     if values.dtype.kind == "f":
         scale = 255.0 if np.nanmax(values, initial=0) <= 1 else 1.0
         return np.clip(np.nan_to_num(values) * scale, 0, 255).astype(np.uint8)
@@ -114,7 +114,7 @@ def _resize_to_square(image: Image.Image, size: int, fit: str) -> npt.NDArray[np
 
 
 def _crop_to_ink(image: Image.Image) -> Image.Image:
-    """The square about what lies on white paper, which fills INK_SIDE of it; other images as they are."""
+    """The square around the ink on white paper, INK_SIDE of it filled; other images are returned unchanged."""
     grey = np.asarray(image.convert("L"))
     edges = np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])
     ink = grey < PAPER_BRIGHTNESS
@@ -122,14 +122,14 @@ def _crop_to_ink(image: Image.Image) -> Image.Image:
     if (edges >= PAPER_BRIGHTNESS).mean() < PAPER_SHARE or not len(rows):
         return image
     top, bottom, left, right = rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
-    # A speck of dust isn't blown up: no more than ten times.
+    # Enlarged at most ten times, so that a speck of dust stays small.
     side = max(bottom - top, right - left, max(image.size) * INK_SIDE / 10) / INK_SIDE
     x, y = (left + right - side) / 2, (top + bottom - side) / 2
-    whole = round(side)
-    if whole > INK_CANVAS:  # a long thin picture: its square would be many times as large as itself
+    canvas_side = round(side)
+    if canvas_side > INK_CANVAS:  # a long thin picture, whose square would be many times as large
         return _shrink_ink(image.crop((left, top, right, bottom)), INK_CANVAS / side, (left - x, top - y))
     shift = (1, 0, round(x), 0, 1, round(y))
-    return image.transform((whole, whole), Image.Transform.AFFINE, shift, fillcolor=RGB_WHITE)
+    return image.transform((canvas_side, canvas_side), Image.Transform.AFFINE, shift, fillcolor=RGB_WHITE)
 
 
 def _shrink_ink(ink: Image.Image, factor: float, corner: tuple[float, float]) -> Image.Image:
@@ -145,7 +145,7 @@ def _describe_decode_error(source: ImageSource, key: str, error: Exception) -> s
     if isinstance(error, DataError):
         return error.message
     if path is not None and not path.is_file():
-        return "the file is gone"
+        return "the file no longer exists"
     if path is not None and path.stat().st_size == 0:
         return "the file is empty (0 bytes)"
     if isinstance(error, Image.DecompressionBombError | Image.DecompressionBombWarning):

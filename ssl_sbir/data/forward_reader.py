@@ -1,4 +1,4 @@
-"""A file that is read from front to back, on disk or behind a URL."""
+"""A file read from front to back, on disk or at a URL."""
 
 import http.client
 import io
@@ -9,28 +9,28 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 NETWORK_TIMEOUT_SECONDS = 20.0  # without a byte from a server
-LARGEST_READ = 64 << 20  # bytes at once: a header that asks for more is broken or means harm
+LARGEST_READ = 64 << 20  # bytes at once; a header that asks for more is broken or malicious
 _SKIP_CHUNK_BYTES = 1 << 20
 
 
 def is_url(location: str) -> bool:
-    """Whether a place is behind a network."""
+    """Whether a location is a URL."""
     return "://" in location
 
 
 class ForwardReader:
-    """The bytes of a file from a place on. It only winds forward, so that it works on a stream.
+    """The bytes of a file from an offset on. It only moves forward, so that it works on a stream.
 
     Attributes:
-        version_mark: changes when the file does: size and time on disk, what the server says of it elsewhere.
-        last_read: what was read last.
+        version_mark: changes when the file does: size and time on disk, or the server's ETag and Last-Modified.
+        last_read: the bytes that were read last.
     """
 
     def __init__(self, location: str, offset: int = 0) -> None:
         """Opens a path or an http(s) URL.
 
         Raises:
-            OSError: it can't be opened; the message is the reason.
+            OSError: it can't be opened; the message says why.
         """
         self.last_read = b""
         self._offset = offset
@@ -52,17 +52,17 @@ class ForwardReader:
         self.close()
 
     def tell(self) -> int:
-        """Where the next byte lies in the file."""
+        """The offset of the next byte."""
         return self._offset
 
     def seek(self, offset: int) -> None:
-        """Winds forward to a place.
+        """Moves forward to an offset.
 
         Raises:
-            OSError: it lies behind, or the connection breaks.
+            OSError: it was passed already, or the connection breaks.
         """
         if offset < self._offset:
-            raise OSError("a tape only winds forward")
+            raise OSError("a file is only read forward")
         if self._is_on_disk:
             self._file.seek(offset)
         else:
@@ -73,7 +73,7 @@ class ForwardReader:
         """The next bytes; fewer at the end of the file.
 
         Raises:
-            OSError: they are too many, or the connection breaks.
+            OSError: there are too many, or the connection breaks.
         """
         if not 0 <= count <= LARGEST_READ:
             raise OSError(f"{count:,} bytes at once: refused")
@@ -82,24 +82,26 @@ class ForwardReader:
         return self.last_read
 
     def close(self) -> None:
-        """Lets go of the file or the connection."""
+        """Releases the file or the connection."""
         self._file.close()
 
     def _skip_bytes(self, count: int) -> None:
         while count > 0:
-            passed = len(self._read_bytes(min(count, _SKIP_CHUNK_BYTES)))
-            if not passed:
-                return  # behind the end: the next read says so
-            count -= passed
+            skipped = len(self._read_bytes(min(count, _SKIP_CHUNK_BYTES)))
+            if not skipped:
+                return  # past the end: the next read says so
+            count -= skipped
 
     def _read_bytes(self, count: int) -> bytes:
         try:
-            found = self._file.read(count)
+            content = self._file.read(count)
         except http.client.HTTPException as error:
-            raise OSError(f"the connection broke off ({type(error).__name__})") from error
-        if len(found) < count and getattr(self._file, "length", None):  # bytes that the server had announced
-            raise OSError("the connection broke off")
-        return found
+            raise OSError(f"the connection broke ({type(error).__name__})") from error
+        if len(content) < count and getattr(
+            self._file, "length", None
+        ):  # bytes that the server had announced
+            raise OSError("the connection broke")
+        return content
 
 
 def describe_read_error(error: BaseException) -> str:
@@ -110,25 +112,25 @@ def describe_read_error(error: BaseException) -> str:
         return describe_read_error(error.reason) if isinstance(error.reason, Exception) else str(error.reason)
     if isinstance(error, TimeoutError):
         return f"no answer for {NETWORK_TIMEOUT_SECONDS:.0f} s"
-    told = error.strerror if isinstance(error, OSError) else None
-    return told or " ".join(str(error).split()) or type(error).__name__
+    reason = error.strerror if isinstance(error, OSError) else None
+    return reason or " ".join(str(error).split()) or type(error).__name__
 
 
-def _request_url(url: str, at: int) -> tuple[io.BufferedIOBase, str, int]:
-    """A connection, the file's mark, and where in the file its bytes begin."""
-    headers = {"User-Agent": "ssl-sbir"} | ({"Range": f"bytes={at}-"} if at else {})
+def _request_url(url: str, offset: int) -> tuple[io.BufferedIOBase, str, int]:
+    """A connection, the file's version mark, and the offset in the file at which the connection begins."""
+    headers = {"User-Agent": "ssl-sbir"} | ({"Range": f"bytes={offset}-"} if offset else {})
     try:
         if urlsplit(url).scheme not in ("http", "https"):
             raise OSError(f"'{urlsplit(url).scheme}' is no http or https")
-        answer = urllib.request.urlopen(
+        response = urllib.request.urlopen(
             urllib.request.Request(url, headers=headers), timeout=NETWORK_TIMEOUT_SECONDS
         )
     except (http.client.HTTPException, ValueError) as error:
-        raise OSError(f"not a URL that can be asked for ({error})") from error
-    told = (answer.headers.get(name, "") for name in ("ETag", "Last-Modified"))
-    return answer, " ".join(told).strip(), at if answer.status == 206 else 0
+        raise OSError(f"not a valid URL ({error})") from error
+    marks = (response.headers.get(name, "") for name in ("ETag", "Last-Modified"))
+    return response, " ".join(marks).strip(), offset if response.status == 206 else 0
 
 
 def is_existing_file(location: str) -> bool:
-    """Whether a file lies at a place on disk."""
+    """Whether a location is an existing file on disk."""
     return not is_url(location) and Path(location).is_file()

@@ -1,4 +1,4 @@
-"""Image files in folders: which are there, what was skipped, and their pixels."""
+"""Image files in folders: which there are, what was skipped, and how they are opened."""
 
 import os
 from collections.abc import Iterable
@@ -13,7 +13,7 @@ from ssl_sbir.errors import DataError
 from ssl_sbir.registry import did_you_mean
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".jpe", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm")
-LITTER = frozenset({"thumbs.db", "desktop.ini", "__macosx"})  # left by file managers; no user means them
+LITTER = frozenset({"thumbs.db", "desktop.ini", "__macosx"})  # left by file managers
 
 
 @dataclass(frozen=True)
@@ -22,12 +22,12 @@ class FileSource:
 
     root: Path
 
-    def open(self, key: str, size: int) -> Image.Image:  # noqa: ARG002 - files have a size of their own
+    def open(self, key: str, size: int) -> Image.Image:  # noqa: ARG002 - files have their own size
         """The image of a file, not decoded yet."""
         return Image.open(self.root / key)
 
     def fingerprint(self, keys: Iterable[str]) -> str:
-        """A hash of the files' names, sizes and times of change."""
+        """A hash of the files' names, sizes and modification times."""
         digest = sha256()
         for key in keys:
             digest.update(os.fsencode(key))
@@ -45,10 +45,10 @@ class FileSource:
 
 
 def existing_folder(path: str | Path, what: str) -> Path:
-    """The folder at a path, absolute.
+    """The absolute path of an existing folder.
 
     Raises:
-        DataError: there is none; names the closest sibling.
+        DataError: there is none; suggests the closest sibling.
     """
     folder = Path(path).expanduser().absolute()
     if folder.is_dir():
@@ -62,11 +62,11 @@ def existing_folder(path: str | Path, what: str) -> Path:
         printable_name(it.name) for it in parent.iterdir() if it.is_dir() and not it.name.startswith(".")
     ]
     guess = did_you_mean(printable_name(folder.name), siblings)
-    raise DataError(f"{what}: {folder} does not exist.{guess}", f"Look into {parent}.")
+    raise DataError(f"{what}: {folder} does not exist.{guess}", f"Look in {parent}.")
 
 
 def list_folder(folder: Path) -> tuple[list[str], list[str]]:
-    """Names of the sub-folders and of the files in a folder, each sorted, without hidden ones and litter."""
+    """Names of the sub-folders and of the files in a folder, each sorted, without hidden ones and LITTER."""
     folders: list[str] = []
     files: list[str] = []
     with os.scandir(folder) as scan:
@@ -77,17 +77,17 @@ def list_folder(folder: Path) -> tuple[list[str], list[str]]:
 
 
 def is_image_name(name: str) -> bool:
-    """Whether a file name ends as images do."""
+    """Whether a file name has the suffix of an image."""
     return name.lower().endswith(IMAGE_SUFFIXES)
 
 
 def class_name_of_folder(folder: str) -> str:
-    """The class that a folder stands for."""
+    """The class name of a class folder."""
     return normalize_class_name(printable_name(folder))
 
 
 def list_class_images(root: Path, relative: str, warnings: list[str]) -> list[str]:
-    """Names of the images directly in `root/relative`, sorted; what else lies there becomes a warning."""
+    """Names of the images directly in `root/relative`, sorted; anything else there becomes a warning."""
     folders, files = list_folder(root / relative)
     stray = [name for name in files if not is_image_name(name)]
     warnings += [f"{printable_name(f'{relative}/{name}')}: not an image, skipped" for name in stray]

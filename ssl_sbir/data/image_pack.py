@@ -1,4 +1,4 @@
-"""Images decoded once into one memory-mapped file; what is interrupted is gone on with."""
+"""Images decoded once into one memory-mapped file; interrupted decoding is resumed."""
 
 import json
 import os
@@ -8,28 +8,29 @@ from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from jaxtyping import UInt8
 from PIL import Image
-from torch import Tensor
 
+from ssl_sbir.data.cached_folder import open_or_create
 from ssl_sbir.data.class_names import printable_name
 from ssl_sbir.data.decode_image import DECODER_VERSION, FITS, BrokenImage, decode_image_list
-from ssl_sbir.data.manifest import Manifest, StreamedSource
+from ssl_sbir.data.manifest import Manifest, ManifestRows, StreamedSource
 from ssl_sbir.errors import DataError
 from ssl_sbir.files import (
     cache_dir,
-    hold_file_lock,
     resumable_array,
     resumable_folder,
     sha256_of,
     write_atomic,
 )
 from ssl_sbir.progress import show_progress
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 DECODE_CHUNK = 32  # images a task
 SPARE_BYTES = 64 << 20
@@ -41,7 +42,7 @@ class Pack:
 
     Attributes:
         folder: where it lies.
-        key: hash of what is in it: keys, files, size, fit and decoder.
+        key: hash of everything it depends on: keys, files, size, fit and decoder.
         images: uint8 memory map [n, size, size, 3].
         ok: bool [n], False where an image is broken (its pixels are white).
         broken: the broken images with reasons.
@@ -63,8 +64,10 @@ class Pack:
     def __len__(self) -> int:
         return len(self.images)
 
-    def read_images(self, rows: npt.NDArray[np.int64] | Tensor) -> UInt8[Tensor, "b 3 s s"]:
+    def read_images(self, rows: "ManifestRows | Tensor") -> "UInt8[Tensor, 'b 3 s s']":
         """The images at these rows, copied into memory, channels first."""
+        import torch
+
         pixels = np.ascontiguousarray(np.moveaxis(self.images[np.asarray(rows)], 3, 1))
         return torch.from_numpy(pixels)
 
@@ -72,15 +75,15 @@ class Pack:
 def prepare_pack(manifest: Manifest, size: int, *, fit: str = "squash", strict: bool = False) -> Pack:
     """The pack of a manifest's images, decoded now or taken from the cache.
 
-    Memory stays bounded whatever the number of images. Two processes that ask for the same pack wait for
-    each other. Labels don't matter: a manifest without them shares the pack.
+    Memory use doesn't grow with the number of images. Two processes that ask for the same pack wait for each
+    other. Labels don't matter: a manifest without them shares the pack.
 
     Args:
         manifest: which images.
         size: side in pixels.
         fit: see `decode_image`.
-        strict: whether one broken image, or something `lost`, is an error; otherwise a broken image is listed and
-            its `ok` is False.
+        strict: whether one broken image, or one of `read_errors`, is an error; otherwise broken images are listed
+            and their `ok` is False.
 
     Raises:
         DataError: an unknown fit, no images, none readable, a broken one with `strict`, or a full disk.
@@ -90,22 +93,20 @@ def prepare_pack(manifest: Manifest, size: int, *, fit: str = "squash", strict: 
     if strict and manifest.read_errors:
         more = f" (and {len(manifest.read_errors) - 1:,} more)" if len(manifest.read_errors) > 1 else ""
         raise DataError(
-            f"{manifest.read_errors[0]}{more}", "Mend or remove it, or go on without it: leave out --strict."
+            f"{manifest.read_errors[0]}{more}",
+            "Repair or remove it, or continue without it: leave out --strict.",
         )
     if fit not in FITS:
         raise DataError(f"unknown fit '{fit}'", f"One of: {', '.join(FITS)}")
     key = pack_key(manifest, size, fit)
     folder = cache_dir() / "packs" / key[:32]
-    pack = _open_pack(folder, key)
-    if pack is None:
-        with hold_file_lock(folder):
-            pack = _open_pack(folder, key) or _create_pack(manifest, size, fit, folder, key)
+    pack = open_or_create(Pack, folder, key, lambda: _create_pack(manifest, size, fit, folder, key))
     _check_pack_readable(manifest, pack, strict)
     return pack
 
 
 def pack_key(manifest: Manifest, size: int, fit: str) -> str:
-    """The hash that a pack of these images is filed under; changes when a file behind it does."""
+    """The hash that names the pack of these images; it changes when one of their files does."""
     blob, offsets = manifest.keys.blob, manifest.keys.offsets
     return sha256_of(
         DECODER_VERSION,
@@ -115,15 +116,6 @@ def pack_key(manifest: Manifest, size: int, fit: str) -> str:
         str(size),
         fit,
     )
-
-
-def _open_pack(folder: Path, key: str) -> Pack | None:
-    """The pack in a folder, or None where there is none or it is damaged or another's."""
-    try:
-        pack = Pack(folder)
-    except (OSError, ValueError, KeyError, TypeError, IndexError, EOFError):
-        return None
-    return pack if pack.key == key else None
 
 
 def _create_pack(manifest: Manifest, size: int, fit: str, folder: Path, key: str) -> Pack:
@@ -142,21 +134,21 @@ def _create_pack(manifest: Manifest, size: int, fit: str, folder: Path, key: str
 
 
 def _write_images(draft: Path, manifest: Manifest, size: int, fit: str) -> list[tuple[int, str, str]]:
-    """Writes the images that an interrupted process left out; returns rows, keys and reasons of the broken ones."""
-    notes = draft / "broken.jsonl"
+    """Writes the images that an interrupted process left out; returns row, key and reason of each broken one."""
+    broken_file = draft / "broken.jsonl"
     with resumable_array(draft / "images.npy", (len(manifest), size, size, 3), DECODE_CHUNK) as (out, done):
         left = manifest.select_rows(np.arange(done, len(manifest)))
         _check_disk_space(draft, len(left), size)
-        broken = [item for item in _read_broken_lines(notes) if item[0] < done]
-        write_atomic(notes, "".join(map(_format_broken_line, broken)))
+        broken = [item for item in _read_broken_lines(broken_file) if item[0] < done]
+        write_atomic(broken_file, "".join(map(_format_broken_line, broken)))
         with (
-            open(notes, "a", encoding="utf-8") as noting,
+            open(broken_file, "a", encoding="utf-8") as broken_lines,
             show_progress(len(left), f"decoding {manifest.name}") as bar,
         ):
             for images, bad in iter_decoded_chunks(left, size, fit):
-                found = [(done + place, printable_name(it.key), it.reason) for place, it in bad.items()]
-                noting.writelines(map(_format_broken_line, found))
-                noting.flush()  # before the images: of a whole lot all broken ones are known
+                found = [(done + index, printable_name(it.key), it.reason) for index, it in bad.items()]
+                broken_lines.writelines(map(_format_broken_line, found))
+                broken_lines.flush()  # before the images: of a complete chunk all broken ones are then known
                 out.write(images.data)
                 broken += found
                 done += len(images)
@@ -169,14 +161,14 @@ def _format_broken_line(item: tuple[int, str, str]) -> str:
 
 
 def _read_broken_lines(file: Path) -> Iterator[tuple[int, str, str]]:
-    whole = file.read_text("utf-8").split("\n")[:-1] if file.is_file() else ()  # the last line may be cut off
-    for line in whole:
+    complete = file.read_text("utf-8").split("\n")[:-1] if file.is_file() else ()  # the last may be cut off
+    for line in complete:
         row, key, reason = json.loads(line)
         yield row, key, reason
 
 
 def iter_decoded_chunks(manifest: Manifest, size: int, fit: str) -> Iterator[DecodedChunk]:
-    """Chunks in order, decoded by threads (Pillow lets go of the GIL), a few chunks ahead of the writer."""
+    """Chunks in order, decoded by threads (Pillow releases the GIL), a few chunks ahead of the writer."""
     threads = min(os.cpu_count() or 1, 16)
     waiting: deque[Future[DecodedChunk]] = deque()
     with warnings.catch_warnings(), ThreadPoolExecutor(threads) as pool:
@@ -215,5 +207,5 @@ def _check_pack_readable(manifest: Manifest, pack: Pack, strict: bool) -> None:
     raise DataError(
         f"{manifest.name}: {len(pack.broken):,} of {len(pack):,} images can't be read: {shown}{more}",
         "Replace or remove them"
-        + ("." if len(pack.broken) == len(pack) else ", or go on without them: leave out --strict"),
+        + ("." if len(pack.broken) == len(pack) else ", or continue without them: leave out --strict"),
     )

@@ -1,4 +1,4 @@
-"""Two data sets as one: shards of photos beside a folder of sketches."""
+"""Two data sets joined into one, such as a folder of sketches and shards of photos."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -26,34 +26,35 @@ class JoinedSource:
         return self.parts[part].open(rest, size)
 
     def load_into_memory(self, keys: Sequence[str]) -> "JoinedSource":
-        """The same, with the bytes of some images read now where a source is a stream."""
-        of: list[list[str]] = [[] for _ in self.parts]
-        for part, rest in map(_split_joined_key, keys):
-            of[part].append(rest)
-        found = (
-            source.load_into_memory(mine) if isinstance(source, StreamedSource) else source
-            for source, mine in zip(self.parts, of, strict=True)
+        """The same source with the bytes of some images in memory, for those parts that are streams."""
+        sources = (
+            source.load_into_memory(own_keys) if isinstance(source, StreamedSource) else source
+            for source, own_keys in zip(self.parts, self._keys_by_part(keys), strict=True)
         )
-        return JoinedSource(tuple(found))
+        return JoinedSource(tuple(sources))
 
     def fingerprint(self, keys: Iterable[str]) -> str:
         """A hash that changes when an image behind one of the keys changes."""
-        of: list[list[str]] = [[] for _ in self.parts]
-        for part, rest in map(_split_joined_key, keys):
-            of[part].append(rest)
-        return sha256_of(*(it.fingerprint(mine) for it, mine in zip(self.parts, of, strict=True)))
+        pairs = zip(self.parts, self._keys_by_part(keys), strict=True)
+        return sha256_of(*(source.fingerprint(own_keys) for source, own_keys in pairs))
 
     def path(self, key: str) -> Path | None:
-        """The file of a key, or None where there is none."""
+        """The file of a key, or None if it has none of its own."""
         part, rest = _split_joined_key(key)
         return self.parts[part].path(rest)
 
+    def _keys_by_part(self, keys: Iterable[str]) -> list[list[str]]:
+        by_part: list[list[str]] = [[] for _ in self.parts]
+        for part, rest in map(_split_joined_key, keys):
+            by_part[part].append(rest)
+        return by_part
+
 
 def add_photos_from(manifest: Manifest, photo_manifest: Manifest) -> Manifest:
-    """A manifest's images, and behind them the photos of another one.
+    """A manifest's images followed by the photos of another one.
 
     Raises:
-        DataError: the other one has no photo.
+        DataError: the other one has no photos.
     """
     photos = photo_manifest.select_rows(photo_manifest.find_rows(domain=Domain.PHOTO))
     if not len(photos):
@@ -61,10 +62,9 @@ def add_photos_from(manifest: Manifest, photo_manifest: Manifest) -> Manifest:
             f"{photo_manifest.name} holds no photo",
             "Name photos with --photos, such as shards:x-{00..09}.tar",
         )
-    met = {
-        photos.classes[code] for code in np.unique(photos.label) if code >= 0
-    }  # not those of its sketches alone
-    classes = tuple(sorted({*manifest.classes, *met}))
+    # Without the classes of which the other one has sketches alone.
+    photo_classes = {photos.classes[code] for code in np.unique(photos.label) if code >= 0}
+    classes = tuple(sorted({*manifest.classes, *photo_classes}))
     sides = (manifest, photos)
     return Manifest(
         name=f"{manifest.name} + {photos.name}",
@@ -89,9 +89,9 @@ def _split_joined_key(key: str) -> tuple[int, str]:
 
 
 def _renumber_labels(manifest: Manifest, classes: tuple[str, ...]) -> npt.NDArray[np.int32]:
-    place = {name: number for number, name in enumerate(classes)}
-    numbers = np.array([*(place.get(name, -1) for name in manifest.classes), -1], dtype=np.int32)
-    return numbers[manifest.label]  # −1 takes the last one, which is −1
+    new_label = {name: label for label, name in enumerate(classes)}
+    table = np.array([*(new_label.get(name, -1) for name in manifest.classes), -1], dtype=np.int32)
+    return table[manifest.label]  # −1 takes the last entry, which is −1
 
 
 def _shift_instances(instance: npt.NDArray[np.int64], others: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:

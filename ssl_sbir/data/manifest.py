@@ -1,4 +1,4 @@
-"""What images exist, as columns: building or moving a manifest never reads a pixel."""
+"""Which images there are, as columns; building or moving a manifest never reads a pixel."""
 
 import hashlib
 from collections.abc import Collection, Iterable, Sequence
@@ -15,11 +15,13 @@ from PIL import Image
 from ssl_sbir.data.class_names import normalize_class_name
 from ssl_sbir.data.string_column import StringColumn
 
-__all__ = ["Domain", "ImageSource", "Manifest", "StreamedSource", "StringColumn"]
+__all__ = ["Domain", "ImageSource", "Manifest", "ManifestRows", "StreamedSource", "StringColumn"]
+
+ManifestRows = npt.NDArray[np.int64]
 
 
 class Domain(IntEnum):
-    """The two kinds of image; the tag that a conditioned encoder is told."""
+    """The two kinds of image; a conditioned encoder gets it as a tag."""
 
     SKETCH = 0
     PHOTO = 1
@@ -27,42 +29,42 @@ class Domain(IntEnum):
 
 @runtime_checkable
 class ImageSource(Protocol):
-    """Where the pixels behind a manifest's keys come from."""
+    """Opens the images of a manifest's keys."""
 
     def open(self, key: str, size: int) -> Image.Image:
-        """The image of a key, in any mode; `size` in pixels is what a vector drawing is rendered at."""
+        """The image of a key, in any mode; a vector drawing is rendered at `size` pixels."""
 
     def fingerprint(self, keys: Iterable[str]) -> str:
-        """A hash that changes when an image behind one of the keys changes; reads no pixel."""
+        """A hash that changes when one of the keys' images changes; reads no pixel."""
 
     def path(self, key: str) -> Path | None:
-        """The file of a key, or None where there is none."""
+        """The file of a key, or None if it has none of its own."""
 
 
 @runtime_checkable
 class StreamedSource(ImageSource, Protocol):
-    """A source that is read faster front to back than image by image."""
+    """A source that is faster to read front to back than image by image."""
 
     def load_into_memory(self, keys: Sequence[str]) -> ImageSource:
-        """A source of these keys whose bytes are in memory; read by one thread, in the order of the manifest."""
+        """A source with the bytes of these keys in memory; called by one thread, in the order of the manifest."""
 
 
 @dataclass(frozen=True, eq=False)
 class Manifest:
-    """The images of one data set, a row each.
+    """The images of one data set, one row each.
 
     Attributes:
         name: the spec it was opened from, such as "folder:pets".
         source: opens the images.
-        keys: n names that `recipe_source` understands.
+        keys: n names that `source` understands.
         domain: uint8 [n], a `Domain`.
         label: int32 [n], index into `classes`, −1 for none.
         classes: class names, normalised and sorted.
-        instance: int64 [n], equal for a sketch and the photo it was drawn from, −1 for none.
+        instance: int64 [n], equal for a photo and the sketches drawn from it, −1 for none.
         texts: distinct descriptions.
-        text: int32 [n], row of `text_encoder`, −1 for none.
+        text: int32 [n], row of `texts`, −1 for none.
         warnings: what was skipped or looks wrong, a sentence each.
-        read_errors: what should be there and can't be read, such as a shard that breaks off, a sentence each.
+        read_errors: what can't be read, such as a truncated shard, a sentence each.
     """
 
     name: str
@@ -82,7 +84,7 @@ class Manifest:
 
     @cached_property
     def sha256(self) -> str:
-        """The hex sha256 of the columns: equal for equal trees, wherever they lie."""
+        """The hex sha256 of the columns: equal for equal trees, wherever they are."""
         digest = hashlib.sha256("\0".join(self.classes).encode())
         for column in (*self._string_buffers(), self.domain, self.label, self.instance, self.text):
             digest.update(len(column).to_bytes(8, "little"))
@@ -97,10 +99,8 @@ class Manifest:
             for column in (*self._string_buffers(), self.domain, self.label, self.instance, self.text)
         )
 
-    def find_rows(
-        self, domain: Domain | None = None, classes: Collection[str] | None = None
-    ) -> npt.NDArray[np.int64]:
-        """The row numbers, ascending, of one domain and of some classes (None: of all, labelled or not)."""
+    def find_rows(self, domain: Domain | None = None, classes: Collection[str] | None = None) -> ManifestRows:
+        """The row numbers, ascending, of one domain and some classes (None: of all, labelled or not)."""
         keep = np.ones(len(self), dtype=bool)
         if domain is not None:
             keep &= self.domain == domain
@@ -110,8 +110,8 @@ class Manifest:
             keep &= np.isin(self.label, labels)
         return np.flatnonzero(keep).astype(np.int64)
 
-    def select_rows(self, rows: npt.NDArray[np.int64]) -> "Manifest":
-        """A manifest of these rows in this order; class numbers stay what they were."""
+    def select_rows(self, rows: ManifestRows) -> "Manifest":
+        """A manifest of these rows in this order; class numbers don't change."""
         return replace(
             self,
             keys=self.keys.take_rows(rows),
@@ -122,7 +122,7 @@ class Manifest:
         )
 
     def without_labels(self) -> "Manifest":
-        """The same images with no class, instance or text: what pretraining may see."""
+        """The same images without class, instance and text: what pretraining may see."""
         none = np.full(len(self), -1)
         return replace(
             self,
@@ -142,8 +142,8 @@ class Manifest:
 
     def text_of_row(self, row: int) -> str | None:
         """The description of a row, or None."""
-        place = int(self.text[row])
-        return self.texts[place] if place >= 0 else None
+        index = int(self.text[row])
+        return self.texts[index] if index >= 0 else None
 
     def _string_buffers(self) -> tuple[npt.NDArray[np.generic], ...]:
         return self.keys.blob, self.keys.offsets, self.texts.blob, self.texts.offsets

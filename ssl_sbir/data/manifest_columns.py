@@ -1,4 +1,4 @@
-"""The columns of a manifest while a reader fills them, at a few dozen bytes a row."""
+"""The columns of a manifest while a reader fills them, a few dozen bytes per row."""
 
 from array import array
 from collections.abc import Collection
@@ -11,7 +11,7 @@ MAX_WARNINGS = 50
 
 
 class ManifestBuilder:
-    """Rows added one by one; `build_manifest` turns them into numpy columns without a copy of Python objects."""
+    """Collects rows one by one; `build_manifest` turns them into numpy columns without copies."""
 
     def __init__(self, classes: Collection[str] = ()) -> None:
         self.classes = tuple(sorted(classes))
@@ -32,7 +32,7 @@ class ManifestBuilder:
         instance: tuple[str, str] | None = None,
         text: str | None = None,
     ) -> None:
-        """Adds an image; `instance` names a drawn thing within a class, `text` describes it."""
+        """Adds an image; `instance` identifies the depicted thing within a class, `text` describes it."""
         self._blob += key.encode("utf-8", "surrogateescape")
         self._offsets.append(len(self._blob))
         self._domain.append(domain)
@@ -43,7 +43,7 @@ class ManifestBuilder:
         self._text.append(-1 if text is None else self._texts.setdefault(text, len(self._texts)))
 
     def build_manifest(self, name: str, source: ImageSource) -> Manifest:
-        """What was added, as a manifest called `name`."""
+        """The manifest of all added rows."""
         return Manifest(
             name=name,
             source=source,

@@ -1,4 +1,4 @@
-"""Drawings kept as pen strokes (Google's simplified QuickDraw, one JSON a line), drawn when opened."""
+"""Drawings stored as pen strokes (Google's simplified QuickDraw, one JSON per line), rasterised when opened."""
 
 import json
 from collections.abc import Iterable
@@ -13,15 +13,15 @@ from ssl_sbir.data.image_folders import FileSource
 from ssl_sbir.errors import DataError
 
 STROKES_SUFFIX = ".ndjson"
-STROKE_CANVAS_SIDE = 256  # strokes lie in 0..255
+STROKE_CANVAS_SIDE = 256  # coordinates are in 0..255
 STROKE_MARGIN = 0.05
 PEN_WIDTH_FRACTION = 3.5 / STROKE_CANVAS_SIDE  # of the side
-SUPERSAMPLING = 4  # drawn so many times larger and reduced, since Pillow draws lines without antialiasing
+SUPERSAMPLING = 4  # drawn this many times larger, then reduced: Pillow draws lines without antialiasing
 
 
 @dataclass(frozen=True)
 class StrokeSource:
-    """Drawings by "cat.ndjson#<byte offset of the line>", and image files by path.
+    """Drawings by the key "cat.ndjson#<byte offset of the line>", and image files by path.
 
     Attributes:
         root: the folder that keys are relative to.
@@ -39,7 +39,7 @@ class StrokeSource:
             return rasterize_strokes(_parse_stroke_line(lines.readline()), size)
 
     def fingerprint(self, keys: Iterable[str]) -> str:
-        """A hash of the files' names, sizes and times of change."""
+        """A hash of the files' names, sizes and modification times."""
         return FileSource(self.root).fingerprint(
             file for file, _ in groupby(_parse_stroke_key(key)[0] for key in keys)
         )
@@ -53,7 +53,7 @@ def rasterize_strokes(strokes: list[list[list[int | float]]], size: int) -> Imag
     """A grey image [size, size] of some strokes.
 
     Args:
-        strokes: [xs, ys] each, coordinates in 0..255.
+        strokes: [xs, ys] of each, coordinates in 0..255.
         size: side in pixels.
     """
     side = size * SUPERSAMPLING

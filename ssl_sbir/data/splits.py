@@ -1,4 +1,4 @@
-"""Seen and unseen class names, disjoint by construction, under a name and a hash."""
+"""Seen and unseen class names, disjoint by construction, with a name and a hash."""
 
 import hashlib
 import json
@@ -14,20 +14,20 @@ from ssl_sbir.errors import DataError
 from ssl_sbir.files import sha256_of
 from ssl_sbir.registry import did_you_mean
 
-HASHED_SPLIT = "hashed"  # the name to ask for a split of one's own classes by the hash of their names
+HASHED_SPLIT = "hashed"  # requests a split of one's own classes by the hash of their names
 
 
 @dataclass(frozen=True)
 class Split:
-    """Which classes training may see and which it is tested on.
+    """Which classes training may see, and which are kept for the test.
 
     Attributes:
-        name: of its lineage, such as "sketchy-sake-25".
+        name: such as "sketchy-sake-25".
         seen: class names, normalised and sorted.
         unseen: class names, normalised and sorted.
         source: the paper or code it comes from.
-        published_counts: numbers of queries, gallery photos and training images; None where nobody says.
-        validation: unseen classes that the source picked its model on.
+        published_counts: numbers of queries, gallery photos and training images; None where none is published.
+        validation: unseen classes that the source used to select its model.
 
     Raises:
         DataError: a class is on both sides, or a validation class is not unseen.
@@ -58,7 +58,7 @@ class Split:
 
     @cached_property
     def sha256(self) -> str:
-        """The hex sha256 of both lists; the name does not count."""
+        """The hex sha256 of both lists, without the name."""
         return sha256_of("\n".join(self.seen), "\n".join(self.unseen))
 
     @classmethod
@@ -69,10 +69,10 @@ class Split:
 
     @classmethod
     def load(cls, name: str | Path) -> "Split":
-        """The published split of that name, or the one in that JSON file (`name`, `seen`, `unseen`).
+        """The published split of that name, or the one in a JSON file (`name`, `seen`, `unseen`).
 
         Raises:
-            DataError: there is no such split, or the file is none.
+            DataError: there is no such split, or the file holds none.
         """
         if str(name) in cls.names():
             return _parse_split(
@@ -91,10 +91,10 @@ class Split:
 
     @classmethod
     def from_name(cls, name: str | Path, classes: Collection[str]) -> "Split":
-        """`from_class_hashes` for a hashed split of these classes; else the one that `load_recipe` finds, restricted to them.
+        """The split of that name, restricted to these classes; "hashed" gives `from_class_hashes` of them.
 
         Raises:
-            DataError: there is no such split, or it has nothing to do with these classes.
+            DataError: there is no such split, or one of its sides has none of these classes.
         """
         return (
             cls.from_class_hashes(classes)
@@ -106,11 +106,11 @@ class Split:
     def from_class_hashes(cls, classes: Iterable[str], fraction: float = 0.2) -> "Split":
         """A stable split of one's own classes: those with the lowest sha256 of their names are unseen.
 
-        Adding a class never moves more than one other across.
+        Adding a class moves at most one other class to the other side.
 
         Args:
             classes: names; at least two.
-            fraction: share of unseen classes in 0..1; at least one class stays on each side.
+            fraction: of unseen classes, in 0..1; each side has at least one class.
 
         Raises:
             DataError: fewer than two classes.
@@ -125,29 +125,29 @@ class Split:
 
     @classmethod
     def from_facts(cls, facts: Mapping[str, Any]) -> "Split":
-        """The split that `facts` describes, as a run's provenance keeps it."""
+        """The split described by `facts`, such as those in a run's provenance."""
         return cls(facts["name"], tuple(facts["seen"]), tuple(facts["unseen"]))
 
     def facts(self) -> dict[str, Any]:
-        """Name, both lists and the hash, JSON-able; `of` reads them back."""
+        """Name, both lists and the hash, JSON-able; `from_facts` reads them."""
         return {"name": self.name, "seen": self.seen, "unseen": self.unseen, "sha256": self.sha256}
 
     def restrict_to(self, classes: Collection[str]) -> "Split":
-        """What is left of the split among these classes; its name says so when something is missing.
+        """The split without classes other than these; its name says so if any is missing.
 
         Raises:
-            DataError: no seen or no unseen class is there.
+            DataError: no seen or no unseen class is left.
         """
-        there = {normalize_class_name(name) for name in classes}
+        present = {normalize_class_name(name) for name in classes}
         seen, unseen, validation = (
-            tuple(name for name in side if name in there)
+            tuple(name for name in side if name in present)
             for side in (self.seen, self.unseen, self.validation)
         )
         for side, left in (("seen", seen), ("unseen", unseen)):
             if not left:
                 raise DataError(
                     f"none of the {side} classes of {self.name} is in the data",
-                    f"It has names such as {', '.join(getattr(self, side)[:3])}: is it meant for this data?",
+                    f"It has names such as {', '.join(getattr(self, side)[:3])}: is it the right split for this data?",
                 )
         if (seen, unseen) == (self.seen, self.unseen):
             return self

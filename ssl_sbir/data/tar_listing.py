@@ -1,4 +1,4 @@
-"""What a tar shard holds: its images by name, place and size, listed once from its headers and kept in the cache."""
+"""The images of a tar shard by name, offset and size, listed once from its headers and then cached."""
 
 import json
 import tarfile
@@ -13,7 +13,7 @@ from ssl_sbir.data.image_folders import is_image_name
 from ssl_sbir.files import cache_dir, sha256_of, write_atomic
 
 SHARD_LISTING_VERSION = "1"
-LARGEST_SIDECAR = 1 << 16  # bytes of a class or a caption
+LARGEST_SIDECAR = 1 << 16  # bytes of a class name or a caption
 SIDECAR_FIELDS = {".cls": "label", ".txt": "text"}
 
 
@@ -22,11 +22,11 @@ class ShardMember:
     """An image in a shard.
 
     Attributes:
-        name: as the tar spells it; nothing is ever written under it.
-        offset: where its bytes begin in the shard.
-        size: how many they are.
-        label: what the sample's `.cls` says; empty without one.
-        text: what its `.txt` says; likewise.
+        name: as in the tar; no file of that name is ever written.
+        offset: of its first byte in the shard.
+        size: in bytes.
+        label: the content of the sample's `.cls` file; empty without one.
+        text: the content of its `.txt` file; empty without one.
     """
 
     name: str
@@ -44,9 +44,9 @@ class ShardListing:
         location: path or URL.
         version_mark: changes when the shard does.
         members: its images, in order.
-        other_file_count: how many files in it are neither images nor notes on them.
-        read_error: why the shard or the rest of it can't be read; empty where all is well.
-        failures: how often its images couldn't be read although they were listed.
+        other_file_count: number of files that are neither images nor their labels and captions.
+        read_error: why the shard or its rest can't be read; empty if all of it can.
+        failures: how often its listed images couldn't be read.
     """
 
     location: str
@@ -57,50 +57,45 @@ class ShardListing:
     failures: int = 0
 
     def record_failure(self) -> None:
-        """Notes in the cache that its images couldn't be read, so that the next run asks for them anew."""
+        """Records in the cache that its images couldn't be read, so that the next run reads them again."""
         _cache_listing(replace(self, failures=self.failures + 1))
 
 
 def list_shard(location: str) -> ShardListing:
-    """What a shard holds, from its headers or, if they were read before and it hasn't changed, from the cache.
+    """The images of a shard, from the cache if the shard hasn't changed since it was listed, else from its headers.
 
-    A shard that breaks off keeps the images that lie whole before the break; one that can't be opened has none,
-    unless its listing is in the cache. Never raises: `lost` has the reason.
+    A truncated shard keeps its complete images; one that can't be opened has none, unless its listing is in the
+    cache. Never raises: `read_error` has the reason.
     """
-    kept = _read_cached_listing(location)
+    cached = _read_cached_listing(location)
     try:
-        with ForwardReader(location) as tape:
-            if kept is not None and kept.version_mark == tape.version_mark and tape.version_mark:
-                return kept
-            return _list_from_headers(location, tape)
+        with ForwardReader(location) as reader:
+            if cached is not None and cached.version_mark == reader.version_mark and reader.version_mark:
+                return cached
+            return _list_from_headers(location, reader)
     except OSError as error:
-        return (
-            kept
-            if kept is not None and is_url(location)
-            else ShardListing(location, read_error=describe_read_error(error))
-        )
+        if cached is not None and is_url(location):
+            return cached
+        return ShardListing(location, read_error=describe_read_error(error))
 
 
-def _list_from_headers(place: str, tape: ForwardReader) -> ShardListing:
-    found, lost, failed = _MemberCollector(), "", False
+def _list_from_headers(location: str, reader: ForwardReader) -> ShardListing:
+    collector, read_error, connection_lost = _MemberCollector(), "", False
     try:
-        for entry, content in _iter_tar_entries(tape):
-            found.add(entry, content)
-    except Exception as error:  # a hostile header makes tarfile raise nearly anything, even RecursionError
-        lost, failed = (
-            _describe_tar_error(tape, error),
-            isinstance(error, OSError) and not isinstance(error, tarfile.TarError),
-        )
-    listing = ShardListing(
-        place, tape.version_mark or str(time.time_ns()), found.members, found.other_file_count, lost
-    )
-    if not failed:  # what a connection lost may be there next time
+        for entry, content in _iter_tar_entries(reader):
+            collector.add(entry, content)
+    except Exception as error:  # for a hostile header tarfile raises nearly anything, even RecursionError
+        read_error = _describe_tar_error(reader, error)
+        connection_lost = isinstance(error, OSError) and not isinstance(error, tarfile.TarError)
+    mark = reader.version_mark or str(time.time_ns())
+    listing = ShardListing(location, mark, collector.members, collector.other_file_count, read_error)
+    if not connection_lost:  # else the rest may be readable next time
         _cache_listing(listing)
     return listing
 
 
 class _MemberCollector:
-    """Images as they come, each with the notes of its sample: files that lie side by side under one name."""
+    """Collects images with the label and caption of their sample: consecutive files with the same stem."""
 
     def __init__(self) -> None:
         self.members: list[ShardMember] = []
@@ -124,15 +119,15 @@ class _MemberCollector:
             self.other_file_count += kind != ".json"
 
 
-def _iter_tar_entries(tape: ForwardReader) -> Iterator[tuple[tarfile.TarInfo, bytes]]:
-    """Plain files that lie whole in a tar, each with its bytes if it is a note.
+def _iter_tar_entries(reader: ForwardReader) -> Iterator[tuple[tarfile.TarInfo, bytes]]:
+    """Regular files that are complete in a tar, each with its bytes if it is a label or caption.
 
     Raises:
-        tarfile.TarError: the tar breaks off, after the last whole file.
+        tarfile.TarError: the tar is truncated; raised after the last complete file.
     """
-    with tarfile.open(fileobj=tape, mode="r:") as tar:  # type: ignore[call-overload]
+    with tarfile.open(fileobj=reader, mode="r:") as tar:  # type: ignore[call-overload]
         while (entry := tar.next()) is not None:
-            tar.members = []  # or it would keep them all
+            tar.members = []  # else it would keep all of them in memory
             if not entry.isreg() or entry.issparse() or entry.size < 0:
                 continue
             wanted = (
@@ -140,34 +135,33 @@ def _iter_tar_entries(tape: ForwardReader) -> Iterator[tuple[tarfile.TarInfo, by
             )
             content = b""
             if wanted:
-                tape.seek(entry.offset_data)
-                content = tape.read(entry.size)
+                reader.seek(entry.offset_data)
+                content = reader.read(entry.size)
             elif entry.size:
-                tape.seek(entry.offset_data + entry.size - 1)
-                content = tape.read(1)
+                reader.seek(entry.offset_data + entry.size - 1)
+                content = reader.read(1)
             if entry.size and not content:
                 raise tarfile.ReadError("it breaks off")
             yield entry, content if wanted else b""
-    if (
-        tape.last_read.strip(b"\0") or not tape.last_read
-    ):  # tarfile takes a bad header, and no more bytes, for the end
+    # tarfile takes a bad header, or the lack of more bytes, for the end.
+    if reader.last_read.strip(b"\0") or not reader.last_read:
         raise tarfile.ReadError("it breaks off: the mark of a tar's end is missing")
 
 
-def _describe_tar_error(tape: ForwardReader, error: Exception) -> str:
-    if tape.last_read[:2] in (b"\x1f\x8b", b"BZ", b"\xfd7"):
+def _describe_tar_error(reader: ForwardReader, error: Exception) -> str:
+    if reader.last_read[:2] in (b"\x1f\x8b", b"BZ", b"\xfd7"):
         return "it is compressed: store it as a plain tar"
     return describe_read_error(error)
 
 
-def _listing_cache_file(place: str) -> Path:
-    known = str(Path(place).absolute()) if is_existing_file(place) else place
-    return cache_dir() / "shards" / f"{sha256_of('shard', SHARD_LISTING_VERSION, known)[:32]}.json"
+def _listing_cache_file(location: str) -> Path:
+    full = str(Path(location).absolute()) if is_existing_file(location) else location
+    return cache_dir() / "shards" / f"{sha256_of('shard', SHARD_LISTING_VERSION, full)[:32]}.json"
 
 
-def _read_cached_listing(place: str) -> ShardListing | None:
+def _read_cached_listing(location: str) -> ShardListing | None:
     try:
-        facts = json.loads(_listing_cache_file(place).read_text("utf-8"))
+        facts = json.loads(_listing_cache_file(location).read_text("utf-8"))
         return ShardListing(**{**facts, "members": [ShardMember(*row) for row in facts["members"]]})
     except (OSError, ValueError, KeyError, TypeError):
         return None

@@ -1,4 +1,4 @@
-"""Images in tar shards, on disk or behind URLs: read in place, one after the other, never unpacked."""
+"""Images in tar shards, on disk or at URLs: read in place, front to back, never unpacked."""
 
 import io
 import re
@@ -13,27 +13,27 @@ from ssl_sbir.data.tar_listing import ShardListing
 from ssl_sbir.errors import DataError
 from ssl_sbir.files import sha256_of
 
-LARGEST_IMAGE = 32 << 20  # bytes of a file; several hundred are held at once while a pack is made
+LARGEST_IMAGE = 32 << 20  # bytes of a file; several hundred are in memory at once while a pack is created
 _KEY = re.compile(r"(?P<shard>.+?)#(?P<offset>\d+)\+(?P<size>\d+)/", re.DOTALL)
 
 
 def format_shard_key(shard: str, offset: int, size: int, name: str) -> str:
-    """The manifest's key of an image: which shard, where in it, and its name for people."""
+    """The manifest's key of an image: its shard, offset and size in it, and its readable name."""
     return f"{shard}#{offset}+{size}/{name}"
 
 
 @dataclass(frozen=True)
 class InMemorySource:
-    """Images whose bytes are in memory, or the reason why they aren't."""
+    """Images whose bytes are in memory; for an unreadable one, the reason as text."""
 
     bytes_by_key: dict[str, bytes | str]
 
-    def open(self, key: str, size: int) -> Image.Image:  # noqa: ARG002 - files have a size of their own
+    def open(self, key: str, size: int) -> Image.Image:  # noqa: ARG002 - files have their own size
         """The image of a key, not decoded yet."""
         return _open_image_bytes(self.bytes_by_key[key])
 
     def fingerprint(self, keys: Iterable[str]) -> str:
-        """A hash of the keys: they are read once."""
+        """A hash of the keys: their bytes don't change."""
         return sha256_of(*keys)
 
     def path(self, key: str) -> Path | None:  # noqa: ARG002
@@ -43,10 +43,10 @@ class InMemorySource:
 
 @dataclass
 class ShardSource:
-    """Opens images of shards by `key_of`.
+    """Opens images of shards by the keys of `format_shard_key`.
 
     Attributes:
-        listings: what each shard holds, by its name in keys.
+        listings: the images of each shard, by its name in keys.
     """
 
     listings: dict[str, ShardListing]
@@ -54,34 +54,34 @@ class ShardSource:
     _broken: dict[str, str] = field(default_factory=dict)
 
     def open(self, key: str, size: int) -> Image.Image:  # noqa: ARG002
-        """The image of a key, not decoded yet; from a URL only its own bytes are asked for."""
+        """The image of a key, not decoded yet; from a URL only its own bytes are requested."""
         shard, offset, count = _parse_shard_key(key)
         try:
-            with ForwardReader(self.listings[shard].location, offset) as tape:
-                return _open_image_bytes(_read_image_bytes(tape, offset, count))
+            with ForwardReader(self.listings[shard].location, offset) as reader:
+                return _open_image_bytes(_read_image_bytes(reader, offset, count))
         except OSError as error:
             raise DataError(f"{shard}: {describe_read_error(error)}", "Is the shard still there?") from error
 
     def load_into_memory(self, keys: Sequence[str]) -> InMemorySource:
-        """The bytes of some images, read in this order: a stream where the keys follow each other in a shard.
+        """The bytes of some images, read in this order: as one stream where the keys follow each other in a shard.
 
-        One thread may call it. A shard whose connection breaks twice at one place is given up for this source's
-        lifetime: its images can't be opened, and the next run lists it anew.
+        Only one thread may call it. A shard whose connection breaks twice at one image is abandoned for this
+        source's lifetime: its images can't be opened, and the next run lists it again.
         """
-        found = InMemorySource({key: self._load_image_bytes(key) for key in keys})
+        source = InMemorySource({key: self._load_image_bytes(key) for key in keys})
         if self._current_reader is not None and not self._is_worth_keeping(*self._current_reader):
             self._close_reader()
-        return found
+        return source
 
     def fingerprint(self, keys: Iterable[str]) -> str:
-        """A hash of the marks of the shards that hold some images: sizes and times, or what servers say of them."""
+        """A hash of the version marks of the shards that hold these images."""
         facts = (
             (name, self.listings[name]) for name in dict.fromkeys(_parse_shard_key(key)[0] for key in keys)
         )
         return sha256_of(*(part for name, it in facts for part in (name, it.version_mark, str(it.failures))))
 
     def path(self, key: str) -> Path | None:  # noqa: ARG002
-        """None: an image in a shard is no file of its own."""
+        """None: an image in a shard has no file of its own."""
         return None
 
     def _load_image_bytes(self, key: str) -> bytes | str:
@@ -98,7 +98,7 @@ class ShardSource:
         return self._broken[shard]
 
     def _reader_at(self, shard: str, offset: int) -> ForwardReader:
-        """The tape of a shard, at or before a place; the one that is open where that will do."""
+        """A reader of a shard, at or before an offset; the open one if it can still reach it."""
         if self._current_reader is not None and (
             self._current_reader[0] != shard or self._current_reader[1].tell() > offset
         ):
@@ -107,10 +107,10 @@ class ShardSource:
             self._current_reader = shard, ForwardReader(self.listings[shard].location, offset)
         return self._current_reader[1]
 
-    def _is_worth_keeping(self, shard: str, tape: ForwardReader) -> bool:
-        """Whether there is more to come on a tape that would be slow to open again."""
+    def _is_worth_keeping(self, shard: str, reader: ForwardReader) -> bool:
+        """Whether a reader has more images ahead and would be slow to open again."""
         listing = self.listings[shard]
-        return is_url(listing.location) and tape.tell() <= listing.members[-1].offset
+        return is_url(listing.location) and reader.tell() <= listing.members[-1].offset
 
     def _close_reader(self) -> None:
         if self._current_reader is not None:
@@ -125,16 +125,16 @@ class ShardSource:
 
 
 def _parse_shard_key(key: str) -> tuple[str, int, int]:
-    found = _KEY.match(key)
-    assert found is not None, f"no key of a shard: {key}"
-    return found["shard"], int(found["offset"]), int(found["size"])
+    parts = _KEY.match(key)
+    assert parts is not None, f"no key of a shard: {key}"
+    return parts["shard"], int(parts["offset"]), int(parts["size"])
 
 
-def _read_image_bytes(tape: ForwardReader, offset: int, count: int) -> bytes | str:
+def _read_image_bytes(reader: ForwardReader, offset: int, count: int) -> bytes | str:
     if count > LARGEST_IMAGE:
         return f"a file of {count >> 20:,} MB: refused"
-    tape.seek(offset)
-    content = tape.read(count)
+    reader.seek(offset)
+    content = reader.read(count)
     if len(content) < count:
         raise OSError("it ends too early")
     return content

@@ -1,4 +1,4 @@
-"""Is a tree what it should be? Compares with published counts, opens every image, says what is wrong."""
+"""Checks a data set: compares it with published counts, opens every image and reports what is wrong."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -13,7 +13,7 @@ from ssl_sbir.data.readers.published_layout import DatasetPart, read_present_par
 from ssl_sbir.data.splits import HASHED_SPLIT, Split
 from ssl_sbir.progress import show_progress
 
-VERIFY_IMAGE_SIZE = 32  # px: opening an image at this size still reads all of its file
+VERIFY_IMAGE_SIZE = 32  # px; decoding at this size still reads the whole file
 MAX_NAMES_SHOWN = 3
 PUBLISHED_DATASET_PARTS = {
     "sketchy": sketchy.sketchy_parts,
@@ -24,12 +24,12 @@ PUBLISHED_DATASET_PARTS = {
 
 @dataclass(frozen=True)
 class DataFinding:
-    """One thing looked at.
+    """The result of one check.
 
     Attributes:
-        what: a path, a class or a split.
-        status: "ok", "note" (worth knowing, nothing to do) or "problem".
-        text: what was found.
+        what: the path, class or split that was checked.
+        status: "ok", "note" (no action needed) or "problem".
+        text: the result.
     """
 
     what: str
@@ -39,12 +39,12 @@ class DataFinding:
 
 @dataclass
 class DataVerification:
-    """What `verify_dataset` found.
+    """The report of `verify_dataset`.
 
     Attributes:
         spec: the data.
         splits: names of the splits it was checked for; empty for data of one's own.
-        findings: in the order they were made.
+        findings: in the order of the checks.
     """
 
     spec: str
@@ -53,17 +53,17 @@ class DataVerification:
 
     @property
     def is_ready(self) -> bool:
-        """Whether there is no problem."""
+        """Whether there are no problems."""
         return all(it.status != "problem" for it in self.findings)
 
     @property
     def verdict(self) -> str:
-        """The last line: ready or not, and for what."""
+        """The last line: whether the data is ready, and for which splits."""
         target = f" for {', '.join(self.splits)}" if self.splits else ""
         return f"{self.spec} is {'ready' if self.is_ready else 'not ready'}{target}"
 
     def facts(self) -> dict[str, Any]:
-        """All of it, JSON-able."""
+        """The whole report, JSON-able."""
         return {
             "spec": self.spec,
             "ready": self.is_ready,
@@ -72,17 +72,17 @@ class DataVerification:
         }
 
     def add_finding(self, what: str, text: str, *, problem: bool = False, note: bool = False) -> None:
-        """Adds a finding; ok unless said otherwise."""
+        """Adds a finding, by default with status "ok"."""
         status = "problem" if problem else "note" if note else "ok"
         self.findings.append(DataFinding(printable_name(what), status, text))
 
 
 def verify_dataset(spec: str, split: str | None = None) -> DataVerification:
-    """What is right and wrong with some data; opens every image.
+    """Checks a data set and opens every image of it.
 
     Args:
-        spec: as `open_data` takes it.
-        split: name or JSON file of the split it must serve; None checks every published one of its kind.
+        spec: what `open_data` takes.
+        split: name or JSON file of the split that it is meant for; None checks every published one of its kind.
 
     Raises:
         DataError: the folder is missing, there is no such split, or too few classes for a hashed one.
@@ -129,16 +129,18 @@ def _check_parts(
 
 
 def _describe_missing_part(part: DatasetPart, splits: Sequence[Split]) -> str:
-    """What goes without a part, in words."""
+    """What was found instead of a part, and which splits need it."""
     found = f"; found {', '.join(part.found_instead)}" if part.found_instead else ""
     count = f"{part.published_count:,} " if part.published_count else ""
-    users = ", ".join(it.name for it in splits)
+    split_names = ", ".join(it.name for it in splits)
     use = "for its gallery" if part.domain == Domain.PHOTO else "as its queries"
-    return f"{found}    {count}{part.image_noun}" + (f": {users} needs them {use}" if users else "")
+    return f"{found}    {count}{part.image_noun}" + (
+        f": {split_names} needs them {use}" if split_names else ""
+    )
 
 
 def _check_spelling(report: DataVerification, manifest: Manifest, folder: str) -> None:
-    """Names folders that differ from the published spelling, so that two copies of a class are noticed."""
+    """Reports folders that differ from the published spelling, so that two copies of a class are noticed."""
     if not isinstance(manifest.source, FileSource) or not report.spec.startswith("sketchy"):
         return
     spaced = [name for name in list_folder(manifest.source.root / folder)[0] if " " in name]
@@ -159,10 +161,10 @@ def _check_classes(report: DataVerification, manifest: Manifest) -> None:
     counts = manifest.count_by_class()
     both = sketches > 0 and photos > 0
     _report_classes(report, [it for it, n in counts.items() if n == (0, 0)], "empty", problem=True)
-    lonely = [it for it, (drawn, seen) in counts.items() if both and drawn and not seen]
-    _report_classes(report, lonely, "with sketches and no photos", problem=True)
-    undrawn = [it for it, (drawn, seen) in counts.items() if both and seen and not drawn]
-    _report_classes(report, undrawn, "with photos and no sketches", problem=False)
+    without_photos = [name for name, (s, p) in counts.items() if both and s and not p]
+    _report_classes(report, without_photos, "with sketches and no photos", problem=True)
+    without_sketches = [name for name, (s, p) in counts.items() if both and p and not s]
+    _report_classes(report, without_sketches, "with photos and no sketches", problem=False)
 
 
 def _report_classes(report: DataVerification, names: list[str], what: str, *, problem: bool) -> None:
@@ -174,9 +176,9 @@ def _report_classes(report: DataVerification, names: list[str], what: str, *, pr
 
 
 def _check_strays(report: DataVerification, manifest: Manifest, *, harmless: bool) -> None:
-    """Skipped files; in a published tree they mean that it is not the published tree."""
-    for lost in manifest.read_errors:
-        report.add_finding(report.spec, lost, problem=True)
+    """Reports skipped files, which are problems in a published data set."""
+    for read_error in manifest.read_errors:
+        report.add_finding(report.spec, read_error, problem=True)
     for warning in manifest.warnings:
         what, _, text = warning.partition(": ")
         if "is missing" not in what:
@@ -184,13 +186,13 @@ def _check_strays(report: DataVerification, manifest: Manifest, *, harmless: boo
 
 
 def _check_split(report: DataVerification, manifest: Manifest, split: Split, *, own: bool) -> None:
-    """Compares with a split; data of one's own may hold a part of it, if something of both sides."""
-    there = [name for name, counts in manifest.count_by_class().items() if sum(counts)]
-    missing = sorted(set(split.seen + split.unseen) - set(there))
+    """Compares with a split; data of one's own may hold a part of it, with images of both domains."""
+    present = {name for name, counts in manifest.count_by_class().items() if sum(counts)}
+    missing = sorted(set(split.seen + split.unseen) - present)
     if missing:
-        nothing = len(missing) == len(split.seen + split.unseen)
+        all_missing = len(missing) == len(split.seen + split.unseen)
         text = f"{len(missing)} of its classes missing: {_format_first_names(missing)}"
-        report.add_finding(split.name, text, problem=nothing or not own, note=own)
+        report.add_finding(split.name, text, problem=all_missing or not own, note=own)
     for domain, key, what in (
         (Domain.SKETCH, "query_sketches", "unseen sketches (queries)"),
         (Domain.PHOTO, "gallery_photos", "unseen photos (gallery)"),
@@ -198,7 +200,7 @@ def _check_split(report: DataVerification, manifest: Manifest, split: Split, *, 
         count, expected = len(manifest.find_rows(domain, split.unseen)), split.published_counts.get(key)
         short = expected not in (None, count)
         of = f" of {expected:,}" if expected else ""
-        text = f"{count:,}{of} {what}" + ("; published numbers don't compare" if own and short else "")
+        text = f"{count:,}{of} {what}" + ("; not comparable with published numbers" if own and short else "")
         report.add_finding(split.name, text, problem=count == 0 or (short and not own), note=short)
 
 

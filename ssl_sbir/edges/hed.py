@@ -1,7 +1,7 @@
-"""HED, the holistically-nested edge detector, with the weights that a package brings.
+"""HED, the holistically-nested edge detector, with the weights of a package.
 
-S. Xie, Z. Tu: Holistically-Nested Edge Detection, ICCV 2015. The weights were trained on the boundaries that
-people drew in the photos of BSDS500: supervision, though none of classes.
+S. Xie, Z. Tu: Holistically-Nested Edge Detection, ICCV 2015. The weights were trained on boundaries that people drew
+in the photos of BSDS500: supervision, but without classes.
 """
 
 import importlib.metadata
@@ -30,7 +30,7 @@ HED_PIXEL_MEAN = (122.67892, 116.66877, 104.00699)  # of R, G and B, in 0..255
 
 
 class Hed(nn.Module):
-    """Chance of an object's boundary at each pixel: five depths of VGG16, each with its own map, fused."""
+    """Probability of an object's boundary at each pixel: maps of five depths of VGG16, fused."""
 
     mean: Tensor
 
@@ -59,7 +59,7 @@ def _conv_block(widths: tuple[int, ...]) -> nn.Sequential:
 
 
 def load_hed() -> Hed:
-    """HED in evaluation mode; its package's weights are turned into safetensors in the cache once.
+    """HED in evaluation mode; its package's weights are converted once, to safetensors in the cache.
 
     Raises:
         EncoderError: the package with the weights, or h5py to read them, isn't installed.
@@ -78,12 +78,12 @@ def _hed_package_version() -> str:
     except importlib.metadata.PackageNotFoundError:
         raise EncoderError(
             f"HED edges need the weights of the package {HED_PACKAGE}, which isn't installed",
-            f"Install it without what it declares but this doesn't need: {HED_INSTALL_COMMAND}",
+            f"Install it without its dependencies, which aren't needed: {HED_INSTALL_COMMAND}",
         ) from None
 
 
 def _convert_hed_weights(model: Hed) -> dict[str, Tensor]:
-    """The package's arrays under the names of our module, in its order."""
+    """The package's arrays as tensors, under our module's names, matched by order."""
     try:
         import h5py
     except ModuleNotFoundError:
@@ -95,11 +95,11 @@ def _convert_hed_weights(model: Hed) -> dict[str, Tensor]:
         arrays = [torch.from_numpy(file[name][()]) for name in _h5_array_names()]
     if len(arrays) != len(state):
         raise EncoderError(
-            f"{HED_PACKAGE} holds {len(arrays)} arrays, expected {len(state)}", HED_INSTALL_COMMAND
+            f"{HED_PACKAGE} holds {len(arrays)} arrays; {len(state)} are expected", HED_INSTALL_COMMAND
         )
-    # Keras keeps kernels as [h, w, in, out].
-    turned = [a.permute(3, 2, 0, 1).contiguous() if a.ndim == 4 else a for a in arrays]
-    return dict(zip(state, turned, strict=True))
+    # Keras stores kernels as [h, w, in, out].
+    tensors = [a.permute(3, 2, 0, 1).contiguous() if a.ndim == 4 else a for a in arrays]
+    return dict(zip(state, tensors, strict=True))
 
 
 def _find_hed_weights() -> Path:

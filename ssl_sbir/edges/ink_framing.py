@@ -1,4 +1,4 @@
-"""A drawing brought to the size that the fit `ink` gives a sketch, a batch at a time."""
+"""Drawings scaled to the size that the fit `ink` gives a sketch, in batches."""
 
 import torch
 import torch.nn.functional as F
@@ -7,12 +7,12 @@ from torch import Tensor
 
 from ssl_sbir.data.decode_image import INK_SIDE
 
-STRAY_INK_FRACTION = 0.02  # of the ink may lie outside on each side: stray edges of the background
-MIN_INK_EXTENT = 0.3  # of the side: what is smaller isn't blown up further
+STRAY_INK_FRACTION = 0.02  # of the ink is ignored on each side: stray edges of the background
+MIN_INK_EXTENT = 0.3  # of the side; smaller drawings aren't enlarged further
 
 
 def normalize_ink_framing(ink: Float[Tensor, "b 1 s s"]) -> Float[Tensor, "b 1 s s"]:
-    """Each drawing moved and scaled so that its longer side takes INK_SIDE of the square; blank ones stay blank.
+    """Each drawing moved and scaled so that its longer side fills INK_SIDE of the square; blank ones stay blank.
 
     Args:
         ink: 1 = line, 0 = paper.
@@ -30,6 +30,6 @@ def normalize_ink_framing(ink: Float[Tensor, "b 1 s s"]) -> Float[Tensor, "b 1 s
 
 
 def _ink_extent(mass: Float[Tensor, "b s"]) -> tuple[Float[Tensor, " b"], Float[Tensor, " b"]]:
-    """Where the ink along an axis begins and ends, in pixels."""
+    """Where the ink begins and ends along an axis, in pixels."""
     before = mass.cumsum(1) / mass.sum(1, keepdim=True).clamp(min=1e-6)
     return (before < STRAY_INK_FRACTION).sum(1).float(), (before < 1 - STRAY_INK_FRACTION).sum(1).float() + 1

@@ -1,8 +1,7 @@
-"""The pseudo-sketch of every photo of a batch, by whichever edge detector was asked for."""
+"""The pseudo-sketch of every photo of a batch, by the chosen edge detector."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -13,13 +12,12 @@ from ssl_sbir.augment.kornia_views import pseudo_sketch
 from ssl_sbir.data.batches import Batch
 from ssl_sbir.data.manifest import Domain
 from ssl_sbir.data.training_set import TrainingSet
+from ssl_sbir.edges.choices import EdgeDetector
 from ssl_sbir.edges.edge_maps import EdgeMaps, edge_bands, pen_lines, prepare_edges
 from ssl_sbir.edges.ink_framing import normalize_ink_framing
 from ssl_sbir.edges.teacher_attention import ClassActivationMaps
 from ssl_sbir.errors import DataError
 from ssl_sbir.files import sha256_of
-
-EdgeDetector = Literal["mixed", "sobel", "canny", "hed", "hed_lines", "all"]
 
 
 @dataclass(frozen=True)
@@ -27,12 +25,12 @@ class PseudoSketcher:
     """Pseudo-sketches of photos.
 
     Attributes:
-        detector: sobel, canny, a random blend of both (mixed), HED's edges as bands (hed) or as a pen's lines
-            (hed_lines), or a coin's toss between mixed and hed_lines (all).
-        edge_maps: HED's maps, computed beforehand, where they are wanted.
-        activation_maps: where a classifier looks in each photo.
-        focus: share of the drawings that keep only what it looks at, as a hand leaves the background out.
-        framing: share of the drawings brought to the size that the fit `ink` gives a sketch.
+        detector: sobel, canny, a random blend of both (mixed), HED's edges as bands (hed) or as pen lines
+            (hed_lines), or at random mixed or hed_lines (all).
+        edge_maps: HED's precomputed maps, for detectors that use HED.
+        activation_maps: where a classifier finds its evidence in each photo.
+        focus: fraction of the drawings restricted to these regions, as people leave out the background.
+        framing: fraction of the drawings scaled to the size that the fit `ink` gives a sketch.
     """
 
     detector: EdgeDetector
@@ -43,11 +41,11 @@ class PseudoSketcher:
 
     @classmethod
     def for_training_set(cls, detector: EdgeDetector, data: TrainingSet, device: str) -> "PseudoSketcher":
-        """What draws the photos of a run, whole.
+        """Draws the photos of a run, with background and at their size.
 
         Raises:
-            DataError: the run has no photo.
-            EncoderError: HED is wanted and its package isn't installed.
+            DataError: the run has no photos.
+            EncoderError: the detector uses HED and its package isn't installed.
         """
         if not len(data.rows[Domain.PHOTO]):
             raise DataError(
@@ -62,7 +60,7 @@ class PseudoSketcher:
     def with_sketch_style(
         self, activation_maps: ClassActivationMaps | None, focus: float, framing: float
     ) -> "PseudoSketcher":
-        """The same, with a share of them less of a photo and more of a sketch."""
+        """The same detector with `activation_maps`, `focus` and `framing`."""
         return replace(self, activation_maps=activation_maps, focus=focus, framing=framing)
 
     @torch.no_grad()
@@ -70,22 +68,22 @@ class PseudoSketcher:
         """A drawing of each photo of a batch, dark on white, in the photos' order.
 
         Args:
-            batch: photos, among other images.
+            batch: photos and other images.
             side: of the drawings, in pixels; by default the photos'.
         """
-        with torch.autocast(batch.image.device.type, enabled=False):  # quantiles take no bfloat16
+        with torch.autocast(batch.image.device.type, enabled=False):  # quantiles don't accept bfloat16
             return self._render_batch(batch, side or batch.image.shape[-1])
 
     def _render_batch(self, batch: Batch, side: int) -> Float[Tensor, "photos 3 h w"]:
         photo = batch.domain == Domain.PHOTO
         row = batch.row[photo]
         ink = self._render_ink(batch.image[photo], row)
-        draw = torch.rand(2, len(ink), 1, 1, 1, device=ink.device)
+        random = torch.rand(2, len(ink), 1, 1, 1, device=ink.device)
         if self.activation_maps is not None and self.focus:
-            seen = self.activation_maps.sample_attention_mask(row, ink.shape[-1]).to(ink.device)
-            ink = torch.where(draw[0] < self.focus, ink * seen, ink)
+            mask = self.activation_maps.sample_attention_mask(row, ink.shape[-1]).to(ink.device)
+            ink = torch.where(random[0] < self.focus, ink * mask, ink)
         if self.framing:
-            ink = torch.where(draw[1] < self.framing, normalize_ink_framing(ink), ink)
+            ink = torch.where(random[1] < self.framing, normalize_ink_framing(ink), ink)
         if ink.shape[-1] > side:
             ink = (F.interpolate(ink, size=side, mode="area") * 1.3).clamp(max=1)
         elif ink.shape[-1] < side:
@@ -107,7 +105,7 @@ class PseudoSketcher:
         return torch.where(torch.rand(len(lines), 1, 1, 1, device=photo.device) < 0.5, lines, other)
 
     def cache_key(self, data: TrainingSet) -> str:
-        """A hash of everything the drawings of a run depend on but chance."""
+        """A hash of everything that a run's drawings depend on, except for randomness."""
         return sha256_of(
             self.detector,
             data.pack.key,
@@ -119,10 +117,10 @@ class PseudoSketcher:
     def render_photos(
         self, data: TrainingSet, side: int, seed: int, device: str = "cpu"
     ) -> "Iterator[Tensor]":
-        """One drawing of each photo of a run, uint8 [b, 3, side, side], the same for the same seed and device."""
-        rows, where = data.rows[Domain.PHOTO], torch.device(device)
-        with torch.random.fork_rng(devices=[where] if where.type == "cuda" else []):
+        """One drawing of each photo of a run, uint8 [b, 3, side, side], equal for equal seed and device."""
+        rows, target = data.rows[Domain.PHOTO], torch.device(device)
+        with torch.random.fork_rng(devices=[target] if target.type == "cuda" else []):
             torch.manual_seed(seed)
             for start in range(0, len(rows), 64):
-                batch = data.read_batch(rows[start : start + 64]).to(where)
+                batch = data.read_batch(rows[start : start + 64]).to(target)
                 yield (self(batch, side) * 255).round().to(torch.uint8)

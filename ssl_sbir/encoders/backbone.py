@@ -1,4 +1,4 @@
-"""Encoders around one network of somebody else's, and the ImageNet head that came with it."""
+"""Encoders around a network of another library, with its ImageNet head."""
 
 from typing import Any
 
@@ -8,6 +8,8 @@ from torch import Tensor, nn
 
 from ssl_sbir.encoders.depthwise import replace_depthwise_convs
 from ssl_sbir.encoders.encoder import Encoder, Preprocess
+from ssl_sbir.encoders.hub_files import image_size_error
+from ssl_sbir.errors import EncoderError
 
 
 class BackboneEncoder(Encoder):
@@ -15,7 +17,7 @@ class BackboneEncoder(Encoder):
 
     Args:
         spec: rebuilds the architecture.
-        preprocess: what the weights were made with.
+        preprocess: that of the weights' training.
         width: channels of the backbone's last map.
         backbone: image in, map [b, width, rows, columns] out.
         head: the linear ImageNet classifier of the features, if there is one.
@@ -32,18 +34,18 @@ class BackboneEncoder(Encoder):
         super().__init__(spec, preprocess, width)
         replace_depthwise_convs(backbone)
         self.backbone: Any = backbone
-        # A tuple, not a module: the head is no part of the encoder, so neither trained nor exported with it.
+        # In a tuple, not registered as a module: the head is neither trained nor exported with the encoder.
         self._head = None if head is None else (_copy_linear(head),)
 
     def feature_map(
         self, image: Float[Tensor, "b 3 h w"], domain: Int[Tensor, " b"]
     ) -> Float[Tensor, "b width rows columns"]:
-        """The backbone's last map, [b, width, rows, columns]; the domain makes no difference."""
+        """The backbone's last map, [b, width, rows, columns]; the domain is ignored."""
         del domain
         return self.backbone(self.normalize_image(image))
 
     def classifier(self) -> nn.Linear | None:
-        """A copy of the linear ImageNet head, on this encoder's device; None if its weights brought none."""
+        """A copy of the linear ImageNet head, on this encoder's device; None if the weights had none."""
         return None if self._head is None else _copy_linear(self._head[0]).to(self.mean.device)
 
 
@@ -53,16 +55,39 @@ def _copy_linear(head: nn.Linear) -> nn.Linear:
     return copy
 
 
-def accepts_own_size(encoder: Encoder) -> bool:
-    """Whether an image of the encoder's own size goes through it.
+def check_own_size(encoder: Encoder, encoder_name: str, native_size: int) -> None:
+    """Checks that an image of an encoder's own size gives a finite feature of its width.
+
+    Args:
+        encoder: what to check.
+        encoder_name: the name that errors mention.
+        native_size: an image side that surely works, in pixels.
 
     Raises:
-        RuntimeError, ValueError, AssertionError: whatever the backbone says when it doesn't.
+        EncoderError: it doesn't.
     """
+    try:
+        feature = _probe_feature(encoder)
+    except (RuntimeError, ValueError, AssertionError) as error:
+        raise image_size_error(encoder_name, encoder.preprocess.size, native_size, error) from error
+    if feature.shape != (1, encoder.width):
+        raise EncoderError(
+            f"encoder '{encoder_name}' gives features of shape {list(feature.shape[1:])} instead of [{encoder.width}]",
+            "This kind of model is not supported: choose another encoder.",
+        )
+    if not feature.isfinite().all():
+        raise EncoderError(
+            f"encoder '{encoder_name}' gives features that are not finite",
+            "Its weights are damaged: fetch them again, or choose another encoder.",
+        )
+
+
+def _probe_feature(encoder: Encoder) -> Tensor:
+    """The feature of a gray image of the encoder's own size, [1, width]."""
     side = encoder.preprocess.size
     image = torch.full((1, 3, side, side), 0.5)
     training = encoder.training
     with torch.inference_mode():
         feature = encoder.eval()(image, torch.zeros(1, dtype=torch.long))
     encoder.train(training)
-    return feature.shape == (1, encoder.width) and bool(feature.isfinite().all())
+    return feature

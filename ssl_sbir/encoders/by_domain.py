@@ -1,4 +1,4 @@
-"""Each domain of a batch by its own way."""
+"""Each domain of a batch through a function of its own."""
 
 from collections.abc import Callable
 
@@ -9,9 +9,9 @@ DomainFunction = Callable[[Tensor, Tensor], Tensor]
 
 
 def apply_by_domain(image: Tensor, domain: Tensor, sketch: DomainFunction, photo: DomainFunction) -> Tensor:
-    """What two functions of images and domains make of their domain's share of a batch, in the batch's order.
+    """The results of two functions, each applied to the images of its domain, in the batch's order.
 
-    A function whose domain isn't there is not called: batch norm refuses an empty share.
+    A function without images is not called: batch norm refuses an empty batch.
 
     Args:
         image: [b, 3, h, w].
@@ -20,7 +20,9 @@ def apply_by_domain(image: Tensor, domain: Tensor, sketch: DomainFunction, photo
         photo: takes the rest.
     """
     rows = ((domain == 0).nonzero()[:, 0], (domain != 0).nonzero()[:, 0])
-    found = [
-        way(image[part], domain[part]) for way, part in zip((sketch, photo), rows, strict=True) if len(part)
+    results = [
+        function(image[part], domain[part])
+        for function, part in zip((sketch, photo), rows, strict=True)
+        if len(part)
     ]
-    return torch.cat(found)[torch.cat(rows).argsort()]
+    return torch.cat(results)[torch.cat(rows).argsort()]

@@ -1,4 +1,4 @@
-"""Encoders made of encoders: a linear head, each domain centred, and one tower for each domain."""
+"""Encoders built from encoders: a linear head, centred domains, and one tower for each domain."""
 
 import copy
 
@@ -13,14 +13,14 @@ from ssl_sbir.errors import EncoderError
 
 
 class ProjectedEncoder(Encoder):
-    """An encoder with a linear head, also at each place of its map, so that the map's mean stays the feature.
+    """An encoder with a linear head, also at each position of its map, so that the map's mean stays the feature.
 
     Args:
-        encoder: gives features [b, width].
+        encoder: features [b, width].
         linear: width → dimensions; its bias may be missing.
 
     Raises:
-        EncoderError: the head doesn't take what the encoder gives.
+        EncoderError: the head's input has another width than the encoder's features.
     """
 
     def __init__(self, encoder: Encoder, linear: nn.Linear) -> None:
@@ -42,7 +42,7 @@ class ProjectedEncoder(Encoder):
     def feature_map(
         self, image: Float[Tensor, "b 3 h w"], domain: Int[Tensor, " b"]
     ) -> Float[Tensor, "b width rows columns"]:
-        """The head at each place of the encoder's map, [b, width, rows, columns]."""
+        """The head at each position of the encoder's map, [b, width, rows, columns]."""
         inner = self.encoder.feature_map(image, domain)
         return F.conv2d(inner, self.linear.weight[:, :, None, None], self.linear.bias)
 
@@ -52,15 +52,16 @@ class ProjectedEncoder(Encoder):
 
 
 class DomainCentredEncoder(Encoder):
-    """An encoder whose features lie about a common origin: each domain's mean is taken off.
+    """An encoder whose features are centred: each domain's mean is subtracted.
 
-    Drawings and photos lie apart as two clouds, whatever they show; without their means the rest is compared.
-    The means are watched while training (`update_domain_means`), so that no image of the search decides them. A domain that was
-    never watched has the other one's mean: with one cloud moved alone they would lie further apart than before.
+    Features of drawings and photos form two separate clusters, whatever they show; subtracting the means removes that
+    difference. The means are updated while training (`update_domain_means`) and fixed afterwards, so that they don't
+    depend on the images of a search. A domain without updates has the other one's mean: moving one cluster alone would
+    separate the two further.
 
     Args:
-        encoder: gives features [b, width].
-        momentum: how much a batch moves the means.
+        encoder: features [b, width].
+        momentum: weight of a batch in the means.
     """
 
     domain_means: Tensor
@@ -75,29 +76,29 @@ class DomainCentredEncoder(Encoder):
 
     @torch.no_grad()
     def update_domain_means(self, features: Float[Tensor, "b width"], domain: Int[Tensor, " b"]) -> None:
-        """Moves the means towards those of some of the inner encoder's features."""
-        for of in range(2):
-            if (domain == of).any():
-                mean = features[domain == of].float().mean(0)
-                weight = self.momentum if self.watched[of] else 1.0
-                self.domain_means[of].lerp_(mean, weight)
-                self.watched[of] = True
+        """Moves the means towards those of a batch of the inner encoder's features."""
+        for d in range(2):
+            if (domain == d).any():
+                mean = features[domain == d].float().mean(0)
+                weight = self.momentum if self.watched[d] else 1.0
+                self.domain_means[d].lerp_(mean, weight)
+                self.watched[d] = True
         if self.watched.any():
             self.domain_means[~self.watched] = self.domain_means[self.watched][:1]
 
     def feature_map(
         self, image: Float[Tensor, "b 3 h w"], domain: Int[Tensor, " b"]
     ) -> Float[Tensor, "b width rows columns"]:
-        """The inner map less the mean of each image's domain, [b, width, rows, columns]."""
+        """The inner map minus the mean of each image's domain, [b, width, rows, columns]."""
         return self.encoder.feature_map(image, domain) - self.domain_means[domain][:, :, None, None]
 
     def forward(self, image: Float[Tensor, "b 3 h w"], domain: Int[Tensor, " b"]) -> Float[Tensor, "b width"]:
-        """The inner features less the mean of each image's domain, [b, width]."""
+        """The inner features minus the mean of each image's domain, [b, width]."""
         return self.encoder(image, domain) - self.domain_means[domain]
 
 
 class TwoTowerEncoder(Encoder):
-    """Two encoders, one for sketches and one for photos, as one; no weight is shared.
+    """Two encoders, one for sketches and one for photos, without shared weights.
 
     Raises:
         EncoderError: the towers differ in width or image size.
@@ -111,7 +112,7 @@ class TwoTowerEncoder(Encoder):
             if left != right:
                 raise EncoderError(
                     f"two towers of different {what}: {left} (sketch) and {right} (photo)",
-                    "Give both the same, for example with a linear head (Projected).",
+                    "Give both the same, for example with a linear head (ProjectedEncoder).",
                 )
         spec = {"kind": "towers", "sketch": sketch.spec, "photo": photo.spec}
         super().__init__(spec, photo.preprocess, photo.width)
@@ -120,31 +121,31 @@ class TwoTowerEncoder(Encoder):
     def feature_map(
         self, image: Float[Tensor, "b 3 h w"], domain: Int[Tensor, " b"]
     ) -> Float[Tensor, "b width rows columns"]:
-        """Each image's map from the tower of its domain, [b, width, rows, columns], in the given order."""
+        """Each image's map from the tower of its domain, [b, width, rows, columns], in the batch's order."""
         return apply_by_domain(image, domain, self.sketch.feature_map, self.photo.feature_map)
 
     def forward(self, image: Float[Tensor, "b 3 h w"], domain: Int[Tensor, " b"]) -> Float[Tensor, "b width"]:
-        """Each image's features from the tower of its domain, [b, width], in the given order."""
+        """Each image's features from the tower of its domain, [b, width], in the batch's order."""
         return apply_by_domain(image, domain, self.sketch, self.photo)
 
 
 def has_towers(encoder: Encoder) -> bool:
-    """Whether sketches and photos pass through networks of their own, whatever lies on them."""
+    """Whether sketches and photos pass through separate networks, at any depth of the encoder."""
     return any(isinstance(part, TwoTowerEncoder) for part in encoder.modules())
 
 
 def to_two_towers(encoder: Encoder) -> Encoder:
-    """An encoder with a tower for each domain, both starting as it is; one that has towers stays as it is.
+    """An encoder with a tower for each domain, both starting from the given one; with towers already, it is unchanged.
 
-    A code and means that lie on it stay, one for both towers.
+    A linear head and domain means around it are kept, shared by both towers.
     """
     if has_towers(encoder):
         return encoder
     if isinstance(encoder, ProjectedEncoder):
         return ProjectedEncoder(to_two_towers(encoder.encoder), encoder.linear)
     if isinstance(encoder, DomainCentredEncoder):
-        found = DomainCentredEncoder(to_two_towers(encoder.encoder), encoder.momentum)
-        found.domain_means.copy_(encoder.domain_means)
-        found.watched.copy_(encoder.watched)
-        return found
+        centred = DomainCentredEncoder(to_two_towers(encoder.encoder), encoder.momentum)
+        centred.domain_means.copy_(encoder.domain_means)
+        centred.watched.copy_(encoder.watched)
+        return centred
     return TwoTowerEncoder(copy.deepcopy(encoder), encoder)

@@ -1,4 +1,4 @@
-"""Depthwise convolutions that train quickly on a processor where the map is smaller than the kernel."""
+"""Depthwise convolutions that train quickly on a CPU when the map is smaller than the kernel."""
 
 from typing import Any, cast
 
@@ -9,17 +9,17 @@ from torch.nn.grad import conv2d_input
 
 
 class DepthwiseConv2d(nn.Conv2d):
-    """A depthwise convolution of stride 1 whose weight gradient on a processor is a product for each kernel position.
+    """A depthwise convolution of stride 1 whose weight gradient on a CPU is one product per kernel position.
 
-    Where the map is smaller than the kernel, as in a mobile network's last stages on small images, oneDNN takes
-    the weight gradient channel by channel, which is half of a training step at 64 px; the products are the same
-    sums. Anywhere else it is `nn.Conv2d`.
+    When the map is smaller than the kernel, as in a mobile network's last stages on small images, oneDNN computes
+    the weight gradient channel by channel, which takes half of a training step at 64 px; the products are the same
+    sums. Otherwise it behaves as `nn.Conv2d`.
     """
 
     @classmethod
     def from_conv(cls, conv: nn.Conv2d) -> "DepthwiseConv2d":
-        """One that shares the given convolution's weights."""
-        made = cls(
+        """A fast depthwise convolution that shares the weights of `conv`."""
+        fast = cls(
             conv.in_channels,
             conv.out_channels,
             cast(tuple[int, int], conv.kernel_size),
@@ -28,14 +28,14 @@ class DepthwiseConv2d(nn.Conv2d):
             bias=conv.bias is not None,
             device="meta",
         )
-        made.weight, made.bias = conv.weight, conv.bias
-        return made.train(conv.training)
+        fast.weight, fast.bias = conv.weight, conv.bias
+        return fast.train(conv.training)
 
     def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         if not self._use_fast_gradient(input, weight):
             return super()._conv_forward(input, weight, bias)
-        found = cast(Tensor, _DepthwiseConvFunction.apply(input, weight, self.padding))  # type: ignore[no-untyped-call]
-        return found if bias is None else found + bias[:, None, None]
+        out = cast(Tensor, _DepthwiseConvFunction.apply(input, weight, self.padding))  # type: ignore[no-untyped-call]
+        return out if bias is None else out + bias[:, None, None]
 
     def _use_fast_gradient(self, input: Tensor, weight: Tensor) -> bool:
         return (
@@ -51,7 +51,7 @@ class DepthwiseConv2d(nn.Conv2d):
 
 
 def replace_depthwise_convs(network: nn.Module) -> None:
-    """Puts a `DepthwiseConv2d` with the same weights in place of each depthwise convolution it stands for."""
+    """Replaces each suitable depthwise convolution by a `DepthwiseConv2d` with the same weights."""
     for parent in list(network.modules()):
         for name, part in list(parent.named_children()):
             if type(part) is nn.Conv2d and _is_replaceable_conv(part):
@@ -78,16 +78,16 @@ class _DepthwiseConvFunction(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor, None]:
         (grad,), (image, weight) = grads, ctx.saved_tensors
-        below = (
+        image_gradient = (
             conv2d_input(image.shape, weight, grad, padding=ctx.padding, groups=len(weight))
             if ctx.needs_input_grad[0]
             else None
         )
-        return below, _weight_gradient(image, grad, weight.shape, ctx.padding), None
+        return image_gradient, _weight_gradient(image, grad, weight.shape, ctx.padding), None
 
 
 def _weight_gradient(image: Tensor, grad: Tensor, shape: torch.Size, padding: tuple[int, int]) -> Tensor:
-    """[channels, 1, rows, columns]: at each kernel position the sum over where image and gradient overlap."""
+    """[channels, 1, rows, columns]: at each kernel position, the sum over the overlap of image and gradient."""
     out = grad.new_zeros(shape)
     image, grad = image.permute(0, 2, 3, 1), grad.permute(0, 2, 3, 1)
     for row in range(shape[2]):
@@ -99,7 +99,7 @@ def _weight_gradient(image: Tensor, grad: Tensor, shape: torch.Size, padding: tu
 
 
 def _overlapping_slices(shift: int, side: int) -> tuple[slice, slice]:
-    """Where the input lies and where the output, if the kernel reads `shift` further on; empty if nothing overlaps."""
+    """The overlapping parts of input and output if the kernel reads `shift` further on; empty without overlap."""
     return (
         slice(min(max(shift, 0), side), max(min(side, side + shift), 0)),
         slice(min(max(-shift, 0), side), max(min(side, side - shift), 0)),

@@ -1,4 +1,4 @@
-"""Encoders told which domain they see, as SAKE's CSE-ResNet50 is; the conditioning starts as the identity."""
+"""Encoders conditioned on the domain, as SAKE's CSE-ResNet50 is; the conditioning starts as the identity."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ from torchvision.ops import SqueezeExcitation
 from ssl_sbir.encoders.encoder import Encoder
 from ssl_sbir.errors import EncoderError
 
-# The layer whose output the sigmoid of each squeeze-and-excitation block turns into gates.
+# The layer before the sigmoid of each kind of squeeze-and-excitation block.
 GATE_LAYERS: dict[type[nn.Module], str] = {
     EffectiveSEModule: "fc",
     SEModule: "fc2",
@@ -25,22 +25,26 @@ BATCH_NORM_TYPES = (nn.BatchNorm2d, nn.SyncBatchNorm)
 
 
 class DomainTag:
-    """The domains [b] of the batch that is going through; read by every conditioned block."""
+    """The domains [b] of the current batch, read by every conditioned block."""
 
     def __init__(self) -> None:
         self.domain: Tensor | None = None
 
     def batch_domains(self, x: Tensor) -> Tensor:
-        """The domains of the images of `x`, on its device."""
+        """The domains of the images of `x`, on its device.
+
+        Raises:
+            RuntimeError: the block runs outside its `DomainConditionedEncoder`.
+        """
         if self.domain is None or len(self.domain) != len(x):
-            raise RuntimeError("a conditioned block ran outside DomainConditioned")
+            raise RuntimeError("a conditioned block ran outside its DomainConditionedEncoder")
         return self.domain
 
 
 class DomainGate(nn.Module):
     """W2·[x; d]: the layer before an SE block's sigmoid with one more input, the domain (0 or 1).
 
-    The new input's column starts at 0, so that the block starts as it was (SAKE, Liu et al., ICCV 2019).
+    The new input's column starts at 0, so that the block is unchanged at the start (SAKE, Liu et al., ICCV 2019).
     """
 
     def __init__(self, layer: nn.Conv2d, tag: DomainTag) -> None:
@@ -56,14 +60,14 @@ class DomainGate(nn.Module):
 
 
 class DomainNorm(nn.Module):
-    """Batch norm, then a scale and a shift of each domain's own, then the norm's activation if any.
+    """Batch norm, then a scale and a shift per domain, then the norm's activation if it has one.
 
-    Scales start at 1 and shifts at 0 (stored as differences from that), so that the block starts as it was.
+    Scales start at 1 and shifts at 0 (stored as differences from these), so that the block is unchanged at the start.
     """
 
     def __init__(self, norm: Any, tag: DomainTag) -> None:
         super().__init__()
-        # timm's BatchNormAct2d carries its activation, which belongs after the shift.
+        # timm's BatchNormAct2d includes its activation, which belongs after the shift.
         self.act = getattr(norm, "act", nn.Identity())
         if hasattr(norm, "act"):
             norm.act = nn.Identity()
@@ -81,16 +85,16 @@ class DomainNorm(nn.Module):
 
 
 class DomainConditionedEncoder(Encoder):
-    """An encoder whose blocks know the domain; equal to the plain one until it is trained.
+    """An encoder whose blocks are conditioned on the domain; equal to the plain one until it is trained.
 
-    The encoder's own blocks are replaced: don't use it beside this one.
+    Blocks of the given encoder are replaced in place: don't use it on its own afterwards.
 
     Args:
         encoder: any encoder with squeeze-and-excitation blocks or batch norms.
         target: "gates" (SE blocks, as SAKE), "norms" (batch norms), or "auto": gates if there are any.
 
     Raises:
-        EncoderError: there is nothing to condition.
+        EncoderError: it has no such blocks.
     """
 
     def __init__(self, encoder: Encoder, target: str = "auto") -> None:

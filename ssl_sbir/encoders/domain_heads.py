@@ -1,4 +1,4 @@
-"""One network with a linear head for each domain: cheap to train on features that are computed once."""
+"""One network with a linear head for each domain, cheap to train on precomputed features."""
 
 import torch
 from jaxtyping import Float, Int
@@ -12,7 +12,7 @@ class DomainHeadsEncoder(Encoder):
     """An encoder with a linear head for sketches and another for photos.
 
     Args:
-        encoder: gives features [b, inner width].
+        encoder: features [b, inner width].
         width: of the heads' output.
     """
 
@@ -25,10 +25,10 @@ class DomainHeadsEncoder(Encoder):
 
     @torch.no_grad()
     def init_principal_axes(self, features: Float[Tensor, "n inner"], domain: Int[Tensor, " n"]) -> None:
-        """Sets both heads to the principal axes of some features, each domain less its mean.
+        """Sets both heads to the principal axes of some features, minus each domain's mean.
 
-        Drawings and photos lie apart as two clouds, whatever they show; without their means the rest is compared. With
-        as many axes as numbers, cosines stay those of the centred features.
+        Features of drawings and photos form two separate clusters, whatever they show; subtracting the means removes
+        that difference. With as many axes as features have numbers, cosines stay those of the centred features.
         """
         axes, means = principal_axes(features, domain)
         axes = axes[: self.bias.shape[1]]
@@ -38,22 +38,22 @@ class DomainHeadsEncoder(Encoder):
     def apply_heads(
         self, features: Float[Tensor, "b inner"], domain: Int[Tensor, " b"]
     ) -> Float[Tensor, "b width"]:
-        """The heads on features that the inner encoder gave."""
-        found = features.new_empty(len(features), self.width)
-        for of in Domain:
-            mine = domain == of
-            found[mine] = torch.addmm(self.bias[of], features[mine], self.weight[of].T).to(found)
-        return found
+        """The heads applied to features of the inner encoder, each to those of its domain."""
+        out = features.new_empty(len(features), self.width)
+        for d in Domain:
+            own = domain == d
+            out[own] = torch.addmm(self.bias[d], features[own], self.weight[d].T).to(out)
+        return out
 
     def feature_map(
         self, image: Float[Tensor, "b 3 h w"], domain: Int[Tensor, " b"]
     ) -> Float[Tensor, "b width rows columns"]:
-        """Each image's head at each place of its map, [b, width, rows, columns]."""
+        """Each image's head at each position of its map, [b, width, rows, columns]."""
         inner = self.encoder.feature_map(image, domain)
         flat = inner.permute(0, 2, 3, 1).flatten(0, 2)
-        places = inner.shape[2] * inner.shape[3]
-        found = self.apply_heads(flat, domain.repeat_interleave(places))
-        return found.view(len(image), *inner.shape[2:], self.width).permute(0, 3, 1, 2)
+        positions = inner.shape[2] * inner.shape[3]
+        out = self.apply_heads(flat, domain.repeat_interleave(positions))
+        return out.view(len(image), *inner.shape[2:], self.width).permute(0, 3, 1, 2)
 
     def forward(self, image: Float[Tensor, "b 3 h w"], domain: Int[Tensor, " b"]) -> Float[Tensor, "b width"]:
         """Each image's head on its features, [b, width]."""
@@ -63,12 +63,12 @@ class DomainHeadsEncoder(Encoder):
 def principal_axes(
     features: Float[Tensor, "n width"], domain: Int[Tensor, " n"]
 ) -> tuple[Float[Tensor, "axes width"], Float[Tensor, "2 width"]]:
-    """The principal axes of features about the mean of each domain, the longest first, and those means.
+    """The principal axes of features minus their domain's mean, by falling variance, and the means.
 
     Returns:
-        (unit vectors, as many as n and the width allow; the mean of each domain, 0 of one without images).
+        (unit vectors, min(n, width) of them; the mean of each domain, 0 for one without images).
     """
-    means = torch.stack([_mean_or_zeros(features[domain == of]) for of in Domain])
+    means = torch.stack([_mean_or_zeros(features[domain == d]) for d in Domain])
     _, _, axes = torch.linalg.svd(features - means[domain], full_matrices=False)
     return axes, means
 

@@ -1,4 +1,4 @@
-"""One encoder with two sets of normalisation statistics: drawings are nearly all paper, photos are not."""
+"""One encoder with separate normalisation statistics for drawings, which are mostly paper, and photos."""
 
 from jaxtyping import Float, Int
 from torch import Tensor, nn
@@ -10,14 +10,14 @@ from ssl_sbir.encoders.encoder import Encoder
 
 
 class DomainNormEncoder(Encoder):
-    """An encoder whose batch norms keep the statistics of sketches apart from those of photos; weights are shared.
+    """An encoder whose batch norms have separate statistics for sketches and photos; weights are shared.
 
-    Each domain of a batch passes by itself, normed by its own mean and variance: domain-specific batch
-    normalisation (W.-G. Chang et al., CVPR 2019), with one scale and shift for both.
+    Each domain of a batch is normalised by its own mean and variance: domain-specific batch normalisation
+    (W.-G. Chang et al., CVPR 2019), with one scale and shift for both.
 
     Args:
-        encoder: its statistics become those of photos, and where those of sketches start. One without batch norm
-            gives what it gave before.
+        encoder: its statistics become those of photos and the initial ones of sketches. Without batch norms its
+            features don't change.
     """
 
     def __init__(self, encoder: Encoder) -> None:
@@ -33,15 +33,15 @@ class DomainNormEncoder(Encoder):
     def feature_map(
         self, image: Float[Tensor, "b 3 h w"], domain: Int[Tensor, " b"]
     ) -> Float[Tensor, "b width rows columns"]:
-        """Each image's map, normed as its domain is, [b, width, rows, columns], in the given order."""
+        """Each image's map, normalised by its domain's statistics, [b, width, rows, columns]."""
         return self._forward_by_domain(_FeatureMapForward(self.encoder), image, domain)
 
     def forward(self, image: Float[Tensor, "b 3 h w"], domain: Int[Tensor, " b"]) -> Float[Tensor, "b width"]:
-        """Each image's features, normed as its domain is, [b, width], in the given order."""
+        """Each image's features, normalised by its domain's statistics, [b, width]."""
         return self._forward_by_domain(_FeatureForward(self.encoder), image, domain)
 
     def _forward_by_domain(self, call: nn.Module, image: Tensor, domain: Tensor) -> Tensor:
-        # Looked up at every call: what moves a model to a device or averages it replaces buffers.
+        # Looked up at every call: moving a model to a device, or averaging it, replaces buffers.
         norms = {
             f"encoder.{name}": self.sketch_norms.get_buffer(flat) for name, flat in self._buffer_names.items()
         }

@@ -1,4 +1,4 @@
-"""Embeddings of images, computed once and kept under the hash of everything they depend on."""
+"""Features of images, computed once and cached under the hash of everything they depend on."""
 
 import json
 import sys
@@ -15,8 +15,8 @@ from torch import Tensor
 
 from ssl_sbir.data.batches import Pack
 from ssl_sbir.data.image_pack import iter_decoded_chunks, pack_key
-from ssl_sbir.data.manifest import Manifest
-from ssl_sbir.encoders import Encoder
+from ssl_sbir.data.manifest import Manifest, ManifestRows
+from ssl_sbir.encoders.encoder import Encoder
 from ssl_sbir.files import cache_dir, sha256_of, write_atomic
 from ssl_sbir.progress import show_progress
 
@@ -25,20 +25,20 @@ def embed_rows(
     encoder: Encoder,
     pack: Pack,
     manifest: Manifest,
-    rows: npt.NDArray[np.int64],
+    rows: ManifestRows,
     *,
     batch_size: int = 64,
     device: str = "cpu",
     cache: bool = True,
 ) -> Float[Tensor, "n width"]:
-    """The features of some rows, float32 on the CPU, in the given order; taken from the cache if they are there.
+    """The features of some rows, float32 on the CPU, in the order of `rows`; read from the cache if they are in it.
 
     Args:
         encoder: put into evaluation mode.
         pack: the pixels.
         manifest: the domains.
         rows: n row numbers.
-        batch_size: images at a time; the features don't depend on it beyond rounding.
+        batch_size: images at a time; it changes the features by no more than rounding.
         device: where to compute.
         cache: whether to read and fill the cache.
     """
@@ -52,15 +52,15 @@ def embed_rows(
 def embed_rows_at_native_size(
     encoder: Encoder,
     manifest: Manifest,
-    rows: npt.NDArray[np.int64],
+    rows: ManifestRows,
     *,
     device: str = "cpu",
     cache: bool = True,
 ) -> Float[Tensor, "n width"]:
-    """The features of some rows at the encoder's own image size, decoded for this alone; cached as `embed_rows` does.
+    """The features of some rows at the encoder's own image size, cached as in `embed_rows`.
 
-    For a frozen network that is asked once and sees more at a larger size than training affords. A broken
-    image counts as white paper.
+    The images are decoded for this call alone: for a frozen network that is used once, at a larger size than
+    training can afford. A broken image is encoded as white paper.
 
     Args:
         encoder: put into evaluation mode.
@@ -74,24 +74,23 @@ def embed_rows_at_native_size(
     pixels = (
         torch.from_numpy(images).permute(0, 3, 1, 2) for images, _ in iter_decoded_chunks(chosen, size, fit)
     )
-    what = f"embedding at {size} px"
+    label = f"embedding at {size} px"
     return cached_features(
-        key, encoder, pixels, chosen.domain, device=device, progress_label=what, cache=cache
+        key, encoder, pixels, chosen.domain, device=device, progress_label=label, cache=cache
     )
 
 
 def encoder_sha256(encoder: Encoder) -> str:
     """The hex sha256 of an encoder's architecture, preprocessing and weights."""
-    state = encoder.state_dict()
     facts = json.dumps([encoder.spec, encoder.preprocess.facts()], sort_keys=True, default=str)
     parts: list[str | bytes] = [facts]
-    for name, tensor in sorted(state.items()):
+    for name, tensor in sorted(encoder.state_dict().items()):
         parts += [name, tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()]
     return sha256_of(*parts)
 
 
-def embeddings_key(encoder: Encoder, pack: Pack, manifest: Manifest, rows: npt.NDArray[np.int64]) -> str:
-    """The hash that embeddings are filed under: weights, pixels, domains and rows."""
+def embeddings_key(encoder: Encoder, pack: Pack, manifest: Manifest, rows: ManifestRows) -> str:
+    """The cache key of some rows' features: a hash of weights, pixels, domains and rows."""
     domains = manifest.domain[rows].tobytes()
     return sha256_of(encoder_sha256(encoder), pack.key, np.ascontiguousarray(rows).tobytes(), domains)
 
@@ -106,26 +105,25 @@ def cached_features(
     progress_label: str = "embedding",
     cache: bool = True,
 ) -> Float[Tensor, "n width"]:
-    """The features filed under a key, or those of the pixels, which are read only then.
+    """The features cached under a key; without them those of `pixels`, which are read only then.
 
     Args:
-        key: hash of everything the features depend on.
+        key: hash of everything that the features depend on.
         encoder: put into evaluation mode.
         pixels: n images, in batches.
-        domain: of each.
+        domain: of each image.
         device: where to compute.
-        progress_label: is being computed, for the progress bar.
+        progress_label: of the progress bar.
         cache: whether to read and fill the cache.
     """
     path = cache_dir() / "embeddings" / f"{key}.safetensors"
-    found = _load_cached_features(path, (len(domain), encoder.width)) if cache else None
-    if found is None:
-        found = _compute_features(
-            encoder, pixels, torch.from_numpy(domain.astype(np.int64)), device, progress_label
-        )
+    features = _load_cached_features(path, (len(domain), encoder.width)) if cache else None
+    if features is None:
+        domains = torch.from_numpy(domain.astype(np.int64))
+        features = _compute_features(encoder, pixels, domains, device, progress_label)
         if cache:
-            write_atomic(path, save({"features": found}))
-    return found
+            write_atomic(path, save({"features": features}))
+    return features
 
 
 @torch.no_grad()
@@ -134,15 +132,15 @@ def _compute_features(
     pixels: Iterable[UInt8[Tensor, "b 3 s s"]],
     domain: Int[Tensor, " n"],
     device: str,
-    what: str,
+    progress_label: str,
 ) -> Float[Tensor, "n width"]:
     encoder = encoder.to(device).to(memory_format=torch.channels_last).eval()
     features, done = torch.empty(len(domain), encoder.width), 0
-    with show_progress(len(domain), what) as counter:
+    with show_progress(len(domain), progress_label) as counter:
         for images in pixels:
             image = images.to(device).float().div_(255).contiguous(memory_format=torch.channels_last)
-            here = slice(done, done + len(image))
-            features[here] = encoder(image, domain[here].to(device)).float().cpu()
+            batch = slice(done, done + len(image))
+            features[batch] = encoder(image, domain[batch].to(device)).float().cpu()
             done += len(image)
             counter.advance(len(image))
     return features
@@ -155,8 +153,8 @@ def _load_cached_features(path: Path, shape: tuple[int, int]) -> Float[Tensor, "
         features = load_file(path)["features"]
         if features.shape == shape and features.dtype == torch.float32:
             return features
-        why = f"it holds {features.dtype} {list(features.shape)}"
+        reason = f"it holds {features.dtype} {list(features.shape)}"
     except (SafetensorError, KeyError, OSError) as error:
-        why = str(error)
-    print(f"cached embeddings {path.name} are damaged ({why}): computing them anew", file=sys.stderr)
+        reason = str(error)
+    print(f"cached features {path.name} are damaged ({reason}): computing them again", file=sys.stderr)
     return None

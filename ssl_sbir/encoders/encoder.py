@@ -1,4 +1,4 @@
-"""What every image encoder is: pixels and a domain in, features out, its own preprocessing inside."""
+"""The interface of image encoders: pixels and a domain in, features out; preprocessing is part of an encoder."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
@@ -15,13 +15,13 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 @dataclass(frozen=True)
 class Preprocess:
-    """How pixels reach an encoder: side of the square, mean and std of RGB in 0..1, how an image is fitted.
+    """How images are prepared for an encoder.
 
     Attributes:
         size: side of the square image, in pixels.
-        mean: subtracted from each of R, G, B in 0..1.
-        std: divides each of R, G, B after that.
-        fit: how a picture becomes a square of that size (`ssl_sbir.data.decode_image.decode` lists the ways).
+        mean: subtracted from R, G and B in 0..1.
+        std: divides the result.
+        fit: how an image becomes a square of that size (see `ssl_sbir.data.decode_image.decode_image`).
     """
 
     size: int
@@ -30,12 +30,12 @@ class Preprocess:
     fit: str = "squash"
 
     def facts(self) -> dict[str, Any]:
-        """The same as a JSON-able dict."""
+        """The preprocessing as a JSON-able dict."""
         return {**asdict(self), "mean": list(self.mean), "std": list(self.std)}
 
     @classmethod
     def from_facts(cls, facts: dict[str, Any]) -> "Preprocess":
-        """The preprocessing that `facts` describes.
+        """The preprocessing described by `facts`.
 
         Raises:
             TypeError, ValueError, KeyError: a key is missing or unknown, or a value has the wrong form.
@@ -48,18 +48,18 @@ def to_rgb_tuple(values: Iterable[float | int]) -> tuple[float, float, float]:
     """Three numbers as a tuple of floats.
 
     Raises:
-        ValueError, TypeError: they aren't three numbers.
+        ValueError, TypeError: these aren't three numbers.
     """
     red, green, blue = map(float, values)
     return red, green, blue
 
 
 class Encoder(nn.Module, ABC):
-    """Features of images; normalises mean and std itself, so it takes pixels in 0..1.
+    """Features of images with pixels in 0..1; the encoder itself normalises mean and std.
 
     Attributes:
         spec: JSON-able; `encoder_from_spec(spec)` rebuilds the architecture, without weights.
-        preprocess: the size, mean and std it was made for.
+        preprocess: the image size, mean and std of its training.
         width: length of a feature.
     """
 
@@ -70,30 +70,30 @@ class Encoder(nn.Module, ABC):
         super().__init__()
         self.spec, self.preprocess, self.width = spec, preprocess, width
         for name, value in (("mean", preprocess.mean), ("std", preprocess.std)):
-            # Not persistent: preprocess.json says it once, for whoever reads it without torch.
+            # Not persistent: an exported encoder states them in preprocess.json, readable without torch.
             self.register_buffer(name, torch.tensor(value).view(1, 3, 1, 1), persistent=False)
 
     @abstractmethod
     def feature_map(
         self, image: Float[Tensor, "b 3 h w"], domain: Int[Tensor, " b"]
     ) -> Float[Tensor, "b width rows columns"]:
-        """Features where they are, [b, width, rows, columns]; a CNN's mean over space is the feature."""
+        """Features at each position, [b, width, rows, columns]; for a CNN their mean is the feature."""
 
     def forward(self, image: Float[Tensor, "b 3 h w"], domain: Int[Tensor, " b"]) -> Float[Tensor, "b width"]:
         """Features [b, width] of images [b, 3, h, w] in 0..1, each of a domain (0 sketch, 1 photo)."""
         return self.feature_map(image, domain).mean((2, 3))
 
     def classifier(self) -> nn.Linear | None:
-        """A copy of the linear ImageNet head that came with the weights, or None where there is none."""
+        """A copy of the linear ImageNet head of the weights, or None if they have none."""
         return None
 
     def with_fit(self, fit: str) -> "Encoder":
-        """This encoder, told how pictures are brought to its size; whatever it consists of is told as well."""
+        """This encoder with another fit, set in place, also in the encoders that it contains."""
         for part in self.modules():
             if isinstance(part, Encoder):
                 part.preprocess = replace(part.preprocess, fit=fit)
         return self
 
     def normalize_image(self, image: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h w"]:
-        """The image less the mean, over the standard deviation, of this encoder's pretraining."""
+        """The image minus the mean, divided by the std, of this encoder's preprocessing."""
         return (image - self.mean) / self.std

@@ -8,12 +8,11 @@ from typing import Any
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from ssl_sbir.encoders.backbone import accepts_own_size
+from ssl_sbir.encoders.backbone import check_own_size
 from ssl_sbir.encoders.encoder import Encoder, Preprocess
-from ssl_sbir.encoders.hub_files import check_patch_multiple, image_size_error
+from ssl_sbir.encoders.hub_files import check_patch_multiple
 from ssl_sbir.encoders.huggingface_sources import (
     build_vision_model,
-    check_repository_reachable,
     load_image_processor,
     load_vision_config,
     load_vision_model,
@@ -21,14 +20,14 @@ from ssl_sbir.encoders.huggingface_sources import (
     vision_model_error,
 )
 from ssl_sbir.encoders.timm_models import tokens_to_grid
+from ssl_sbir.encoders.transformers_models import check_source_reachable
 
 
 class HuggingFaceEncoder(Encoder):
     """A transformers vision model.
 
-    Its feature is CLIP's projected image embedding, SigLIP's attention pool, the class token where there is
-    one, and else the mean. Its map holds the patch tokens (CLIP's through the same projection) or the last
-    convolutional map.
+    Its feature is CLIP's projected image embedding, SigLIP's attention pool, the class token if there is one, or
+    the mean. Its map holds the patch tokens (CLIP's through the same projection) or is the last convolutional map.
     """
 
     def __init__(self, spec: dict[str, Any], preprocess: Preprocess, model: Any) -> None:
@@ -45,7 +44,7 @@ class HuggingFaceEncoder(Encoder):
     def feature_map(
         self, image: Float[Tensor, "b 3 h w"], domain: Int[Tensor, " b"]
     ) -> Float[Tensor, "b width rows columns"]:
-        """Patch tokens or the last map, [b, width, rows, columns]; the domain makes no difference."""
+        """Patch tokens or the last map, [b, width, rows, columns]; the domain is ignored."""
         del domain
         last = self._model_output(image).last_hidden_state
         if last.ndim == 4:
@@ -55,7 +54,7 @@ class HuggingFaceEncoder(Encoder):
         return tokens_to_grid(self._project_tokens(tokens), rows / columns)
 
     def forward(self, image: Float[Tensor, "b 3 h w"], domain: Int[Tensor, " b"]) -> Float[Tensor, "b width"]:
-        """Features [b, width]; the domain makes no difference."""
+        """Features [b, width]; the domain is ignored."""
         del domain
         output = self._model_output(image)
         if hasattr(self.model, "visual_projection"):
@@ -72,7 +71,7 @@ class HuggingFaceEncoder(Encoder):
         return self.model(pixel_values=self.normalize_image(image), **self._forward_options)
 
     def _patch_grid(self, image: Tensor, last: Tensor) -> tuple[int, int]:
-        """Rows and columns of patches; a hierarchical model has fewer than its first patches."""
+        """Rows and columns of patches; a hierarchical model has fewer than there were at its first stage."""
         patch = self.model.config.patch_size
         patch = patch if isinstance(patch, int) else patch[0]
         rows, columns = image.shape[2] // patch, image.shape[3] // patch
@@ -95,13 +94,14 @@ def _hidden_width(config: Any) -> int:
 def huggingface_encoder(name: str, *, size: int | None = None, pretrained: bool = True) -> Encoder:
     """The vision model of a Hugging Face repository or a local folder; weights from safetensors only.
 
-    Mean, std and size come from its preprocessor_config.json where there is one.
+    Mean, std and size come from its preprocessor_config.json if there is one.
 
     Raises:
-        EncoderError: nothing of that name here or on the hub, no vision model, no safetensors, or a bad size.
+        EncoderError: there is no such model here or on the hub, it is no vision model, it has no safetensors, or the
+            size is wrong.
     """
-    check_repository_reachable(name)
     try:
+        check_source_reachable(name)
         config, processor = load_vision_config(name), load_image_processor(name)
         model = load_vision_model(name, config) if pretrained else build_vision_model(config)
     except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
@@ -111,7 +111,7 @@ def huggingface_encoder(name: str, *, size: int | None = None, pretrained: bool 
 
 
 def huggingface_encoder_from_spec(spec: dict[str, Any]) -> Encoder:
-    """The architecture that a `huggingface` spec describes, with random weights; needs no network."""
+    """The architecture described by a `huggingface` spec, with random weights; needs no network."""
     from transformers import AutoConfig
 
     facts = dict(spec["config"])
@@ -132,8 +132,5 @@ def _wrap_huggingface_model(name: str, model: Any, preprocess: Preprocess) -> En
         check_patch_multiple(f"hf:{name}", preprocess.size, getattr(model.config, "patch_size", 1))
     encoder = HuggingFaceEncoder(spec, preprocess, model)
     native = getattr(model.config, "image_size", 224)
-    try:
-        accepts_own_size(encoder)
-    except (RuntimeError, ValueError) as error:
-        raise image_size_error(f"hf:{name}", preprocess.size, native, error) from error
+    check_own_size(encoder, f"hf:{name}", native)
     return encoder

@@ -1,29 +1,31 @@
-"""What encoders there are, as facts: nothing is downloaded, and no network is built, to list them."""
+"""The table of encoders: nothing is downloaded, built or imported (torch, timm, torchvision) to list them."""
 
 from dataclasses import dataclass
+from importlib.metadata import entry_points
 
-import timm
-from torchvision.models import get_model_weights
-
+from ssl_sbir.encoders.encoder_facts import (
+    CHECKPOINT_URLS,
+    ENCODER_ENTRY_POINTS,
+    LITE0_SIZE,
+    TIMM_MODEL_COUNT,
+)
 from ssl_sbir.encoders.hub_files import is_in_hf_cache, is_in_torch_hub, torch_hub_file
-from ssl_sbir.encoders.load import LITE0_SIZE, encoder_registry
-from ssl_sbir.encoders.packaged_weights import LITE0_INSTALL, LITE0_PACKAGE, find_lite0_checkpoint
-from ssl_sbir.encoders.timm_sources import pretrained_config
+from ssl_sbir.encoders.installed_packages import LITE0_PACKAGE, QUICKSTART_INSTALL, find_lite0_checkpoint
 
 
 @dataclass(frozen=True)
 class EncoderInfo:
-    """One line of `ssl-sbir encoders`.
+    """One row of `ssl-sbir encoders`.
 
     Attributes:
-        name: what `load_encoder` takes; capitals stand for something of the user's.
-        size: default image side in pixels, or None where it depends.
-        width: length of a feature, or None where it depends.
-        parameters: how many numbers are trained, or None where it depends.
+        name: what `load_encoder` takes; capitals are placeholders.
+        size: default image side in pixels, or None if it depends.
+        width: length of a feature, or None if it depends.
+        parameters: number of trainable parameters, or None if it depends.
         licence: of the weights.
         weights: where they come from.
         available: whether they are on this machine now.
-        note: what it is, or what to do where it isn't available.
+        note: what it is, or what to do if it isn't available.
     """
 
     name: str
@@ -37,23 +39,22 @@ class EncoderInfo:
 
 
 def encoder_table() -> list[EncoderInfo]:
-    """Every encoder with a name, those of other packages, some good ones of the hubs, and the open forms."""
+    """Every named encoder, those of other packages, some good ones of the hubs, and the open forms of names."""
     rows = [*_named_encoders(), *_hub_encoders(), *_open_name_forms()]
-    known = {row.name for row in rows}
-    others = [name for name in encoder_registry.names() if name not in known]
+    others = {point.name for point in entry_points(group=ENCODER_ENTRY_POINTS)} - {row.name for row in rows}
     return rows + [
         EncoderInfo(name, None, None, None, "see its package", "another package", True, "an entry point")
-        for name in others
+        for name in sorted(others)
     ]
 
 
 def _named_encoders() -> list[EncoderInfo]:
-    here = find_lite0_checkpoint() is not None
-    lite0: tuple[str, str, bool] = ("Apache-2.0", f"package {LITE0_PACKAGE}", here)
-    install = f"run: {LITE0_INSTALL}"
+    available = find_lite0_checkpoint() is not None
+    lite0: tuple[str, str, bool] = ("Apache-2.0", f"package {LITE0_PACKAGE}", available)
+    install = f"run: {QUICKSTART_INSTALL}"
     return [
         EncoderInfo(
-            "efficientnet_lite0", LITE0_SIZE, 1280, 3_371_008, *lite0, "the default" if here else install
+            "efficientnet_lite0", LITE0_SIZE, 1280, 3_371_008, *lite0, "the default" if available else install
         ),
         EncoderInfo(
             "efficientnet_lite0_conditional",
@@ -61,44 +62,25 @@ def _named_encoders() -> list[EncoderInfo]:
             1280,
             3_455_040,
             *lite0,
-            "knows the domain in every batch norm" if here else install,
+            "conditioned on the domain in every batch norm" if available else install,
         ),
-        _torch_hub_info(
-            "resnet50", 2048, 23_508_032, "BSD-3-Clause", _torchvision_url("resnet50"), "a common baseline"
-        ),
-        _torch_hub_info(
-            "vgg16_bn",
-            512,
-            14_723_136,
-            "BSD-3-Clause",
-            _torchvision_url("vgg16_bn"),
-            "mean of the last map, not fc2",
-        ),
+        _torch_hub_info("resnet50", 2048, 23_508_032, "BSD-3-Clause", "a common baseline"),
+        _torch_hub_info("vgg16_bn", 512, 14_723_136, "BSD-3-Clause", "mean of the last map, not fc2"),
         _torch_hub_info(
             "cse_resnet50",
             2048,
             26_054_128,
             "Apache-2.0",
-            _legacy_seresnet50_url(),
-            "SAKE's: knows the domain in every SE gate",
+            "SAKE's: conditioned on the domain in every SE gate",
         ),
     ]
 
 
-def _legacy_seresnet50_url() -> str:
-    return str(pretrained_config("legacy_seresnet50").url)
-
-
-def _torchvision_url(name: str) -> str:
-    return get_model_weights(name)["IMAGENET1K_V1"].url
-
-
-def _torch_hub_info(
-    name: str, width: int, parameters: int, licence: str, url: str, about: str
-) -> EncoderInfo:
-    here = is_in_torch_hub(url)
-    note = about if here else f"fetched at first use; without a network put the file at {torch_hub_file(url)}"
-    return EncoderInfo(name, 224, width, parameters, licence, url, here, note)
+def _torch_hub_info(name: str, width: int, parameters: int, licence: str, about: str) -> EncoderInfo:
+    url = CHECKPOINT_URLS[name]
+    available = is_in_torch_hub(url)
+    fetch = f"fetched at first use; without a network put the file at {torch_hub_file(url)}"
+    return EncoderInfo(name, 224, width, parameters, licence, url, available, about if available else fetch)
 
 
 def _hub_encoders() -> list[EncoderInfo]:
@@ -116,15 +98,15 @@ def _hub_encoders() -> list[EncoderInfo]:
 
 
 def _hf_hub_info(
-    name: str, size: int, width: int, parameters: int, licence: str, place: str, file: str
+    name: str, size: int, width: int, parameters: int, licence: str, repository_form: str, file: str
 ) -> EncoderInfo:
-    repository = place.format(name.partition(":")[2])
-    here = is_in_hf_cache(repository)
-    way = f"{name}{file}" if file else "hf:FOLDER"
-    note = "in the Hugging Face cache" if here else f"fetched at first use; without a network give {way}"
-    return EncoderInfo(
-        name, size, width, parameters, licence, f"https://huggingface.co/{repository}", here, note
+    repository = repository_form.format(name.partition(":")[2])
+    url, available = f"https://huggingface.co/{repository}", is_in_hf_cache(repository)
+    local = f"{name}{file}" if file else "hf:FOLDER"
+    note = (
+        "in the Hugging Face cache" if available else f"fetched at first use; without a network give {local}"
     )
+    return EncoderInfo(name, size, width, parameters, licence, url, available, note)
 
 
 def _open_name_forms() -> list[EncoderInfo]:
@@ -134,7 +116,7 @@ def _open_name_forms() -> list[EncoderInfo]:
             "see its model card",
             "Hugging Face hub",
             False,
-            f"any of timm's {len(timm.list_models())} models",
+            f"any of timm's more than {TIMM_MODEL_COUNT:,} models",
         ),
         (
             "timm:NAME@FILE",
@@ -150,9 +132,15 @@ def _open_name_forms() -> list[EncoderInfo]:
             False,
             "any vision model",
         ),
-        ("run:FOLDER", "yours", "a run of this project", True, "what a run exported to its model/"),
+        (
+            "run:FOLDER",
+            "yours",
+            "a run of this project",
+            True,
+            "the encoder that a run exported to its model/",
+        ),
     ]
     return [
-        EncoderInfo(name, None, None, None, licence, weights, here, note)
-        for name, licence, weights, here, note in forms
+        EncoderInfo(name, None, None, None, licence, weights, available, note)
+        for name, licence, weights, available, note in forms
     ]

@@ -6,6 +6,7 @@ from typing import Protocol, runtime_checkable
 from ssl_sbir.data.decode_image import FITS
 from ssl_sbir.encoders.domain_conditioned import DomainConditionedEncoder
 from ssl_sbir.encoders.encoder import Encoder
+from ssl_sbir.encoders.encoder_facts import ENCODER_ENTRY_POINTS, LITE0_SIZE
 from ssl_sbir.encoders.export import load_exported
 from ssl_sbir.encoders.huggingface import huggingface_encoder
 from ssl_sbir.encoders.packaged_weights import load_lite0_weights
@@ -14,20 +15,19 @@ from ssl_sbir.encoders.torchvision_models import torchvision_encoder
 from ssl_sbir.errors import EncoderError
 from ssl_sbir.registry import Registry, did_you_mean
 
-LITE0_SIZE = 112
 MIN_IMAGE_SIZE = 16
 ENCODER_PREFIXES = ("timm:", "hf:", "run:")
 
 
 @runtime_checkable
 class EncoderLoader(Protocol):
-    """Makes an encoder of an image side in pixels (None: its default), with pretrained or random weights."""
+    """Builds an encoder for an image side in pixels (None: its default), with pretrained or random weights."""
 
     def __call__(self, *, size: int | None, pretrained: bool) -> Encoder:
         """The encoder."""
 
 
-encoder_registry: Registry[EncoderLoader] = Registry("encoder", "ssl-sbir encoders", "ssl_sbir.encoders")
+encoder_registry: Registry[EncoderLoader] = Registry("encoder", "ssl-sbir encoders", ENCODER_ENTRY_POINTS)
 
 
 def load_encoder(
@@ -39,12 +39,13 @@ def load_encoder(
         name: a name of `encoder_table()`, `timm:NAME`, `timm:NAME@FILE`, `hf:NAME-or-FOLDER`, `run:FOLDER`,
             or the path of a run or of its model/ folder.
         size: image side in pixels; by default the encoder's own.
-        pretrained: with its weights; else random ones.
-        fit: how pictures are brought to that size (`ssl_sbir.data.decode_image.decode`); by default the encoder's own.
+        pretrained: whether with its trained weights; else random ones.
+        fit: how images are brought to that size (see `ssl_sbir.data.decode_image.decode_image`); by default the
+            encoder's own.
 
     Raises:
-        EncoderError: the name is unknown, its weights can't be had, or the size or fit doesn't exist.
-        RunError: the folder holds no whole exported encoder.
+        EncoderError: the name is unknown, its weights are unavailable, or the size or fit is wrong.
+        RunError: the folder holds no complete exported encoder.
     """
     if fit is not None and fit not in FITS:
         raise EncoderError(f"unknown fit '{fit}'.{did_you_mean(fit, FITS)}", f"One of: {', '.join(FITS)}")
@@ -93,13 +94,13 @@ def _load_timm_encoder(rest: str, size: int | None, pretrained: bool) -> Encoder
 def _load_run_encoder(folder: Path, size: int | None, pretrained: bool) -> Encoder:
     if not pretrained:
         raise EncoderError(
-            f"run:{folder} without its weights", "Leave pretrained on, or name an architecture."
+            f"run:{folder} without its weights", "Leave pretrained on, or name an architecture instead."
         )
     encoder = load_exported(folder / "model" if (folder / "model").is_dir() else folder)
     if size not in (None, encoder.preprocess.size):
         raise EncoderError(
             f"run:{folder} takes images of {encoder.preprocess.size} px, not {size}",
-            "Leave the size out: an exported encoder carries its own.",
+            "Leave the size out: an exported encoder has its own.",
         )
     return encoder
 
@@ -131,6 +132,6 @@ def _load_vgg16_bn(*, size: int | None, pretrained: bool) -> Encoder:
 
 @encoder_registry.register("cse_resnet50")
 def _load_cse_resnet50(*, size: int | None, pretrained: bool) -> Encoder:
-    # timm's legacy SE-ResNet50 is the network, and has the weights, that SAKE's authors started from.
+    # timm's legacy SE-ResNet50 has the architecture and the weights that SAKE's authors started from.
     plain = timm_encoder("legacy_seresnet50", size=size, pretrained=pretrained, encoder_name="cse_resnet50")
     return DomainConditionedEncoder(plain, "gates")

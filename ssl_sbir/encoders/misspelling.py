@@ -1,4 +1,4 @@
-"""Misspelt words: what a typist probably meant."""
+"""Corrections of misspelt words."""
 
 from collections.abc import Iterator, Mapping
 
@@ -7,10 +7,10 @@ MIN_CORRECTED_LENGTH = 4  # letters; shorter words are one letter away from too 
 
 
 def correct_spelling(word: str, word_ranks: Mapping[str, int]) -> str | None:
-    """The most frequent known word one edit away, or None where there is none or the word is too short.
+    """The most frequent known word one edit away, or None if there is none or the word is too short.
 
     Args:
-        word: in lower case, not itself known.
+        word: an unknown word in lower case.
         word_ranks: rank of each known word, frequent ones first.
     """
     if len(word) < MIN_CORRECTED_LENGTH or not word.isalpha():
@@ -21,12 +21,12 @@ def correct_spelling(word: str, word_ranks: Mapping[str, int]) -> str | None:
 
 
 def words_one_edit_away(word: str) -> Iterator[str]:
-    """All strings that differ from a word by one letter more, fewer or other, or by two exchanged neighbours.
+    """All strings that differ from a word by a letter added, removed or replaced, or by two neighbours exchanged.
 
     Source: P. Norvig, How to Write a Spelling Corrector, 2007.
     """
-    for place in range(len(word) + 1):
-        left, right = word[:place], word[place:]
+    for index in range(len(word) + 1):
+        left, right = word[:index], word[index:]
         if right:
             yield left + right[1:]
         if len(right) > 1:

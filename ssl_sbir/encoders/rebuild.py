@@ -1,4 +1,4 @@
-"""Architectures rebuilt from their specs: what `config.json` of an exported encoder says."""
+"""Architectures rebuilt from their specs, the `config.json` of an exported encoder."""
 
 from collections.abc import Callable
 from typing import Any
@@ -27,11 +27,11 @@ encoder_kinds.register("huggingface")(huggingface_encoder_from_spec)
 
 
 def encoder_from_spec(spec: dict[str, Any]) -> Encoder:
-    """The architecture that `encoder.spec` describes, with random weights.
+    """The architecture described by an encoder's `spec`, with random weights.
 
     Raises:
         ConfigError: its kind is unknown.
-        EncoderError: an encoder of that name or size doesn't exist.
+        EncoderError: there is no encoder of that name or size.
         KeyError, TypeError, ValueError: the spec is damaged.
     """
     return encoder_kinds.get(spec["kind"])(spec)

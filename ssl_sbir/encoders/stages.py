@@ -1,4 +1,4 @@
-"""The stages of any encoder, from its input to its output: what can be frozen or stepped more slowly."""
+"""The stages of any encoder, from input to output, which can be frozen or trained with a smaller step."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,10 +14,10 @@ class EncoderStage:
     """Consecutive parts of an encoder.
 
     Attributes:
-        name: `stem`, a repeated block's name such as `blocks.0` or `layer1`, `teacher_classifier`, or that of a part put on
+        name: `stem`, a repeated block's name such as `blocks.0` or `layer1`, `head`, or that of a part added to
             the backbone, such as `linear`.
         parts: its modules.
-        own_parameters: parameters of its own that lie in no part (a class token, position embeddings).
+        own_parameters: parameters that belong to no part (a class token, position embeddings).
     """
 
     name: str
@@ -34,9 +34,9 @@ class EncoderStage:
 def encoder_stages(encoder: Encoder) -> list[EncoderStage]:
     """The stages of an encoder, input first.
 
-    A network's stages are its repeated blocks, what comes before them (`stem`) and after (`teacher_classifier`); a plain row of
-    convolutions (VGG) is divided at its poolings. An encoder around another one has that one's stages, then its
-    own parts. The stages of two towers stand side by side: freezing the first of one freezes that of both.
+    A network's stages are its repeated blocks, what comes before them (`stem`) and after (`head`); a plain sequence
+    of convolutions (VGG) is split at its poolings. An encoder around another one has that one's stages, then its own
+    parts. The stages of two towers are merged: freezing the first stage of one freezes that of both.
     """
     if isinstance(encoder, TwoTowerEncoder):
         return _merge_tower_stages(encoder_stages(encoder.sketch), encoder_stages(encoder.photo))
@@ -61,16 +61,16 @@ def _merge_tower_stages(left: list[EncoderStage], right: list[EncoderStage]) -> 
 
 
 def _network_stages(module: nn.Module) -> list[EncoderStage]:
-    """The stages of a network that is no encoder of ours; blocks lie one or more levels down."""
+    """The stages of another library's network, whose blocks are one or more levels down."""
     children = _children_with_parameters(module)
     loose = tuple(module.parameters(recurse=False))
     rows = [(name, child) for name, child in children if _is_block_sequence(child)]
-    if len(rows) > 1:  # layer1, layer2, ...: each row is a stage
+    if len(rows) > 1:  # layer1, layer2, ...: each sequence is a stage
         return _stages_around_blocks(children, loose, [(name, child) for name, child in rows])
     if rows:
         blocks = [(f"{rows[0][0]}.{name}", block) for name, block in _children_with_parameters(rows[0][1])]
         return _stages_around_blocks(children, loose, blocks, rows[0][1])
-    poolings = [at for at, part in enumerate(module.children()) if isinstance(part, nn.MaxPool2d)]
+    poolings = [index for index, part in enumerate(module.children()) if isinstance(part, nn.MaxPool2d)]
     if len(poolings) > 1:
         return _split_at_poolings(module, poolings)
     if not children:
@@ -117,12 +117,12 @@ def _children_before_and_after(
 
 
 def _split_at_poolings(row: nn.Module, poolings: list[int]) -> list[EncoderStage]:
-    layers, found = list(row.children()), list[EncoderStage]()
-    for start, end in zip([0, *(at + 1 for at in poolings)], [*poolings, len(layers)], strict=True):
+    layers, stages = list(row.children()), list[EncoderStage]()
+    for start, end in zip([0, *(index + 1 for index in poolings)], [*poolings, len(layers)], strict=True):
         parts = tuple(layer for layer in layers[start:end] if any(True for _ in layer.parameters()))
         if parts:
-            found.append(EncoderStage(f"convolutions.{len(found)}", parts))
-    return found
+            stages.append(EncoderStage(f"convolutions.{len(stages)}", parts))
+    return stages
 
 
 def _children_with_parameters(module: nn.Module) -> list[tuple[str, nn.Module]]:
@@ -131,6 +131,6 @@ def _children_with_parameters(module: nn.Module) -> list[tuple[str, nn.Module]]:
 
 
 def _is_block_sequence(module: nn.Module) -> bool:
-    """Whether a module is a row of blocks, not of bare layers."""
-    row = isinstance(module, nn.Sequential | nn.ModuleList)
-    return row and any(_children_with_parameters(part) for part in module.children())
+    """Whether a module is a sequence of blocks, not of plain layers."""
+    is_sequence = isinstance(module, nn.Sequential | nn.ModuleList)
+    return is_sequence and any(_children_with_parameters(part) for part in module.children())

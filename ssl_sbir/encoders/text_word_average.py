@@ -1,4 +1,4 @@
-"""Averaged word vectors as a text encoder: no word order, but any word of a large vocabulary, in microseconds."""
+"""Averaged word vectors as a text encoder: word order is lost, but the vocabulary is large and encoding takes microseconds."""
 
 import re
 from functools import cached_property
@@ -16,21 +16,21 @@ from ssl_sbir.errors import EncoderError
 from ssl_sbir.files import sha256_of
 
 WORD_PATTERN = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
-# They say nothing of what is in a picture, and the mean of a sentence would be theirs.
+# They don't describe a picture, but would dominate the mean of a sentence.
 _FUNCTION_WORD_LIST = """a an and are as at be by for from has have in into is it its of on or that the their them there these
 they this those to was were which who whose with"""
 FUNCTION_WORDS = frozenset(_FUNCTION_WORD_LIST.split())
 
 
 class WordVectorTextEncoder(TextEncoder):
-    """The mean of the unit vectors of a text's words, function words left out where others are there.
+    """The mean of the unit vectors of a text's words, without function words unless there are no others.
 
-    A word that isn't known is looked for in parts (hyphens), then as the most frequent word one edit away (a letter
-    more, fewer, other, or two exchanged); vocabularies are ordered by frequency. Words of other scripts and languages
-    are known only as far as the vocabulary has them.
+    An unknown word is looked up in parts (at hyphens), then as the most frequent word one edit away (a letter added,
+    removed or replaced, or two exchanged); vocabularies are ordered by frequency. Words of other scripts and languages
+    are known only if the vocabulary has them.
 
     Args:
-        name: as `load_text_encoder` takes it.
+        name: what `load_text_encoder` takes.
         vocabulary: the vocabulary and its vectors.
     """
 
@@ -48,42 +48,44 @@ class WordVectorTextEncoder(TextEncoder):
         )
 
     def tokenization_report(self, text: str) -> TokenizationReport:
-        """How many words are known, which aren't, and what misspelt ones were read as."""
-        known, unknown, mended = self._match_words(text)
-        return TokenizationReport(len(known), unknown_words=tuple(unknown), corrections=tuple(mended.items()))
+        """How many words are known, which aren't, and what misspelt words were read as."""
+        known, unknown, corrected = self._match_words(text)
+        return TokenizationReport(
+            len(known), unknown_words=tuple(unknown), corrections=tuple(corrected.items())
+        )
 
     def _encode_batch(self, texts: list[str]) -> Float[Tensor, "b width"]:
-        found = []
+        vectors = []
         for text in texts:
             known, unknown, _ = self._match_words(text)
             if not known:
                 raise EncoderError(
                     f"text encoder '{self.name}' knows none of the words {', '.join(unknown[:8]) or repr(text)}",
-                    "Use other words, or a sentence encoder (minilm), which reads parts of words.",
+                    "Use other words, or a sentence encoder (minilm), which can read parts of words.",
                 )
-            telling = [word for word in known if word not in FUNCTION_WORDS] or known
-            rows = self.vectors[[self.word_indices[word] for word in telling]]
-            found.append(F.normalize(torch.from_numpy(np.asarray(rows, dtype=np.float32)), dim=1).mean(0))
-        return torch.stack(found)
+            content_words = [word for word in known if word not in FUNCTION_WORDS] or known
+            rows = self.vectors[[self.word_indices[word] for word in content_words]]
+            vectors.append(F.normalize(torch.from_numpy(np.asarray(rows, dtype=np.float32)), dim=1).mean(0))
+        return torch.stack(vectors)
 
     def _match_words(self, text: str) -> tuple[list[str], list[str], dict[str, str]]:
-        """Known words in order, unknown ones, and what misspelt ones were taken for."""
+        """Known words in order, unknown words, and the correction of each misspelt word."""
         known: list[str] = []
         unknown: dict[str, None] = {}
-        mended: dict[str, str] = {}
+        corrected: dict[str, str] = {}
         for word in WORD_PATTERN.findall(text.lower().replace("_", " ")):
             parts = self._known_word_parts(word)
             if parts:
                 known += parts
             elif (meant := correct_spelling(word, self.word_indices)) is not None:
                 known.append(meant)
-                mended[word] = meant
+                corrected[word] = meant
             else:
                 unknown[word] = None
-        return known, list(unknown), mended
+        return known, list(unknown), corrected
 
     def _known_word_parts(self, word: str) -> list[str]:
-        """The word if it is known, else those of its parts that are."""
+        """The word if it is known, else its known parts."""
         if word in self.word_indices:
             return [word]
         return (

@@ -1,4 +1,4 @@
-"""Any timm model as an encoder: a CNN by the mean of its last map, a transformer as it pools itself."""
+"""Any timm model as an encoder: a CNN with the mean of its last map, a transformer with its own pooling."""
 
 import math
 from typing import Any
@@ -12,27 +12,27 @@ from ssl_sbir.encoders.encoder import Encoder, Preprocess
 from ssl_sbir.encoders.hub_files import check_patch_multiple, image_size_error
 from ssl_sbir.encoders.timm_sources import WeightsSource, create_timm_model, pretrained_config
 
-# Parts that some CNNs apply after pooling: the feature here is the mean of the map, so they go.
+# Parts that some CNNs apply after pooling; removed, since the feature here is the mean of the map.
 AFTER_POOLING = ("head", "conv_head", "norm_head", "pre_logits")
 
 
 class TimmEncoder(BackboneEncoder):
     """A timm model without its classifier.
 
-    A CNN's feature is the mean of its last map. A transformer's feature is what the model pools (class token,
-    mean or attention), and its map holds the patch tokens without class and register tokens.
+    A CNN's feature is the mean of its last map. A transformer's feature is pooled by the model (class token, mean or
+    attention), and its map holds the patch tokens, without class and register tokens.
     """
 
     def feature_map(
         self, image: Float[Tensor, "b 3 h w"], domain: Int[Tensor, " b"]
     ) -> Float[Tensor, "b width rows columns"]:
-        """The last map or the patch tokens, [b, width, rows, columns]; the domain makes no difference."""
+        """The last map or the patch tokens, [b, width, rows, columns]; the domain is ignored."""
         del domain
         last = self.backbone.forward_features(self.normalize_image(image))
         return to_feature_map(self.backbone, last, image.shape[2] / image.shape[3])
 
     def forward(self, image: Float[Tensor, "b 3 h w"], domain: Int[Tensor, " b"]) -> Float[Tensor, "b width"]:
-        """Features [b, width]; the domain makes no difference."""
+        """Features [b, width]; the domain is ignored."""
         del domain
         last = self.backbone.forward_features(self.normalize_image(image))
         if last.ndim == 3:
@@ -75,12 +75,12 @@ def timm_encoder(
     Args:
         name: as `timm.list_models()` or `timm.list_pretrained()` has it.
         size: image side in pixels; by default the one of the model's pretraining.
-        pretrained: take its weights from the hub, from this file (.safetensors, or .pth of tensors only), or
-            have this function fill the model.
+        pretrained: True loads its weights from the hub, a path from that file (.safetensors, or .pth with only
+            tensors), and a function fills the model itself; False leaves random ones.
         encoder_name: the encoder name that errors mention.
 
     Raises:
-        EncoderError: an unknown name, weights that can't be had, or a size that doesn't fit the model.
+        EncoderError: the name is unknown, the weights are unavailable, or the model doesn't accept the size.
     """
     encoder_name = encoder_name or f"timm:{name}"
     facts = pretrained_config(name)
@@ -93,7 +93,7 @@ def timm_encoder(
 
 
 def timm_encoder_from_spec(spec: dict[str, Any]) -> Encoder:
-    """The architecture that a `timm` spec describes, with random weights."""
+    """The architecture described by a `timm` spec, with random weights."""
     name, preprocess = spec["model"], Preprocess.from_facts(spec["preprocess"])
     fixed = pretrained_config(name).fixed_input_size
     model = create_timm_model(name, preprocess.size, False, f"timm:{name}", fixed)
@@ -101,26 +101,26 @@ def timm_encoder_from_spec(spec: dict[str, Any]) -> Encoder:
 
 
 def _wrap_timm_model(
-    model: Any, name: str, preprocess: Preprocess, head: nn.Linear | None, asked: str
+    model: Any, name: str, preprocess: Preprocess, head: nn.Linear | None, encoder_name: str
 ) -> TimmEncoder:
     model.reset_classifier(0)
     patch = getattr(getattr(model, "patch_embed", None), "patch_size", None)
     if patch and hasattr(model, "num_prefix_tokens"):
-        check_patch_multiple(asked, preprocess.size, patch[0])
-    width, same = _probe_feature_width(model, preprocess.size, asked, name)
+        check_patch_multiple(encoder_name, preprocess.size, patch[0])
+    width, same_pooling = _probe_feature_width(model, preprocess.size, encoder_name, name)
     spec = {"kind": "timm", "model": name, "preprocess": preprocess.facts()}
-    fitting = head if same and head is not None and head.in_features == width else None
-    return TimmEncoder(spec, preprocess, width, model, fitting)
+    fits = same_pooling and head is not None and head.in_features == width
+    return TimmEncoder(spec, preprocess, width, model, head if fits else None)
 
 
-def _probe_feature_width(model: Any, size: int, asked: str, name: str) -> tuple[int, bool]:
+def _probe_feature_width(model: Any, size: int, encoder_name: str, name: str) -> tuple[int, bool]:
     """The feature's width, and whether the model's own pooling gives the same feature as ours."""
     used: set[str] = set()
     hooks = [
-        part.register_forward_hook(lambda *_, at=at: used.add(at))
+        part.register_forward_hook(lambda *_, top=top: used.add(top))
         for top in AFTER_POOLING
         if isinstance(getattr(model, top, None), nn.Module)
-        for at, part in ((top, inner) for inner in model.get_submodule(top).modules())
+        for part in model.get_submodule(top).modules()
     ]
     model.eval()
     try:
@@ -133,17 +133,17 @@ def _probe_feature_width(model: Any, size: int, asked: str, name: str) -> tuple[
             pooled = model.forward_head(last, pre_logits=True)
             return _feature_width(model, last, pooled, used)
     except (RuntimeError, ValueError, AssertionError) as error:
-        raise image_size_error(asked, size, pretrained_config(name).input_size[-1], error) from error
+        raise image_size_error(encoder_name, size, pretrained_config(name).input_size[-1], error) from error
     finally:
         model.train()
 
 
 def _feature_width(model: Any, last: Tensor, pooled: Tensor, used: set[str]) -> tuple[int, bool]:
-    where = to_feature_map(model, last, 1.0)
+    feature_map = to_feature_map(model, last, 1.0)
     if last.ndim == 3:
         return pooled.shape[1], True
     for top in AFTER_POOLING:
         if hasattr(model, top) and top not in used:
             setattr(model, top, nn.Identity())
-    mean = where.mean((2, 3))
+    mean = feature_map.mean((2, 3))
     return mean.shape[1], mean.shape == pooled.shape and torch.allclose(mean, pooled, atol=1e-5)

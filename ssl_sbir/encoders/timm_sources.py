@@ -1,4 +1,4 @@
-"""timm's models as timm makes them, with weights from its hub, from a file or from elsewhere."""
+"""timm's models, with weights from its hub, from a file or from a function."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +9,7 @@ from timm.models import get_pretrained_cfg
 from torch import nn
 
 from ssl_sbir.encoders.hub_files import (
+    first_error_line,
     image_size_error,
     is_hub_unreachable,
     is_in_hf_cache,
@@ -50,12 +51,19 @@ def _pretrained_tags(bare: str) -> list[str]:
 def create_timm_model(
     name: str, size: int, pretrained: WeightsSource, encoder_name: str, fixed_size: bool
 ) -> Any:
-    """timm's model, filled; `encoder_name` is the name errors mention, `fixed_size` whether it's made for one image size.
+    """timm's model with its weights.
+
+    Args:
+        name: as timm has it.
+        size: image side in pixels.
+        pretrained: where its weights come from; False for random ones.
+        encoder_name: the name that errors mention.
+        fixed_size: whether the model is built for one image size.
 
     Raises:
-        EncoderError: weights that can't be had or don't fit, or a size the model doesn't take.
+        EncoderError: the weights are unavailable or don't fit, or the model doesn't accept the size.
     """
-    # Only models with position embeddings take, and need, the size when they are made.
+    # Only models with position embeddings take, and need, the size when they are built.
     options: dict[str, Any] = {"img_size": size} if fixed_size else {}
     if isinstance(pretrained, Path):
         options["pretrained_cfg_overlay"] = {"file": str(_check_weights_file(pretrained, encoder_name))}
@@ -72,37 +80,35 @@ def create_timm_model(
     return model
 
 
-def _check_weights_reachable(name: str, asked: str) -> None:
+def _check_weights_reachable(name: str, encoder_name: str) -> None:
     facts = pretrained_config(name)
     if not (facts.hf_hub_id or facts.url or facts.file):
         raise EncoderError(
-            f"encoder '{asked}': timm has no weights for it",
-            f"Give a file ({asked}@weights.safetensors) or --set encoder.pretrained=false.",
+            f"encoder '{encoder_name}': timm has no weights for it",
+            f"Give a file ({encoder_name}@weights.safetensors) or --set encoder.pretrained=false.",
         )
-    here = is_in_hf_cache(facts.hf_hub_id) if facts.hf_hub_id else is_in_torch_hub(facts.url)
-    if not here and (is_offline() or (facts.hf_hub_id and is_hub_unreachable())):
-        raise missing_timm_weights_error(asked, facts, OSError("no network"))
+    cached = is_in_hf_cache(facts.hf_hub_id) if facts.hf_hub_id else is_in_torch_hub(facts.url)
+    if not cached and (is_offline() or (facts.hf_hub_id and is_hub_unreachable())):
+        raise missing_timm_weights_error(encoder_name, facts, OSError("no network"))
 
 
 def _creation_error(
-    name: str, size: int, pretrained: WeightsSource, asked: str, error: Exception
+    name: str, size: int, pretrained: WeightsSource, encoder_name: str, error: Exception
 ) -> EncoderError:
     if isinstance(pretrained, Path):
         return EncoderError(
-            f"{pretrained} doesn't fit {name}: {_first_error_line(error)}",
-            "Give the weights of that very model.",
+            f"{pretrained} doesn't fit {name}: {first_error_line(error)}",
+            "Give weights of exactly that model.",
         )
     if pretrained and isinstance(error, OSError | RuntimeError):
-        return missing_timm_weights_error(asked, pretrained_config(name), error)
-    return image_size_error(asked, size, pretrained_config(name).input_size[-1], error)
+        return missing_timm_weights_error(encoder_name, pretrained_config(name), error)
+    return image_size_error(encoder_name, size, pretrained_config(name).input_size[-1], error)
 
 
-def _check_weights_file(path: Path, asked: str) -> Path:
+def _check_weights_file(path: Path, encoder_name: str) -> Path:
     if path.is_file() and path.suffix in (".safetensors", ".pth", ".pt", ".bin"):
         return path
-    found = "is not a .safetensors or .pth file" if path.exists() else "does not exist"
-    raise EncoderError(f"encoder '{asked}': {path} {found}", "Give the file of the weights after the '@'.")
-
-
-def _first_error_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+    problem = "is not a .safetensors or .pth file" if path.exists() else "does not exist"
+    raise EncoderError(
+        f"encoder '{encoder_name}': {path} {problem}", "Give the file of the weights after the '@'."
+    )

@@ -1,4 +1,4 @@
-"""torchvision's ResNet-50 and VGG16-BN, the encoders most published systems start from."""
+"""torchvision's ResNet-50 and VGG16-BN, from which most published systems start."""
 
 from collections import OrderedDict
 from typing import Any
@@ -7,17 +7,12 @@ import torchvision.models as zoo
 from torch import Tensor, hub, nn
 from torchvision.models.vgg import cfgs, make_layers
 
-from ssl_sbir.encoders.backbone import BackboneEncoder, accepts_own_size
+from ssl_sbir.encoders.backbone import BackboneEncoder, check_own_size
 from ssl_sbir.encoders.encoder import Encoder, Preprocess
-from ssl_sbir.encoders.hub_files import (
-    checkpoint_download_error,
-    image_size_error,
-    is_in_torch_hub,
-    is_offline,
-)
+from ssl_sbir.encoders.hub_files import checkpoint_download_error, is_in_torch_hub, is_offline
 from ssl_sbir.errors import EncoderError
 
-# The first ImageNet weights of each: the ones the papers started from.
+# The first ImageNet weights of each, with which the papers started.
 TORCHVISION_WEIGHTS = {
     "resnet50": zoo.ResNet50_Weights.IMAGENET1K_V1,
     "vgg16_bn": zoo.VGG16_BN_Weights.IMAGENET1K_V1,
@@ -31,33 +26,30 @@ def torchvision_encoder(name: str, *, size: int | None = None, pretrained: bool 
     Only ResNet-50 has a linear head on that feature; VGG16-BN's `classifier()` is None.
 
     Raises:
-        EncoderError: the weights can't be had, or the size is too small.
+        EncoderError: the weights are unavailable, or the size is too small.
     """
     weights = _fetch_torchvision_weights(name) if pretrained else {}
     encoder = _wrap_torchvision_model(name, Preprocess(size or 224), _imagenet_head(weights))
     if pretrained:
-        kept = {key: value for key, value in weights.items() if not key.startswith(("fc.", "classifier."))}
-        encoder.backbone.load_state_dict(kept)
+        without_head = {k: v for k, v in weights.items() if not k.startswith(("fc.", "classifier."))}
+        encoder.backbone.load_state_dict(without_head)
     return encoder
 
 
 def torchvision_encoder_from_spec(spec: dict[str, Any]) -> Encoder:
-    """The architecture that a `torchvision` spec describes, with random weights."""
+    """The architecture described by a `torchvision` spec, with random weights."""
     return _wrap_torchvision_model(spec["model"], Preprocess.from_facts(spec["preprocess"]), None)
 
 
 def _wrap_torchvision_model(name: str, preprocess: Preprocess, head: nn.Linear | None) -> BackboneEncoder:
     spec = {"kind": "torchvision", "model": name, "preprocess": preprocess.facts()}
     encoder = BackboneEncoder(spec, preprocess, TORCHVISION_WIDTHS[name], _convolutional_layers(name), head)
-    try:
-        accepts_own_size(encoder)
-    except RuntimeError as error:
-        raise image_size_error(name, preprocess.size, 224, error) from error
+    check_own_size(encoder, name, 224)
     return encoder
 
 
 def _convolutional_layers(name: str) -> nn.Module:
-    if name == "vgg16_bn":  # without its three linear layers, which are nine tenths of it
+    if name == "vgg16_bn":  # without its three linear layers, nine tenths of its weights
         return nn.Sequential(OrderedDict(features=make_layers(cfgs["D"], batch_norm=True)))
     parts = zoo.get_model(name, weights=None).named_children()
     return nn.Sequential(OrderedDict((part, layer) for part, layer in parts if part not in ("avgpool", "fc")))
@@ -80,7 +72,7 @@ def _fetch_torchvision_weights(name: str) -> dict[str, Any]:
         return dict(hub.load_state_dict_from_url(url, map_location="cpu", check_hash=True, weights_only=True))
     except OSError as error:
         raise checkpoint_download_error(name, url, str(error)) from error
-    except Exception as error:  # a damaged archive raises whatever its broken part led to
+    except Exception as error:  # torch raises nearly anything for a damaged archive
         raise EncoderError(
             f"encoder '{name}': its checkpoint can't be read ({error})", "Delete it and run again."
         ) from error

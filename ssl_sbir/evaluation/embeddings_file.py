@@ -1,4 +1,4 @@
-"""Features made elsewhere, from `.npz` or `.safetensors`, with class names from a CSV beside the file."""
+"""Features from a `.npz` or `.safetensors` file, with class names from a CSV beside it."""
 
 import csv
 import tokenize
@@ -19,14 +19,14 @@ from ssl_sbir.registry import did_you_mean
 REQUIRED_ARRAYS = ("query", "query_labels", "gallery", "gallery_labels")
 OPTIONAL_ARRAYS = ("training", "query_instances", "gallery_instances")
 EMBEDDINGS_FILE_HINT = (
-    "It holds arrays query [q, d], query_labels [q], gallery [n, d], gallery_labels [n]; "
-    f"and may hold {', '.join(OPTIONAL_ARRAYS)}."
+    "It needs the arrays query [q, d], query_labels [q], gallery [n, d], gallery_labels [n]; "
+    f"optional: {', '.join(OPTIONAL_ARRAYS)}."
 )
 
 
 @dataclass(frozen=True)
 class EmbeddingsFile:
-    """The arrays of a file, by the names that `evaluate_embeddings` takes, and class names if there are any."""
+    """The arrays of a file, by `evaluate_embeddings`' argument names, and class names if there are any."""
 
     arrays: dict[str, Any]
     classes: tuple[str, ...] | None
@@ -36,10 +36,10 @@ def read_embeddings(path: Path) -> EmbeddingsFile:
     """The arrays of an embeddings file.
 
     A CSV of the same name may lie beside it: either with columns `label,name`, the names of integer labels; or with
-    columns `set,name`, one line a row (`query` or `gallery`, in their order), in the place of label arrays.
+    columns `set,name`, one line per row (`query` or `gallery`, in their order), instead of label arrays.
 
     Raises:
-        EvaluationError: the file is missing, is of another kind, is damaged, or lacks an array.
+        EvaluationError: the file is missing or damaged, has another format, or lacks an array.
     """
     if not path.is_file():
         raise EvaluationError(f"{path}: no such file", EMBEDDINGS_FILE_HINT)
@@ -63,7 +63,7 @@ def read_embeddings(path: Path) -> EmbeddingsFile:
 
 def _read_npz_arrays(path: Path) -> dict[str, Any]:
     try:
-        with zipfile.ZipFile(path):  # a .npy by that name isn't one
+        with zipfile.ZipFile(path):  # np.load would also read a .npy file of this name
             pass
         with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             return {name: _to_native_byte_order(file[name]) for name in file.files}
@@ -96,7 +96,8 @@ def _read_label_csv(path: Path) -> list[dict[str, str]]:
         raise EvaluationError(f"{path} can't be read: {error}") from error
     if not table or (not {"label", "name"} <= set(table[0]) and not {"set", "name"} <= set(table[0])):
         raise EvaluationError(
-            f"{path} has neither columns label,name nor columns set,name", "Its first line names the columns."
+            f"{path} has neither columns label,name nor columns set,name",
+            "Name the columns in its first line.",
         )
     return table
 
@@ -106,7 +107,7 @@ def _class_names_from_table(path: Path, table: list[dict[str, str]]) -> tuple[st
         names = {int(line["label"]): line["name"] for line in table}
     except (TypeError, ValueError) as error:
         raise EvaluationError(
-            f"{path}: a label is no integer ({error})", "Lines look like: 0,airplane"
+            f"{path}: a label isn't an integer ({error})", "Lines look like: 0,airplane"
         ) from error
     if min(names) < 0:
         raise EvaluationError(f"{path}: label {min(names)} is negative", "Labels count from 0.")

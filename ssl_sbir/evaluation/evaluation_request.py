@@ -1,4 +1,4 @@
-"""What the command line asks for: a run on data, or a file of features."""
+"""What `ssl-sbir evaluate` was asked to evaluate: a run on data, or a file of features."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import Any
 
 from ssl_sbir.errors import EvaluationError
 from ssl_sbir.evaluation.embeddings_file import read_embeddings
-from ssl_sbir.evaluation.evaluated_encoder import EvaluationSettings, evaluate_run
+from ssl_sbir.evaluation.evaluate_run import EvaluationSettings, evaluate_run
 from ssl_sbir.evaluation.from_embeddings import evaluate_embeddings
 from ssl_sbir.evaluation.metrics.protocols import parse_tie_rule, resolve_protocols
 from ssl_sbir.files import write_atomic
@@ -15,7 +15,7 @@ from ssl_sbir.reports.render import json_text, to_plain_json
 
 @dataclass(frozen=True)
 class EvaluationRequest:
-    """What to evaluate: `run` on `data`, or `embeddings`; the rest as for `evaluated`."""
+    """What to evaluate: `run` on `data`, or `embeddings`; the rest as for `evaluate_run`."""
 
     run: str | None
     data: str | None
@@ -27,21 +27,21 @@ class EvaluationRequest:
 
 
 def run_evaluation(request: EvaluationRequest, settings: EvaluationSettings) -> dict[str, Any]:
-    """The facts of an evaluation, JSON-able; `page` names what was written for a run.
+    """The facts of an evaluation, JSON-able; `page` is the path of a run's page.
 
     Raises:
-        SslSbirError: it asks for neither or both, or what it asks for can't be evaluated.
+        SslSbirError: the request names neither or both, or what it names can't be evaluated.
     """
-    resolve_protocols(settings.protocols)  # a misspelt name must not cost an embedding
+    resolve_protocols(settings.protocols)  # finds a misspelt name before anything is embedded
     parse_tie_rule(settings.ties)
     if request.embeddings is not None:
         return _evaluate_embeddings_file(request, request.embeddings, settings)
     if request.run is None or request.data is None:
         raise EvaluationError(
-            "nothing to evaluate" if request.run is None else f"{request.run}: evaluated on what?",
+            "nothing to evaluate" if request.run is None else f"{request.run}: no data to evaluate on",
             "Give a run and its data (ssl-sbir evaluate runs/sake --data sketchy:PATH), or --embeddings FILE.",
         )
-    found, page = evaluate_run(
+    evaluation, page = evaluate_run(
         request.run,
         request.data,
         request.split,
@@ -50,19 +50,20 @@ def run_evaluation(request: EvaluationRequest, settings: EvaluationSettings) -> 
         fit=request.fit,
         out=request.out,
     )
-    return {**to_plain_json(found.facts), "page": str(page)}
+    return {**to_plain_json(evaluation.facts), "page": str(page)}
 
 
 def _evaluate_embeddings_file(
     request: EvaluationRequest, path: Path, settings: EvaluationSettings
 ) -> dict[str, Any]:
-    given = {"a run": request.run, "--data": request.data, "--split": request.split, "--gzs": settings.gzs}
-    wrong = [name for name, value in given.items() if value]
+    options = {"a run": request.run, "--data": request.data, "--split": request.split, "--gzs": settings.gzs}
+    conflicting = [name for name, value in options.items() if value]
     if settings.centre != "none":
-        wrong.append("--centre")
-    if wrong:
+        conflicting.append("--centre")
+    if conflicting:
         raise EvaluationError(
-            f"--embeddings goes without {', '.join(wrong)}", "Features have no images to go back to."
+            f"--embeddings can't be combined with {', '.join(conflicting)}",
+            "A file of features has no images: leave that out.",
         )
     file = read_embeddings(path)
     result = evaluate_embeddings(

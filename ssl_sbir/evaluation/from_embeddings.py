@@ -1,4 +1,4 @@
-"""Evaluation of features that were made anywhere, without a model."""
+"""Evaluation of features from any source, without a model."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal
@@ -25,8 +25,7 @@ from ssl_sbir.evaluation.metrics.aggregate import (
 from ssl_sbir.evaluation.metrics.bootstrap import BOOTSTRAP_DRAWS
 from ssl_sbir.evaluation.metrics.instance_level import instance_accuracy
 from ssl_sbir.evaluation.metrics.measures import TieHandling
-from ssl_sbir.evaluation.metrics.protocols import EvaluationProtocol
-from ssl_sbir.evaluation.metrics.protocols import resolve_protocols as named
+from ssl_sbir.evaluation.metrics.protocols import EvaluationProtocol, resolve_protocols
 from ssl_sbir.evaluation.metrics.result import Evaluation, MetricValues
 from ssl_sbir.evaluation.metrics.validate_features import (
     RetrievalFeatures,
@@ -36,7 +35,7 @@ from ssl_sbir.evaluation.metrics.validate_features import (
 from ssl_sbir.ranking.itq import fit_itq_quantizer, hamming_scores
 
 MissingPolicy = Literal["exclude", "error"]
-CLASSES_NAMED_IN_ERROR = 5  # names in a message before it says "and more"
+CLASSES_NAMED_IN_ERROR = 5
 
 
 def evaluate_embeddings(
@@ -60,43 +59,43 @@ def evaluate_embeddings(
     audit: bool = True,
     name: str = "embeddings",
 ) -> Evaluation:
-    """Every published retrieval number of some features, with intervals, chance and audits.
+    """Every published retrieval figure of some features, with intervals, chance and audits.
 
-    Features in float64 are compared in float64, all others in float32; on whatever device they are.
+    Features in float64 are compared in float64, all others in float32, on the device they are on.
 
     Args:
         query: [q, d] sketch features: arrays, tensors or lists.
         query_labels: [q] integers, or names.
         gallery: [n, d] photo features.
         gallery_labels: [n] likewise.
-        protocols: preset names or own `Protocol`s; all presets by default.
+        protocols: preset names or your own `EvaluationProtocol`s; all presets by default.
         classes: the names of integer labels.
-        ties: a tie rule in the place of each protocol's own: `stable`, `grouped` or `expected`.
-        missing: what to do about queries with nothing relevant in the gallery: leave them out and say so
-            (`exclude`), or refuse (`error`). They never count as 0 or 1.
-        bits: lengths of binary codes to measure as well (16 to 512), fitted on `training_features` only.
+        ties: a tie rule that replaces each protocol's own: `stable`, `grouped` or `expected`.
+        missing: what to do with queries that have no relevant item in the gallery: exclude and report them
+            (`exclude`), or raise an error (`error`). They never count as 0 or 1.
+        bits: lengths of binary codes to evaluate too (16 to 512), fitted on `training` only.
         training: [m, d] features of training images, for the codes.
         query_instances: [q] the photo each sketch was drawn from, for acc@k; negative where unknown.
         gallery_instances: [n] likewise.
-        strides: every how many-th query and photo `zse-strided` takes.
-        seed: of the photos that `clip-at` draws, and of the bootstrap.
-        draws: of the bootstrap.
-        block: how many queries are ranked at once; changes memory and time, never a figure.
-        audit: whether to look for copies, labels in the features and diversity.
-        name: what the result is called.
+        strides: (s, t): `zse-strided` takes every s-th query and every t-th photo.
+        seed: of the photos that `clip-at` samples, and of the bootstrap.
+        draws: resamples of the bootstrap.
+        block: queries ranked at once; changes memory and time, never a figure.
+        audit: whether to audit copies, labels in the features and diversity.
+        name: of the result.
 
     Raises:
-        EvaluationError: the features or labels can't be evaluated; says which row and why.
+        EvaluationError: the features or labels can't be evaluated; names the row and the cause.
     """
     features = validate_features(query, query_labels, gallery, gallery_labels, classes)
     if (query_instances is None) != (gallery_instances is None):
         raise EvaluationError(
-            "instances are given of one side alone", "Give query_instances and gallery_instances, or neither."
+            "only one side has instances", "Give query_instances and gallery_instances, or neither."
         )
     if min(strides) < 1:
         raise EvaluationError(f"strides are {strides}", "Give two numbers of 1 or more, such as (20, 10).")
     check_missing_classes(features, missing)
-    settings = MetricSettings(named(protocols, ties), strides, seed, draws, block)
+    settings = MetricSettings(resolve_protocols(protocols, ties), strides, seed, draws, block)
     audits = vector_audits(features) if audit else {}
     instances = (query_instances, gallery_instances) if query_instances is not None else None
     return evaluate_features(
@@ -114,19 +113,19 @@ def evaluate_features(
     training: Any = None,
     instances: tuple[Any, Any] | None = None,
 ) -> Evaluation:
-    """The evaluation of checked features."""
+    """The evaluation of validated features."""
     known = {protocol.name for protocol in settings.protocols}
     extra = [protocol for protocol in DENOMINATOR_PROTOCOLS if protocol.name not in known]
     values = compute_protocol_values(
         features, _settings_for_protocols(settings, [*settings.protocols, *extra])
     )
-    divided = {
+    denominators = {
         p.name[2:]: m["mAP@200"]
         for p in DENOMINATOR_PROTOCOLS
         if (m := micro_means({p.name: values[p.name]}).get(p.name))
     }
     values = {protocol.name: values[protocol.name] for protocol in settings.protocols}
-    found, skipped = protocol_results(features, values, settings)
+    results, skipped = protocol_results(features, values, settings)
     by_class = class_results(features, values)
     covered = {one.name for one in by_class if one.imagenet}
     return Evaluation(
@@ -134,9 +133,9 @@ def evaluate_features(
         name=name,
         counts=_count_queries_and_gallery(features),
         chance=chance_metrics(features),
-        protocols=found,
+        protocols=results,
         skipped=skipped,
-        denominators=divided,
+        denominators=denominators,
         classes=by_class,
         imagenet={
             "classes": sorted(covered),
@@ -151,7 +150,7 @@ def evaluate_features(
 
 
 def vector_audits(features: RetrievalFeatures) -> dict[str, Audit]:
-    """What can be told from vectors and labels alone."""
+    """The audits that need only vectors and labels."""
     return {
         "gallery copies": copy_audit(features.gallery, "gallery vectors"),
         "query copies": copy_audit(features.query, "query vectors"),
@@ -161,10 +160,10 @@ def vector_audits(features: RetrievalFeatures) -> dict[str, Audit]:
 
 
 def check_missing_classes(features: RetrievalFeatures, missing: MissingPolicy) -> None:
-    """Refuses classes that the gallery lacks, all of them always, some where `missing` is `error`.
+    """Checks that the gallery has photos of the queries' classes.
 
     Raises:
-        EvaluationError: names the classes.
+        EvaluationError: no query has a relevant photo, or `missing` is `error` and some have none; names the classes.
     """
     names, queries = features.classes_without_photos, len(queries_without_relevant(features))
     if not names or (missing == "exclude" and queries < len(features.query)):
@@ -173,9 +172,9 @@ def check_missing_classes(features: RetrievalFeatures, missing: MissingPolicy) -
         f" and {len(names) - CLASSES_NAMED_IN_ERROR} more" if len(names) > CLASSES_NAMED_IN_ERROR else ""
     )
     raise EvaluationError(
-        f"the gallery has nothing of {len(names)} class(es) that queries ask for: {shown}",
+        f"the gallery has no photo of {len(names)} class(es) of the queries: {shown}",
         f"{queries:,} of {len(features.query):,} queries have no relevant item. "
-        "Add such photos, or leave those queries out: --exclude-missing",
+        "Add such photos, or exclude those queries: --exclude-missing",
     )
 
 
@@ -197,26 +196,26 @@ def _count_queries_and_gallery(features: RetrievalFeatures) -> dict[str, Any]:
 def _evaluate_binary_codes(
     features: RetrievalFeatures, settings: MetricSettings, bits: Sequence[int], training: Any
 ) -> dict[str, dict[str, MetricValues]]:
-    """Micro means of the Hamming ranking; ties expected, stable where an envelope has no expectation."""
+    """Micro means of the Hamming ranking with expected ties; stable ties under the VOC envelope."""
     if not bits:
         return {}
     if training is None:
         raise EvaluationError(
             "binary codes need training features: fitting them on the test set would be transductive",
-            "Give features of images of seen classes (training=…, or an array `training_features` in the file).",
+            "Give features of images of seen classes (training=…, or an array `training` in the file).",
         )
-    fitted = validate_matrix(training, "training", allow_zeros=True).to(features.query.device)
-    if fitted.shape[1] != features.query.shape[1]:
+    matrix = validate_matrix(training, "training", allow_zeros=True).to(features.query.device)
+    if matrix.shape[1] != features.query.shape[1]:
         raise EvaluationError(
-            f"training features are {fitted.shape[1]} wide, the others {features.query.shape[1]}",
+            f"training features have {matrix.shape[1]} columns, the others {features.query.shape[1]}",
             "Take them from the same encoder.",
         )
-    found = {}
+    expected = [protocol.with_ties("expected") for protocol in settings.protocols]
+    expected_settings = _settings_for_protocols(settings, expected)
+    means = {}
     for length in bits:
-        fit = fit_itq_quantizer(fitted, length, seed=settings.seed)
-        scores = hamming_scores(fit.binary_codes(features.query), fit.binary_codes(features.gallery))
-        expected = [protocol.with_ties("expected") for protocol in settings.protocols]
-        found[str(length)] = micro_means(
-            compute_protocol_values(features, _settings_for_protocols(settings, expected), scores)
-        )
-    return found
+        quantizer = fit_itq_quantizer(matrix, length, seed=settings.seed)
+        codes = (quantizer.binary_codes(side) for side in (features.query, features.gallery))
+        values = compute_protocol_values(features, expected_settings, hamming_scores(*codes))
+        means[str(length)] = micro_means(values)
+    return means

@@ -1,25 +1,29 @@
-"""Generalised zero-shot retrieval: seen classes in the gallery too. Four papers, four meanings, four names."""
+"""Generalised zero-shot retrieval, with seen classes in the gallery too: four definitions from four papers."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-from ssl_sbir.data.manifest import Domain, Manifest
+from ssl_sbir.data.manifest import Domain, Manifest, ManifestRows
 from ssl_sbir.data.splits import Split
 from ssl_sbir.errors import EvaluationError
 from ssl_sbir.registry import did_you_mean
 
-GeneralizedRows = npt.NDArray[np.int64]
-
 
 @dataclass(frozen=True)
 class GeneralizedTestSet:
-    """One meaning of "generalised": the queries, the gallery, what was added in words, and added whole classes."""
+    """The test set of one generalised protocol.
 
-    queries: GeneralizedRows
-    gallery: GeneralizedRows
+    Attributes:
+        queries: rows of the sketches.
+        gallery: rows of the photos.
+        added: what of the seen classes was added, in words.
+        classes: seen classes that were added as a whole.
+    """
+
+    queries: ManifestRows
+    gallery: ManifestRows
     added: str
     classes: tuple[str, ...] = ()
 
@@ -67,7 +71,7 @@ def _with_whole_seen_classes(
         count = min(round(0.2 * len(getattr(split, side))), len(split.seen))
         chosen = sorted(draw.choice(split.seen, count, replace=False).tolist())
         photos = manifest.find_rows(Domain.PHOTO, (*chosen, *split.unseen))
-        added = f"photos of {count} whole seen classes, drawn by the seed"
+        added = f"photos of {count} whole seen classes, sampled by the seed"
         return GeneralizedTestSet(
             manifest.find_rows(Domain.SKETCH, split.unseen), photos, added, tuple(chosen)
         )

@@ -1,4 +1,4 @@
-"""The weight of a drawing against a sentence, set on held-out seen classes so that it means what it says."""
+"""Calibrating the weight of a drawing against a text on held-out seen classes."""
 
 import sys
 from collections.abc import Callable, Sequence
@@ -10,10 +10,10 @@ from torch import Tensor
 from ssl_sbir.fusion.fusion_kinds import CALIBRATION_STEPS
 from ssl_sbir.group_means import class_means
 
-MAX_SCORES_AT_ONCE = 1 << 23  # of queries with photos, at once
-NUM_TRIED_WEIGHTS = 41  # weights that are tried
+MAX_SCORES_AT_ONCE = 1 << 23  # scores of queries with photos in memory
+NUM_TRIED_WEIGHTS = 41
 CALIBRATION_TOP_K = 10
-ONE_SIDED_95_Z = 1.645  # standard errors below which a mean lies with a chance of 5 %
+ONE_SIDED_95_Z = 1.645  # standard errors of a one-sided 95 % confidence limit
 CANDIDATE_SHARES = tuple(step / 20 for step in range(1, 20))
 MixFunction = Callable[[Tensor, Tensor, float], Tensor]
 
@@ -25,19 +25,19 @@ def sketch_top_k_share(
     gallery: Float[Tensor, "n d"],
     k: int = CALIBRATION_TOP_K,
 ) -> Float[Tensor, " q"]:
-    """The drawing's share of each query's first k: of those that either side alone also ranks among its first k.
+    """The drawing's share of each query's top k, among the photos that drawing or text alone also ranks in its top k.
 
-    A photo that both sides rank there counts half for each; where neither ranks any of them, the share is a half.
+    A photo that both rank there counts half for each; if there is no such photo, the share is a half.
 
     Args:
         query: fused vectors.
         sketch: vectors of the drawings alone.
         text: vectors of the texts alone.
         gallery: unit vectors of photos.
-        k: how many first results.
+        k: number of results.
     """
-    fused, drawn, told = (top_k_indices(part, gallery, k) for part in (query, sketch, text))
-    from_sketch, from_text = ((fused[:, :, None] == ids[:, None]).any(2) for ids in (drawn, told))
+    fused, sketch_top, text_top = (top_k_indices(part, gallery, k) for part in (query, sketch, text))
+    from_sketch, from_text = ((fused[:, :, None] == ids[:, None]).any(2) for ids in (sketch_top, text_top))
     by_sketch, by_text, both = (
         some.sum(1).double() for some in (from_sketch, from_text, from_sketch & from_text)
     )
@@ -47,10 +47,10 @@ def sketch_top_k_share(
 
 
 def top_k_indices(query: Float[Tensor, "q d"], gallery: Float[Tensor, "n d"], k: int) -> Int[Tensor, "q k"]:
-    """The places of each query's first k photos; at no time the scores of all queries with all photos."""
+    """The indices of each query's top k photos, computed block by block."""
     k = min(k, len(gallery))
     return torch.cat(
-        [(some @ gallery.T).topk(k, dim=1).indices for some in query.split(_query_block_size(gallery))]
+        [(block @ gallery.T).topk(k, dim=1).indices for block in query.split(_query_block_size(gallery))]
     )
 
 
@@ -59,14 +59,14 @@ def _query_block_size(gallery: Tensor) -> int:
 
 
 def sample_conflicting_indices(labels: Int[Tensor, " q"], seed: int = 0) -> Int[Tensor, " q"]:
-    """For each query the place of another one, of another class, whose text contradicts it.
+    """For each query the index of a random query of another class, whose text contradicts it.
 
     Raises:
-        ValueError: all are of one class.
+        ValueError: all queries are of one class.
     """
     other = labels[:, None] != labels[None]
     if not other.any(1).all():
-        raise ValueError("a text can only contradict where there are two classes")
+        raise ValueError("conflicting texts need at least two classes")
     generator = torch.Generator().manual_seed(seed)
     return torch.multinomial(other.float(), 1, generator=generator)[:, 0]
 
@@ -77,11 +77,11 @@ def average_precision_per_query(
     gallery: Float[Tensor, "n d"],
     gallery_labels: Int[Tensor, " n"],
 ) -> Float[Tensor, " q"]:
-    """Average precision of each query over the whole gallery (plain; ties by gallery order)."""
+    """Average precision of each query over the whole gallery; ties in gallery order."""
     block = _query_block_size(gallery)
     blocks = zip(query.split(block), labels.split(block), strict=True)
     return torch.cat(
-        [_average_precision_block(some @ gallery.T, own, gallery_labels) for some, own in blocks]
+        [_average_precision_block(part @ gallery.T, own, gallery_labels) for part, own in blocks]
     )
 
 
@@ -95,38 +95,37 @@ def _average_precision_block(
 
 
 def class_spread(photos: Float[Tensor, "n d"], labels: Int[Tensor, " n"]) -> Float[Tensor, "d d"]:
-    """A factor R of the covariance C = R·Rᵀ of the classes' mean vectors, so that ‖query·R‖ is how far scores spread.
+    """A factor R of the covariance C = R·Rᵀ of the classes' mean vectors; ‖query·R‖ is the spread of the query's scores.
 
-    The first results are decided between classes, not within them. With n classes, C is shrunk by a 1/n-th of its mean
-    eigenvalue, so that a query that no seen class tells anything about still has a spread.
+    Class means, because the first results are decided between classes, not within them. With n classes, 1/n of the mean
+    eigenvalue is added to C's diagonal, so that a query orthogonal to all seen classes still has a spread.
 
     Args:
         photos: unit vectors.
         labels: of the photos, 0 or more.
     """
     _, means = class_means(photos, labels)
-    apart = (means - means.mean(0)).double()
-    covariance = apart.T @ apart / len(means)
+    centered = (means - means.mean(0)).double()
+    covariance = centered.T @ centered / len(means)
     covariance.diagonal().add_(covariance.trace() / (len(covariance) * len(means)))
-    size, direction = torch.linalg.eigh(covariance)
-    return (direction * size.clamp(min=0).sqrt()).to(photos.dtype)
+    eigenvalues, eigenvectors = torch.linalg.eigh(covariance)
+    return (eigenvectors * eigenvalues.clamp(min=0).sqrt()).to(photos.dtype)
 
 
 def mixing_table(
     mix: MixFunction, sketch: Tensor, text: Tensor, labels: Int[Tensor, " q"], gallery: Tensor, seed: int = 0
 ) -> Float[Tensor, " steps"]:
-    """The weight at which drawings keep a share of 0, .05, …, 1 of the top ten, or more, against another class's text.
+    """The weights at which drawings keep a share of at least 0, .05, …, 1 of the top ten against another class's text.
 
-    The share that is kept is the lower 95 % confidence limit of its mean over classes: what holds for a few seen classes
-    is to hold for others as well.
+    The share is the lower 95 % confidence limit of its mean over classes, so that it also holds for other classes.
 
     Args:
-        mix: query vectors of sketches, texts and a weight.
+        mix: from sketches, texts and a weight to query vectors.
         sketch: unit vectors of drawings.
         text: unit vectors of their own texts.
         labels: classes of the drawings.
         gallery: unit vectors of photos.
-        seed: decides which text contradicts which drawing.
+        seed: of the choice of contradicting texts.
     """
     wrong = text[sample_conflicting_indices(labels, seed)]
     tried = torch.linspace(0, 1, NUM_TRIED_WEIGHTS)
@@ -135,7 +134,7 @@ def mixing_table(
     ).cpu()
     shares = shares.cummax(0).values
     if shares[-1] <= shares[0]:
-        print("the drawing's weight isn't calibrated: too few photos to tell", file=sys.stderr)
+        print("the drawing's weight isn't calibrated: too few photos", file=sys.stderr)
         return torch.linspace(0, 1, CALIBRATION_STEPS)
     shares = (shares - shares[0]) / (shares[-1] - shares[0]).clamp(min=1e-9)
     wanted = torch.linspace(0, 1, CALIBRATION_STEPS, dtype=torch.float64)
@@ -148,13 +147,12 @@ def mixing_table(
 
 
 def _sketch_share_lower_bound(
-    mixed: MixFunction, sketch: Tensor, text: Tensor, weight: float, gallery: Tensor, labels: Tensor
+    mix: MixFunction, sketch: Tensor, text: Tensor, weight: float, gallery: Tensor, labels: Tensor
 ) -> Tensor:
-    """The lower confidence limit of the share that is kept."""
-    few = min(
-        CALIBRATION_TOP_K, max(1, len(gallery) // 3)
-    )  # of a small gallery all are among the first ten, whoever decides
-    share = sketch_top_k_share(mixed(sketch, text, weight), sketch, text, gallery, few)
+    """The lower confidence limit of the drawings' mean share."""
+    # In a small gallery every photo would be in the top ten.
+    k = min(CALIBRATION_TOP_K, max(1, len(gallery) // 3))
+    share = sketch_top_k_share(mix(sketch, text, weight), sketch, text, gallery, k)
     _, means = class_means(share[:, None], labels.to(share.device))
     if len(means) < 2:
         return means.mean()
@@ -168,9 +166,9 @@ def best_sketch_share(
     gallery_labels: Int[Tensor, " n"],
     shares: Sequence[float] = CANDIDATE_SHARES,
 ) -> float:
-    """The drawing's share whose queries have the best mean average precision."""
-    found = [
+    """The drawing's share with the highest mean average precision."""
+    means = [
         float(average_precision_per_query(fuse_at_share(s), labels, gallery, gallery_labels).mean())
         for s in shares
     ]
-    return shares[max(range(len(shares)), key=found.__getitem__)]
+    return shares[max(range(len(shares)), key=means.__getitem__)]

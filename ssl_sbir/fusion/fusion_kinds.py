@@ -1,6 +1,5 @@
-"""Kinds of fusion: how the vectors of a drawing and of a sentence become that of one query."""
+"""Kinds of fusion: from the vectors of a drawing and of a text to one query vector."""
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,29 +10,28 @@ from torch.nn import functional as F
 
 from ssl_sbir.data.manifest import Domain
 from ssl_sbir.encoders import Encoder
-from ssl_sbir.registry import Registry
 
-CALIBRATION_STEPS = 21  # shares of the calibration table: 0, .05, …, 1
+CALIBRATION_STEPS = 21  # shares in the calibration table: 0, .05, …, 1
 Vectors = Float[Tensor, "b d"]
 FusedVectors = tuple[Vectors, Vectors, Vectors]
 
 
 class Fusion(nn.Module):
-    """A weighted sum of both unit vectors, and the table that says which weight a wanted share takes.
+    """A weighted sum of both unit vectors, and the calibration table from a share to its weight.
 
     Adding scores is adding vectors: a·cos(sketch, photo) + (1 − a)·cos(text, photo) is the product of the photo with
-    a·sketch + (1 − a)·text. What a side decides depends on how far its scores spread, which differs from query to query,
-    so a weight w counts in units of the scores' standard deviation over classes: a / (1 − a) = w·σ_text / (1 − w)·σ_sketch.
+    a·sketch + (1 − a)·text. The influence of a side depends on the spread of its scores, which differs between queries,
+    so a weight w is in units of the scores' standard deviation over classes: a / (1 − a) = w·σ_text / (1 − w)·σ_sketch.
 
     Attributes:
         kind: its name.
-        settings: what rebuilds it, JSON-able.
-        needs_images: whether it must see the drawing itself.
+        settings: the constructor's arguments, JSON-able.
+        needs_images: whether it needs the drawing's pixels.
         spread: [width, width] a factor of the covariance of the photos' classes, so that σ = ‖query · spread‖; the
             identity, by which all spread alike, until it is known.
-        mixing: [21] the weight w at which a drawing keeps a share of 0, .05, …, 1 of the top ten against a sentence
-            that contradicts it.
-        share: the drawing's share that served best on held-out seen classes.
+        mixing: [21] the weight w at which a drawing keeps a share of 0, .05, …, 1 of the top ten against a
+            contradicting text.
+        share: the drawing's best share on held-out seen classes.
     """
 
     kind = "late"
@@ -50,64 +48,64 @@ class Fusion(nn.Module):
         self.register_buffer("share", torch.tensor(0.5))
 
     def weight_for_share(self, share: float) -> float:
-        """The weight w of the drawing at which it keeps that share."""
+        """The weight w at which the drawing keeps a share."""
         return float(np.interp(share, np.linspace(0, 1, CALIBRATION_STEPS), self.mixing.cpu().numpy()))
 
     def encode_sketches(
         self, encoder: Encoder, image: Float[Tensor, "b 3 h w"], words: Float[Tensor, "b words"] | None
     ) -> Vectors:
-        """Features of drawings, beside texts if there are any."""
+        """Features of drawings, given their texts if there are any."""
         del words
         return encoder(image, torch.full((len(image),), int(Domain.SKETCH), device=image.device))
 
     def sketch_weight(self, sketch: Vectors, text: Vectors, weight: float) -> Float[Tensor, "b 1"]:
-        """The weight a of each drawing in the sum where w is that of all."""
-        drawn, told = weight * self._score_spread(text), (1 - weight) * self._score_spread(sketch)
-        return drawn / (drawn + told)
+        """The weight a of each drawing in the sum, for the common weight w."""
+        sketch_part, text_part = weight * self._score_spread(text), (1 - weight) * self._score_spread(sketch)
+        return sketch_part / (sketch_part + text_part)
 
     def _score_spread(self, query: Vectors) -> Float[Tensor, "b 1"]:
-        """How far a query's scores spread over classes of photos."""
+        """The standard deviation of a query's scores over classes of photos."""
         return (query @ self.spread).norm(dim=1, keepdim=True).clamp(min=1e-6)
 
-    def forward(self, sketch: Vectors, text: Float[Tensor, "b told"], share: float) -> FusedVectors:
-        """Unit query vectors, and the parts of sketch and text that add up to them.
+    def forward(self, sketch: Vectors, text: Float[Tensor, "b words"], share: float) -> FusedVectors:
+        """Unit query vectors, and the parts of sketch and text whose sum they are.
 
         Args:
             sketch: unit vectors.
-            text: unit vectors, in the photos' space unless the kind says otherwise.
+            text: unit vectors, in the photos' space unless the kind of fusion reads others.
             share: of the drawing, between 0 and 1.
         """
         return self.fuse_at_weight(sketch, text, self.weight_for_share(share))
 
-    def fuse_at_weight(self, sketch: Vectors, text: Float[Tensor, "b told"], weight: float) -> FusedVectors:
-        """The same where the drawing's weight itself is given."""
+    def fuse_at_weight(self, sketch: Vectors, text: Float[Tensor, "b words"], weight: float) -> FusedVectors:
+        """The same for a weight in place of a share."""
         each = self.sketch_weight(sketch, text, weight)
-        drawn, told = each * sketch, (1 - each) * text
-        length = (drawn + told).norm(dim=1, keepdim=True).clamp(min=1e-6)
-        return (drawn + told) / length, drawn / length, told / length
+        return normalize_sum(each * sketch, (1 - each) * text)
 
     def sketch_alone(self, sketch: Vectors) -> Vectors:
         """The query of a drawing without a text."""
         return sketch
 
-    def text_alone(self, text: Float[Tensor, "b told"]) -> Vectors:
+    def text_alone(self, text: Float[Tensor, "b words"]) -> Vectors:
         """The query of a text without a drawing."""
         return text
 
 
-fusion_registry: Registry[Callable[..., Fusion]] = Registry("fusion", "ssl-sbir recipes show multimodal")
+def normalize_sum(sketch: Vectors, text: Vectors) -> FusedVectors:
+    """The sum of two parts as unit vectors, and both parts on the same scale."""
+    query = sketch + text
+    length = query.norm(dim=1, keepdim=True).clamp(min=1e-6)
+    return query / length, sketch / length, text / length
 
 
-@fusion_registry.register("late")
 class LateFusion(Fusion):
     """Late fusion: one calibrated weight for all queries."""
 
 
-@fusion_registry.register("gate")
 class GatedFusion(Fusion):
-    """A gate: a small network reads both vectors and moves the weight, in log-odds, from query to query.
+    """A gate: a small network of both vectors shifts the weight of each query in log-odds.
 
-    It starts as late fusion. In log-odds, so that a weight the user sets still shifts every query's.
+    It starts as late fusion. Because it works in log-odds, a weight set by the user still shifts every query.
     """
 
     kind = "gate"
@@ -120,18 +118,17 @@ class GatedFusion(Fusion):
         nn.init.zeros_(last.bias)
 
     def sketch_weight(self, sketch: Vectors, text: Vectors, weight: float) -> Float[Tensor, "b 1"]:
-        """The weight of each drawing: sigmoid of late fusion's log-odds and what the gate adds."""
+        """The weight of each drawing: the sigmoid of late fusion's log-odds plus the gate's output."""
         odds = torch.logit(super().sketch_weight(sketch, text, weight), eps=1e-4)
         both = torch.cat([sketch, text, sketch * text * self.width**0.5], 1)
         return torch.sigmoid(odds + self.reads(both))
 
 
-@fusion_registry.register("joint")
 class JointFusion(Fusion):
-    """A joint embedding: a network of both vectors, either of which may be missing, adds to their weighted sum.
+    """A joint embedding: the output of a network of both vectors is added to their weighted sum; either may be missing.
 
-    Trained with modality dropout. It starts as late fusion. Parts are Shapley values: the mean of what a side adds when
-    it comes first and when it comes last.
+    Trained with modality dropout. It starts as late fusion. Parts are Shapley values: the mean of what a side adds
+    without the other side and after it.
     """
 
     kind = "joint"
@@ -147,15 +144,15 @@ class JointFusion(Fusion):
         """Unit query vectors and the Shapley parts of sketch and text."""
         each = self.sketch_weight(sketch, text, weight)
         query = self._joint_embedding(each * sketch, (1 - each) * text)
-        drawn, told = self.sketch_alone(sketch), self.text_alone(text)
-        return query, (drawn + query - told) / 2, (told + query - drawn) / 2
+        sketch_part, text_part = self.sketch_alone(sketch), self.text_alone(text)
+        return query, (sketch_part + query - text_part) / 2, (text_part + query - sketch_part) / 2
 
     def sketch_alone(self, sketch: Vectors) -> Vectors:
-        """The joint embedding of a drawing whose text is missing."""
+        """The joint embedding of a drawing without a text."""
         return self._joint_embedding(sketch, torch.zeros_like(sketch))
 
     def text_alone(self, text: Vectors) -> Vectors:
-        """The joint embedding of a text whose drawing is missing."""
+        """The joint embedding of a text without a drawing."""
         return self._joint_embedding(torch.zeros_like(text), text)
 
     def _joint_embedding(self, sketch: Vectors, text: Vectors) -> Vectors:

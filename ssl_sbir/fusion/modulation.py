@@ -1,4 +1,4 @@
-"""Text that changes how a drawing is seen: a scale and a shift of the features of every stage."""
+"""Text that modulates a drawing's features: a scale and a shift for the output of every stage."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,22 +10,21 @@ from torch import Tensor, nn
 
 from ssl_sbir.encoders import Encoder, TwoTowerEncoder
 from ssl_sbir.encoders.stages import EncoderStage, encoder_stages
-from ssl_sbir.fusion.fusion_kinds import Fusion, Vectors, fusion_registry
+from ssl_sbir.fusion.fusion_kinds import Fusion, Vectors
 
 
-@fusion_registry.register("modulation")
 class ModulationFusion(Fusion):
-    """Feature modulation: the text gives each stage of the sketch's encoder a scale and a shift for each channel.
+    """Feature modulation: from the text, a scale and a shift for each channel of each stage of the sketch encoder.
 
     Source: Huang et al. (SEJE), where a text network modulates sketch features layer by layer and either side may be
-    missing. A drawing without a text passes the encoder as it is; a text without a drawing is its own vector. It starts
-    as late fusion (scale 1, shift 0).
+    missing. A drawing without a text is encoded without modulation; a text without a drawing is its own vector. It
+    starts as late fusion (scale 1, shift 0).
 
     Args:
         width: of the photos' space.
         words: width of the text encoder.
         channels: of each stage's output, input first.
-        rank: width of what all stages read of the text.
+        rank: width of the text representation that all stages read.
     """
 
     kind = "modulation"
@@ -42,7 +41,7 @@ class ModulationFusion(Fusion):
     def encode_sketches(
         self, encoder: Encoder, image: Float[Tensor, "b 3 h w"], words: Float[Tensor, "b words"] | None
     ) -> Vectors:
-        """Features of drawings, modulated by the texts beside them."""
+        """Features of drawings, modulated by their texts."""
         if words is None:
             return super().encode_sketches(encoder, image, None)
         with self._modulate_stages(encoder, words.to(image.device)):
@@ -50,7 +49,7 @@ class ModulationFusion(Fusion):
 
     @contextmanager
     def _modulate_stages(self, encoder: Encoder, words: Float[Tensor, "b words"]) -> Iterator[None]:
-        """Modulates what leaves each stage while drawings pass."""
+        """Modulates the output of each stage within the block."""
         read = self.reads(words * words.shape[1] ** 0.5)
         handles = [
             last_stage_module(stage).register_forward_hook(_modulation_hook(layer(read)))
@@ -63,18 +62,18 @@ class ModulationFusion(Fusion):
                 handle.remove()
 
 
-def _modulation_hook(told: Float[Tensor, "b channels"]) -> Any:
+def _modulation_hook(scale_and_shift: Float[Tensor, "b channels"]) -> Any:
     def modulate_output(module: nn.Module, inputs: Any, output: Tensor) -> Tensor:
         del module, inputs
-        places = (slice(None), slice(None), None, None) if output.ndim == 4 else (slice(None), None)
-        scale, shift = (part.to(output.dtype)[places] for part in told.chunk(2, 1))
+        channels = (slice(None), slice(None), None, None) if output.ndim == 4 else (slice(None), None)
+        scale, shift = (part.to(output.dtype)[channels] for part in scale_and_shift.chunk(2, 1))
         return output * (1 + scale) + shift
 
     return modulate_output
 
 
 def modulated_stages(encoder: Encoder) -> list[EncoderStage]:
-    """The stages of a drawing's way whose output is a map or a row of tokens: all but linear heads."""
+    """The stages of the sketch encoder whose output is a feature map or tokens: all but linear heads."""
     encoder = encoder.sketch if isinstance(encoder, TwoTowerEncoder) else encoder
     return [
         stage
@@ -84,17 +83,17 @@ def modulated_stages(encoder: Encoder) -> list[EncoderStage]:
 
 
 def last_stage_module(stage: EncoderStage) -> nn.Module:
-    """The module whose output leaves the stage."""
+    """The module whose output is the stage's output."""
     return stage.parts[-1]
 
 
 @torch.no_grad()
 def stage_channels(encoder: Encoder) -> list[int]:
-    """How many channels leave each modulated stage, found by passing one blank image."""
-    found: list[int] = []
+    """The number of output channels of each modulated stage, found by encoding one blank image."""
+    channels: list[int] = []
     handles = [
         last_stage_module(stage).register_forward_hook(
-            lambda _module, _inputs, output: found.append(output.shape[1 if output.ndim == 4 else -1])
+            lambda _module, _inputs, output: channels.append(output.shape[1 if output.ndim == 4 else -1])
         )
         for stage in modulated_stages(encoder)
     ]
@@ -106,4 +105,4 @@ def stage_channels(encoder: Encoder) -> list[int]:
     finally:
         for handle in handles:
             handle.remove()
-    return found
+    return channels

@@ -1,4 +1,4 @@
-"""A linear map in closed form: from text vectors to where photos of that meaning lie."""
+"""Ridge regression in closed form, and its out-of-fold predictions."""
 
 from collections.abc import Iterator
 
@@ -15,13 +15,13 @@ def fit_ridge(
 ) -> nn.Linear:
     """The linear map that minimises Σ weight · ‖target − map(input)‖² + penalty · ‖slopes‖².
 
-    The intercept isn't penalised: inputs and targets are compared about their weighted means.
+    The intercept isn't penalised: inputs and targets are centred about their weighted means.
 
     Args:
         inputs: a row each.
         targets: a row each.
-        weights: how much each row counts.
-        penalty: large where rows are few; of the order of the sum of weights times the inputs' variance.
+        weights: of the rows.
+        penalty: of the order of the sum of weights times the inputs' variance; larger for few rows.
     """
     x, y, w = inputs.double(), targets.double(), weights.double()[:, None]
     x_mean, y_mean = (w * x).sum(0) / w.sum(), (w * y).sum(0) / w.sum()
@@ -42,22 +42,22 @@ def out_of_fold_predictions(
     penalty: float,
     folds: int = 5,
 ) -> Float[Tensor, "n b"]:
-    """What the map says of each row when nothing of that row's group took part in making it.
+    """The prediction for each row by a map that was fitted without that row's group.
 
-    So a class that is seen looks as a class that isn't: fusion learnt on the map's own classes would believe text too
-    much.
+    Seen classes are then predicted as unseen classes will be; fusion trained on the map's own classes would rely on text
+    too much.
     """
-    found = torch.empty(len(inputs), targets.shape[1])
+    predictions = torch.empty(len(inputs), targets.shape[1])
     for outside in _fold_masks(group, folds):
         inside = ~outside
-        made = fit_ridge(inputs[inside], targets[inside], weights[inside], penalty)
-        found[outside] = made(inputs[outside].to(made.weight))
-    return found
+        fitted = fit_ridge(inputs[inside], targets[inside], weights[inside], penalty)
+        predictions[outside] = fitted(inputs[outside].to(fitted.weight))
+    return predictions
 
 
 def _fold_masks(group: Int[Tensor, " n"], folds: int) -> Iterator[Tensor]:
-    """Which rows belong to each fold; a group is in one fold as a whole."""
-    kinds, place = group.unique(return_inverse=True)
+    """The mask of each fold's rows; a group lies within one fold."""
+    kinds, kind_index = group.unique(return_inverse=True)
     folds = min(folds, len(kinds))
     for fold in range(folds):
-        yield place % folds == fold
+        yield kind_index % folds == fold

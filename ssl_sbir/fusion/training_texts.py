@@ -1,10 +1,11 @@
-"""What text a run learns from where nobody wrote captions: names of seen classes, templates, what ConceptNet says."""
+"""Training texts without captions: names of seen classes, templates, and ConceptNet's statements."""
 
 import sys
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -30,7 +31,7 @@ CLAUSE_TEMPLATES = {
     "ReceivesAction": "can be {}",
     "DefinedAs": "is {}",
 }
-CLAUSES_PER_SENTENCE = 3  # clauses of a sentence
+CLAUSES_PER_SENTENCE = 3
 
 
 @dataclass(frozen=True)
@@ -38,10 +39,10 @@ class TrainingTexts:
     """Texts to learn from.
 
     Attributes:
-        texts: n of them.
+        texts: n texts.
         label: class of each.
-        row: row of the photo that a caption describes; −1 where a text describes its class.
-        weight: how much each counts; a class's names, descriptions and captions count 1 together.
+        row: the manifest's row of the photo that a caption describes; −1 for a text that describes its class.
+        weight: of each; the weights of a class add up to 1.
     """
 
     texts: tuple[str, ...]
@@ -56,26 +57,26 @@ class TrainingTexts:
         Args:
             data: the run's images.
             phrases: `conceptnet:FILE`, triples that describe the classes, or None.
-            captions: whether to read the texts of photos, where the data set has them.
+            captions: whether to use the texts of photos, if the data set has them.
         """
         clauses = load_class_clauses(phrases, data.classes) if phrases else {}
         found: list[tuple[str, int, int, float]] = []
-        written = _captions_by_class(data) if captions else {}
+        captions_by_class = _captions_by_class(data) if captions else {}
         for label, name in enumerate(data.classes):
             kinds = [
                 [(text, -1) for text in name_sentences(name)],
                 [(text, -1) for text in clause_sentences(name, clauses.get(name, ()))],
-                written.get(label, []),
+                captions_by_class.get(label, []),
             ]
-            there = [kind for kind in kinds if kind]
+            present = [kind for kind in kinds if kind]
             found += [
-                (text, label, row, 1 / (len(there) * len(kind))) for kind in there for text, row in kind
+                (text, label, row, 1 / (len(present) * len(kind))) for kind in present for text, row in kind
             ]
         texts, labels, rows, weights = zip(*found, strict=True)
         return cls(texts, torch.tensor(labels), torch.tensor(rows), torch.tensor(weights))
 
     def sample_text_indices(self, label: Int[Tensor, " b"]) -> Int[Tensor, " b"]:
-        """The place of a random text of each of these classes, as often as it counts."""
+        """The index of a random text of each of these classes, drawn in proportion to its weight."""
         ends, wanted = self.weight.double().cumsum(0), label.cpu()
         first, last = (torch.searchsorted(self.label, wanted, right=right) for right in (False, True))
         starts = torch.cat([ends.new_zeros(1), ends])
@@ -84,17 +85,17 @@ class TrainingTexts:
 
 
 def readable_name(name: str) -> str:
-    """A class name as people write it."""
+    """A class name with spaces for underscores."""
     return name.replace("_", " ")
 
 
 def name_sentences(name: str) -> list[str]:
-    """A class name by itself and in short sentences."""
+    """A class name alone and in short sentences."""
     return [template.format(readable_name(name)) for template in NAME_TEMPLATES]
 
 
 def clause_sentences(name: str, clauses: Sequence[str]) -> list[str]:
-    """Sentences of a few clauses each: first with the name, then without it."""
+    """Sentences of up to three clauses: first with the name, then without it."""
     groups = [
         clauses[start : start + CLAUSES_PER_SENTENCE]
         for start in range(0, len(clauses), CLAUSES_PER_SENTENCE)
@@ -105,12 +106,12 @@ def clause_sentences(name: str, clauses: Sequence[str]) -> list[str]:
 
 
 def load_class_clauses(phrases: str, classes: Sequence[str]) -> dict[str, tuple[str, ...]]:
-    """What a file of triples (relation, head, tail; tabs between) says of each class, as clauses.
+    """Clauses about each class from a file of triples (relation, head, tail; separated by tabs).
 
-    While a run trains, clauses that name one of its unseen classes are left out, and counted on stderr.
+    While a run is training, clauses that name one of its unseen classes are left out; stderr says how many.
 
     Raises:
-        ConfigError: no such file, another kind of source, lines that are no triples, or nothing said of any class.
+        ConfigError: there is no such file, the source is of another kind, a line is no triple, or no class occurs.
     """
     kind, _, file = phrases.partition(":")
     path = Path(file).expanduser()
@@ -123,15 +124,20 @@ def load_class_clauses(phrases: str, classes: Sequence[str]) -> dict[str, tuple[
             found[name][CLAUSE_TEMPLATES[relation].format(tail)] = None
     if not found:
         raise ConfigError(
-            f"{path} says nothing of any class, such as {classes[0]}",
-            "Give triples as text: relation, head, tail, such as AtLocation, cow, farm; tabs between.",
+            f"{path} has no statement about any class, such as {classes[0]}",
+            "Give triples as text: relation, head, tail, such as AtLocation, cow, farm, separated by tabs.",
         )
-    said = {
+    allowed = {
         name: tuple(c for c in clauses if not mentions_unseen_class(c)) for name, clauses in found.items()
     }
-    if left := sum(map(len, found.values())) - sum(map(len, said.values())):
-        print(f"phrases: {left} clauses left out, which name unseen classes", file=sys.stderr)
-    return said
+    _print_omissions("clauses", found, allowed)
+    return allowed
+
+
+def _print_omissions(what: str, found: Mapping[Any, Collection], allowed: Mapping[Any, Collection]) -> None:
+    """Says how many texts were left out."""
+    if omitted := sum(map(len, found.values())) - sum(map(len, allowed.values())):
+        print(f"{omitted} {what} left out: they name unseen classes", file=sys.stderr)
 
 
 def _read_triples(path: Path) -> Iterator[list[str]]:
@@ -141,13 +147,13 @@ def _read_triples(path: Path) -> Iterator[list[str]]:
                 parts = line.rstrip("\n").split("\t")
                 if len(parts) < 3:
                     raise ConfigError(
-                        f"{path}, line {number}: not relation, head and tail", "Mend that line."
+                        f"{path}, line {number}: not relation, head and tail", "Correct that line."
                     )
                 yield parts[:3]
         except UnicodeDecodeError as error:
             raise ConfigError(
-                f"{path} is no text in UTF-8",
-                "Give the triples themselves, not a graph of `ssl-sbir data conceptnet`.",
+                f"{path} is not UTF-8 text",
+                "Give the triples themselves, not the file that `ssl-sbir data conceptnet` writes.",
             ) from error
 
 
@@ -159,7 +165,9 @@ def _captions_by_class(data: TrainingSet) -> dict[int, list[tuple[str, int]]]:
         label, text = int(data.labels[row]), data.manifest.text_of_row(int(row))
         if label >= 0 and text and text.strip():
             found[label].append((text, int(row)))
-    kept = {label: [it for it in told if not mentions_unseen_class(it[0])] for label, told in found.items()}
-    if left := sum(map(len, found.values())) - sum(map(len, kept.values())):
-        print(f"captions: {left} left out, which name unseen classes", file=sys.stderr)
-    return {label: told for label, told in kept.items() if told}
+    allowed = {
+        label: [it for it in captions if not mentions_unseen_class(it[0])]
+        for label, captions in found.items()
+    }
+    _print_omissions("captions", found, allowed)
+    return {label: captions for label, captions in allowed.items() if captions}

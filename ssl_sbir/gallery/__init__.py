@@ -1,1 +1,1 @@
-"""Photos that can be searched: index folders, engines (exact, faiss, Milvus), and bringing them up to date."""
+"""Searchable photos: index folders, their engines (exact, faiss, Milvus) and their updates."""

@@ -1,4 +1,4 @@
-"""What every gallery is: named vectors that can be searched, whatever engine holds them."""
+"""The interface of every gallery: named vectors that an engine searches."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -13,17 +13,17 @@ from torch import Tensor
 from ssl_sbir.errors import GalleryError
 
 Metadata = Mapping[str, Any]
-WRITE_WAIT_SECONDS = 600.0  # seconds for another process that writes
+WRITE_WAIT_SECONDS = 600.0  # for another process that writes
 
 
 @dataclass(frozen=True, slots=True)
 class Neighbour:
-    """An item that came back for a query.
+    """An item found for a query.
 
     Attributes:
         id: its name in the gallery.
-        score: product of the query and the item's unit vector; their cosine where the query is a unit vector.
-        metadata: what was stored with it.
+        score: product of the query and the item's unit vector; their cosine for a unit query.
+        metadata: stored with it.
     """
 
     id: str
@@ -45,28 +45,28 @@ class Gallery(Protocol):
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What was noted about it, such as whose embeddings it holds."""
+        """Facts about the index, such as the model whose embeddings it holds."""
 
     def __len__(self) -> int:
-        """How many items there are."""
+        """The number of items."""
 
     def add(
         self, ids: Sequence[str], vectors: Float[Tensor, "n d"], metadata: Sequence[Metadata] | None = None
     ) -> None:
-        """Adds items; one whose id is there already takes its place.
+        """Adds items; an item with an existing id replaces the older one.
 
         Args:
             ids: any strings, each once.
             vectors: [n, d], of any length; a zero vector scores 0 everywhere.
-            metadata: JSON-able, one an item.
+            metadata: JSON-able, one per item.
 
         Raises:
-            GalleryError: an id comes twice, a vector isn't finite or has another width, or the index can't
-                be written.
+            GalleryError: a duplicate id, a vector that is not finite or has another width, or the index can't be
+                written.
         """
 
     def remove(self, ids: Collection[str]) -> int:
-        """How many of these items were there and are now gone."""
+        """Removes items and returns how many of them existed."""
 
     def search(self, vectors: Float[Tensor, "q d"], k: int) -> list[list[Neighbour]]:
         """The k nearest items of each query, best first; fewer where the gallery is smaller.
@@ -76,20 +76,20 @@ class Gallery(Protocol):
         """
 
     def get_vectors(self, ids: Sequence[str]) -> Float[Tensor, "n d"]:
-        """The unit vectors of some items, in the given order.
+        """The unit vectors [n, d] of some items, in the given order.
 
         Raises:
-            GalleryError: an item isn't there.
+            GalleryError: an item doesn't exist.
         """
 
     def items(self) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Id and metadata of every item."""
+        """Yields id and metadata of every item."""
 
     def update_facts(self, **facts: Any) -> None:
-        """Replaces some facts, JSON-able ones."""
+        """Replaces some facts; they are JSON-able."""
 
     def write_transaction(self, wait: float = WRITE_WAIT_SECONDS) -> AbstractContextManager[None]:
-        """Holds the index for several changes, which all take effect at the end.
+        """Locks the index for several changes, which all take effect at the end.
 
         Args:
             wait: seconds to wait for another process that is writing.
@@ -98,8 +98,11 @@ class Gallery(Protocol):
             GalleryError: another process is still writing after that time.
         """
 
+    def recall_facts(self) -> dict[str, float]:
+        """The measured `recall@10` against exact search; empty for engines that find everything, and for Milvus."""
+
     def close(self) -> None:
-        """Lets go of files and connections."""
+        """Releases files and connections."""
 
 
 def validate_items(
@@ -108,16 +111,16 @@ def validate_items(
     """The items' unit vectors, float32 on the CPU, and their metadata.
 
     Raises:
-        GalleryError: an id comes twice, or a vector can't be stored.
+        GalleryError: a duplicate id, or a vector that can't be stored.
     """
     if len(ids) != len(vectors) or (metadata is not None and len(metadata) != len(ids)):
         counts = f"{len(ids)} ids, {len(vectors)} vectors" + (
             f", {len(metadata)} metadata" if metadata else ""
         )
-        raise GalleryError(f"items that don't match: {counts}", "Give one of each for every item.")
+        raise GalleryError(f"numbers of items don't match: {counts}", "Give one of each for every item.")
     if len(set(ids)) < len(ids):
-        twice = next(name for place, name in enumerate(ids) if name in ids[:place])
-        raise GalleryError(f"id {twice!r} comes twice", "Every item needs an id of its own.")
+        twice = next(name for index, name in enumerate(ids) if name in ids[:index])
+        raise GalleryError(f"id {twice!r} occurs twice", "Every item needs its own id.")
     return unit_vectors(validate_vectors(vectors, width, "item")), metadata or [{}] * len(ids)
 
 
@@ -125,7 +128,7 @@ def validate_vectors(vectors: Tensor, width: int, noun: str) -> Float[Tensor, "n
     """The vectors as float32 on the CPU.
 
     Raises:
-        GalleryError: another width, or a number that is not finite.
+        GalleryError: another width, or a value that is not finite.
     """
     if vectors.ndim != 2 or vectors.shape[1] != width:
         raise GalleryError(
@@ -135,19 +138,19 @@ def validate_vectors(vectors: Tensor, width: int, noun: str) -> Float[Tensor, "n
     whole = vectors.detach().float().cpu()
     bad = (~torch.isfinite(whole)).any(1).nonzero()
     if len(bad):
-        raise GalleryError(f"{noun} {int(bad[0])} holds a number that is not finite", "Look at its image.")
+        raise GalleryError(f"{noun} {int(bad[0])} holds a value that is not finite", "Check its image.")
     return whole
 
 
 def unit_vectors(vectors: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
-    """The vectors at length 1; zero vectors stay zero."""
+    """The vectors scaled to length 1 in float64; zero vectors stay zero, and so find nothing."""
     lengths = torch.linalg.vector_norm(vectors, dim=1, keepdim=True, dtype=torch.float64)
     tiny = torch.finfo(torch.float64).tiny
     return (vectors.double() / lengths.clamp(min=tiny)).float()
 
 
 def top_k_columns(scores: Float[Tensor, "q c"], rows: Tensor, k: int) -> tuple[Float[Tensor, "q k"], Tensor]:
-    """The first k columns by falling score, equal scores by rising row."""
+    """Scores and rows of the k best columns, best first; equal scores by ascending row."""
     order = np.lexsort((rows.numpy(), -scores.numpy()), axis=1)[:, :k]
-    places = torch.from_numpy(order)
-    return scores.gather(1, places), rows.gather(1, places)
+    columns = torch.from_numpy(order)
+    return scores.gather(1, columns), rows.gather(1, columns)

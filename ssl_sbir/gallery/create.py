@@ -1,4 +1,4 @@
-"""Galleries by the name of their engine: made, and opened again."""
+"""Creates and opens galleries by the name of their engine."""
 
 import secrets
 import shutil
@@ -74,10 +74,10 @@ def create_atomically(
     overwrite: bool = False,
     wait: float = WRITE_WAIT_SECONDS,
 ) -> Iterator[Gallery]:
-    """A new gallery to be filled, which takes its place in the folder when the block ends.
+    """Yields a new gallery to fill; it moves into the folder when the block ends.
 
-    Until then, and where the block ends by an error, what was there before stays as it was. Nobody else writes the
-    index in the meantime. A process that is killed leaves a Milvus collection that no index names.
+    Until then, and if the block raises, an older index stays unchanged. The index is locked against other writers. A
+    process that is killed leaves a Milvus collection that no index names.
 
     Args:
         folder: of the index.
@@ -85,16 +85,16 @@ def create_atomically(
         engine: `exact`, `faiss` (flat), `faiss:hnsw`, `faiss:ivf`, or `milvus:URI` (also `milvus-hnsw:URI` and
             `milvus-ivf:URI`). A Milvus URI is `http://host:port` or a file that ends in `.db`; without one, a file
             in the index folder is used.
-        facts: JSON-able, kept in `index.json`.
-        overwrite: an older index there gives way.
+        facts: JSON-able, stored in `index.json`.
+        overwrite: replace an older index.
         wait: seconds to wait for another process that writes the index.
 
     Raises:
-        GalleryError: the folder is taken, or there is no such engine or it doesn't answer.
+        GalleryError: the folder is taken, or the engine is unknown, not installed or doesn't answer.
     """
     folder, (name, uri) = Path(folder), parse_engine(engine)
     if not uri:
-        create_segment_search(name)  # says at once what isn't installed
+        create_segment_search(name)  # raises at once where something is not installed
     _check_folder_free(folder, overwrite)
     with translate_write_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
@@ -125,20 +125,20 @@ def create_atomically(
 
 
 def _replace_index(folder: Path, staging: Path, uri: str) -> None:
-    """Puts a finished index in the place of whatever is in the folder."""
-    stated, old = read_index(staging), _read_older_index(folder)
-    for segment in stated["segments"]:
+    """Moves a finished index into the folder, replacing what is there."""
+    new, old = read_index(staging), _read_older_index(folder)
+    for segment in new["segments"]:
         (staging / segment["name"]).replace(folder / segment["name"])
     if uri:
-        stated["facts"]["milvus"]["uri"] = uri
-    write_index_contents(folder, stated)
+        new["facts"]["milvus"]["uri"] = uri
+    write_index_contents(folder, new)
     remove_unnamed_files(folder)
     if old is not None:
         _drop_collection(old["facts"], folder)
 
 
 def _read_older_index(folder: Path) -> dict[str, Any] | None:
-    """What an older index says; None where there is none, or one that can't be read any more."""
+    """The contents of an older index; None where there is none, or it is damaged."""
     try:
         return read_index(folder)
     except GalleryError:
@@ -146,18 +146,18 @@ def _read_older_index(folder: Path) -> dict[str, Any] | None:
 
 
 def _drop_collection(facts: dict[str, Any], folder: Path) -> None:
-    """Lets go of the Milvus collection of an index, if it has one; where no server answers, it is left there."""
-    place = facts.get("milvus")
-    if place is None:
+    """Deletes the Milvus collection of an index, if it has one; it stays where no server answers."""
+    location = facts.get("milvus")
+    if location is None:
         return
     try:
-        drop_milvus_collection(resolve_milvus_uri(place["uri"], folder), place["collection"])
+        drop_milvus_collection(resolve_milvus_uri(location["uri"], folder), location["collection"])
     except GalleryError as error:
-        print(f"the collection {place['collection']} stays: {error.message}", file=sys.stderr)
+        print(f"the collection {location['collection']} was not deleted: {error.message}", file=sys.stderr)
 
 
 def open_gallery(folder: Path | str, *, device: str = AUTO) -> Gallery:
-    """The gallery that was made in a folder.
+    """The gallery in a folder.
 
     Args:
         folder: of the index.
@@ -173,10 +173,10 @@ def open_gallery(folder: Path | str, *, device: str = AUTO) -> Gallery:
 
 
 def parse_engine(spec: str) -> tuple[str, str]:
-    """(engine, URI) of what a user wrote; the URI is empty but for Milvus.
+    """Engine and URI of what a user wrote; only Milvus has a URI.
 
     Raises:
-        GalleryError: there is no such engine.
+        GalleryError: an unknown engine.
     """
     name, _, rest = spec.partition(":")
     if name.startswith("milvus") and name in GALLERY_ENGINES:
@@ -189,21 +189,21 @@ def parse_engine(spec: str) -> tuple[str, str]:
     return GALLERY_ENGINES[spec], ""
 
 
-def _parse_milvus_uri(given: str) -> str:
-    if not given:
+def _parse_milvus_uri(uri: str) -> str:
+    if not uri:
         return MILVUS_FILE
-    if "://" in given:
-        return given
-    if not given.endswith(".db"):
-        raise GalleryError(f"Milvus at '{given}'", "Give http://HOST:PORT, or a file that ends in .db.")
-    return str(Path(given).absolute())
+    if "://" in uri:
+        return uri
+    if not uri.endswith(".db"):
+        raise GalleryError(f"Milvus at '{uri}'", "Give http://HOST:PORT, or a file that ends in .db.")
+    return str(Path(uri).absolute())
 
 
 def _check_folder_free(folder: Path, overwrite: bool) -> None:
     if not folder.exists():
         return
     if not folder.is_dir():
-        raise GalleryError(f"{folder} is a file", "Choose another place for the index with --out.")
+        raise GalleryError(f"{folder} is a file", "Choose another folder for the index with --out.")
     if (folder / INDEX_FILE).is_file():
         if not overwrite:
             raise GalleryError(

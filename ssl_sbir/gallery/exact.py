@@ -1,4 +1,4 @@
-"""Exact search by one product with every row, block by block: the reference that other engines are tested against."""
+"""Exact search by the product with every row, block by block; other engines are tested against it."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,12 +9,12 @@ from torch import Tensor
 
 from ssl_sbir.gallery.segments import Segment
 
-EXACT_BLOCK_ROWS = 32_768  # rows of the gallery
+EXACT_BLOCK_ROWS = 32_768
 EXACT_QUERY_BATCH = 256
 
 
 class ExactSearch:
-    """Looks at every row. On a GPU with room for them, rows stay there from one search to the next.
+    """Compares queries with every row. On a GPU with enough memory, rows stay there between searches.
 
     Args:
         device: where to compute.
@@ -25,12 +25,12 @@ class ExactSearch:
         self._resident: dict[tuple[Path, int], Tensor] = {}
 
     def build_index(self, folder: Path, segment: Segment) -> None:
-        """Nothing: the rows themselves are searched."""
+        """Does nothing: the rows themselves are searched."""
 
     def nearest_rows(
         self, segment: Segment, queries: Float[Tensor, "q d"], k: int
     ) -> tuple[Float[Tensor, "q k"], Int64[Tensor, "q k"]]:
-        """Scores and rows of the k best of each query, in no order; −inf where there are fewer."""
+        """Scores and rows of the k best of each query, unordered; −inf where there are fewer."""
         queries, best = queries.to(self.device), _empty_best_rows(len(queries), k, self.device)
         for start in range(0, len(segment), EXACT_BLOCK_ROWS):
             block = self._load_block(segment, start)
@@ -43,9 +43,9 @@ class ExactSearch:
         return scores, rows
 
     def keep_only(self, segments: Sequence[Segment]) -> None:
-        """Keeps nothing of segments other than these."""
-        kept = {segment.folder for segment in segments}
-        self._resident = {key: block for key, block in self._resident.items() if key[0] in kept}
+        """Releases what is cached of other segments."""
+        folders = {segment.folder for segment in segments}
+        self._resident = {key: block for key, block in self._resident.items() if key[0] in folders}
 
     def _load_block(self, segment: Segment, start: int) -> Float[Tensor, "b d"]:
         key = segment.folder, start
@@ -73,21 +73,21 @@ def _empty_best_rows(queries: int, k: int, device: torch.device) -> list[BestRow
 
 def _merge_best_rows(best: BestRows, scores: Tensor, gone: Tensor, start: int, k: int) -> BestRows:
     scores.masked_fill_(gone, -torch.inf)
-    found, rows = _top_k_in_row_order(scores, min(k, scores.shape[1]))
-    # Of earlier blocks the rows are lower: they come first, so that of equal scores the lower rows are kept.
-    scores, rows = torch.cat([best[0], found], 1), torch.cat([best[1], rows + start], 1)
-    kept, places = scores.sort(dim=1, descending=True, stable=True)
-    return kept[:, :k], rows.gather(1, places[:, :k])
+    top, rows = _top_k_in_row_order(scores, min(k, scores.shape[1]))
+    # Earlier blocks have lower rows: they come first, so that the lower of equally scored rows stay.
+    scores, rows = torch.cat([best[0], top], 1), torch.cat([best[1], rows + start], 1)
+    merged, columns = scores.sort(dim=1, descending=True, stable=True)
+    return merged[:, :k], rows.gather(1, columns[:, :k])
 
 
 def _top_k_in_row_order(scores: Float[Tensor, "q n"], k: int) -> BestRows:
-    """The k best scores of each query and their places, in the order of the places; of equal scores the first."""
-    found, places = scores.topk(k, dim=1)
-    least = found[:, -1:]
+    """The k best scores of each query and their rows, in the order of the rows; of equal scores the first."""
+    top, rows = scores.topk(k, dim=1)
+    least = top[:, -1:]
     beyond = (scores >= least).sum(1) > k
     tied = (beyond & (least[:, 0] > -torch.inf)).nonzero()[:, 0]
-    if len(tied):  # topk takes any of those that share the last place
+    if len(tied):  # topk chooses any of those that tie for the last rank
         whole, order = scores[tied].sort(dim=1, descending=True, stable=True)
-        found[tied], places[tied] = whole[:, :k], order[:, :k]
-    places, order = places.sort(dim=1)
-    return found.gather(1, order), places
+        top[tied], rows[tied] = whole[:, :k], order[:, :k]
+    rows, order = rows.sort(dim=1)
+    return top.gather(1, order), rows

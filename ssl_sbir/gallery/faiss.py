@@ -1,4 +1,4 @@
-"""Search by faiss: all rows (flat), or by a graph (HNSW) or by cells (IVF), which miss some."""
+"""Search by faiss: over all rows (flat), or approximately by a graph (HNSW) or cells (IVF)."""
 
 import math
 import os
@@ -17,25 +17,23 @@ from ssl_sbir.gallery.segments import REINDEX_HINT, Segment
 from ssl_sbir.progress import show_progress
 
 FAISS_KINDS = ("flat", "hnsw", "ivf")
-MIN_ROWS_FOR_INDEX = 2_000  # rows; a smaller segment is searched exactly
-FAISS_BLOCK_ROWS, HNSW_BLOCK_ROWS = (
-    65_536,
-    4_096,
-)  # rows at a time; so many of a graph, which takes milliseconds a row
-# Of the graph: links a row, candidates while building, at least so many seen.
+MIN_ROWS_FOR_INDEX = 2_000  # a smaller segment is searched exactly
+FAISS_BLOCK_ROWS = 65_536
+HNSW_BLOCK_ROWS = 4_096  # a graph takes milliseconds per row
+# Links per row, candidates while building, minimum number of candidates while searching.
 HNSW_LINKS, HNSW_EF_CONSTRUCTION, HNSW_MIN_EF_SEARCH = 32, 80, 128
-IVF_CELLS_PER_PROBE = 8  # one cell of so many is looked into
+IVF_CELLS_PER_PROBE = 8  # one of so many cells is searched
 FAISS_INDEX_FILE = "index.faiss"
 
 
 class FaissSearch:
-    """Searches segments by faiss; `hnsw` and `ivf` keep a file of theirs in each segment.
+    """Searches segments by faiss; `hnsw` and `ivf` store an index file in each segment.
 
     Args:
-        kind: one of `KINDS`.
+        kind: one of `FAISS_KINDS`.
 
     Raises:
-        GalleryError: faiss isn't installed, or there is no such kind.
+        GalleryError: faiss isn't installed, or the kind is unknown.
     """
 
     def __init__(self, kind: str) -> None:
@@ -48,10 +46,8 @@ class FaissSearch:
         """Writes the graph or the cells of a segment into its folder."""
         if self.kind == "flat" or len(segment) < MIN_ROWS_FOR_INDEX:
             return
-        index, step = (
-            self._create_trained_index(len(segment), segment.vectors),
-            HNSW_BLOCK_ROWS if self.kind == "hnsw" else FAISS_BLOCK_ROWS,
-        )
+        index = self._create_trained_index(len(segment), segment.vectors)
+        step = HNSW_BLOCK_ROWS if self.kind == "hnsw" else FAISS_BLOCK_ROWS
         with show_progress(len(segment), f"building {self.kind}", "row") as counter:
             for start in range(0, len(segment), step):
                 part = segment.vectors[start : start + step]
@@ -70,24 +66,23 @@ class FaissSearch:
         """Scores and rows of the k best of each query; −inf where there are fewer."""
         index = self._index_of_segment(segment)
         scores, rows = index.search(queries.numpy(), k, params=self._search_parameters(index, segment, k))
-        found = torch.from_numpy(scores).masked_fill_(torch.from_numpy(rows) < 0, -torch.inf)
-        return found, torch.from_numpy(rows)
+        found = torch.from_numpy(rows)
+        return torch.from_numpy(scores).masked_fill_(found < 0, -torch.inf), found
 
     def keep_only(self, segments: Sequence[Segment]) -> None:
-        """Keeps nothing of segments other than these."""
-        kept = {segment.folder for segment in segments}
-        self._open_indexes = {folder: index for folder, index in self._open_indexes.items() if folder in kept}
+        """Releases the indexes of other segments."""
+        folders = {segment.folder for segment in segments}
+        self._open_indexes = {key: index for key, index in self._open_indexes.items() if key in folders}
 
     def _search_parameters(self, index: Any, segment: Segment, k: int) -> Any:
         faiss = self._faiss
-        chosen = {"sel": faiss.IDSelectorBitmap(np.packbits(~segment.gone, bitorder="little"))}
-        if not segment.gone.any():
-            chosen = {}
+        live = np.packbits(~segment.gone, bitorder="little")
+        selector = {"sel": faiss.IDSelectorBitmap(live)} if segment.gone.any() else {}
         if isinstance(index, faiss.IndexHNSW):
-            return faiss.SearchParametersHNSW(efSearch=max(HNSW_MIN_EF_SEARCH, 2 * k), **chosen)
+            return faiss.SearchParametersHNSW(efSearch=max(HNSW_MIN_EF_SEARCH, 2 * k), **selector)
         if isinstance(index, faiss.IndexIVF):
-            return faiss.SearchParametersIVF(nprobe=max(1, index.nlist // IVF_CELLS_PER_PROBE), **chosen)
-        return faiss.SearchParameters(**chosen) if chosen else None
+            return faiss.SearchParametersIVF(nprobe=max(1, index.nlist // IVF_CELLS_PER_PROBE), **selector)
+        return faiss.SearchParameters(**selector) if selector else None
 
     def _index_of_segment(self, segment: Segment) -> Any:
         if segment.folder not in self._open_indexes:
@@ -103,7 +98,7 @@ class FaissSearch:
         except RuntimeError as error:
             raise GalleryError(f"{file} can't be read: {error}", REINDEX_HINT) from error
         if index.ntotal != len(segment) or index.d != segment.vectors.shape[1]:
-            raise GalleryError(f"{file} is of another segment", REINDEX_HINT)
+            raise GalleryError(f"{file} belongs to another segment", REINDEX_HINT)
         return index
 
     def _build_flat_index(self, segment: Segment) -> Any:
@@ -118,10 +113,10 @@ class FaissSearch:
             graph = faiss.IndexHNSWFlat(width, HNSW_LINKS, faiss.METRIC_INNER_PRODUCT)
             graph.hnsw.efConstruction = HNSW_EF_CONSTRUCTION
             return graph
-        cells = min(int(4 * math.sqrt(rows)), rows // 40)  # faiss wants 39 rows or more to place a cell
+        cells = min(int(4 * math.sqrt(rows)), rows // 40)  # faiss asks for at least 39 rows per cell
         index = faiss.IndexIVFFlat(faiss.IndexFlatIP(width), width, cells, faiss.METRIC_INNER_PRODUCT)
         sample = np.linspace(0, rows - 1, min(rows, 40 * cells)).astype(np.int64)
-        if len(sample) > FAISS_BLOCK_ROWS:  # minutes without a word from faiss
+        if len(sample) > FAISS_BLOCK_ROWS:  # takes minutes, and faiss shows no progress
             print(f"placing {cells:,} cells among {len(sample):,} vectors", file=sys.stderr)
         index.train(np.ascontiguousarray(vectors[sample]))
         return index
@@ -132,6 +127,6 @@ def _import_faiss() -> Any:
         import faiss
     except ImportError as error:
         raise GalleryError(
-            "this index is searched by faiss, which is not installed", "pip install 'ssl-sbir[faiss]'"
+            "this index needs faiss, which is not installed", "pip install 'ssl-sbir[faiss]'"
         ) from error
     return faiss

@@ -26,39 +26,40 @@ from ssl_sbir.gallery.store import SegmentStore
 from ssl_sbir.progress import show_progress
 
 SPARE_CANDIDATES = (
-    16  # candidates beyond k: what engines round differently at the edge is put in order by the final scores
+    16  # beyond k: engines round differently, and the final scores decide who is among the first k
 )
-RESCORE_BYTES = 64 << 20  # bytes of candidates' vectors at a time
+RESCORE_BYTES = 64 << 20  # of candidates' vectors at a time
 RECALL_SAMPLE_SIZE = 100
+APPROXIMATE_ENGINES = ("faiss:hnsw", "faiss:ivf")
 
 
 @runtime_checkable
 class SegmentSearch(Protocol):
-    """How the rows of one segment are searched."""
+    """Searches the rows of one segment."""
 
     def build_index(self, folder: Path, segment: Segment) -> None:
-        """Writes what the engine needs beside the rows."""
+        """Writes what the engine needs into the folder of a segment."""
 
     def nearest_rows(
         self, segment: Segment, queries: Float[Tensor, "q d"], k: int
     ) -> tuple[Float[Tensor, "q k"], Int64[Tensor, "q k"]]:
-        """Scores and rows of about the k best of each query, in no order; −inf where there are fewer."""
+        """Scores and rows of about the k best of each query, unordered; −inf where there are fewer."""
 
     def keep_only(self, segments: Sequence[Segment]) -> None:
-        """Keeps nothing of segments other than these."""
+        """Releases what is cached of other segments."""
 
 
 class FolderGallery:
-    """See `GalleryScopeOption`. Scores don't depend on the engine: candidates are scored anew in float64.
+    """See `Gallery`. Scores don't depend on the engine: candidates are scored again in float64.
 
-    Equal scores stay in gallery order, which is the order of adding.
+    Equal scores stay in gallery order, the order of adding.
 
     Args:
-        folder: an index that `create_gallery` made.
+        folder: an index made by `create_gallery`.
         device: where exact search computes.
 
     Raises:
-        GalleryError: there is no index, or it is damaged, or its engine isn't installed.
+        GalleryError: there is no index, it is damaged, or its engine isn't installed.
     """
 
     def __init__(self, folder: Path, device: str = "cpu") -> None:
@@ -68,7 +69,7 @@ class FolderGallery:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What was noted about the index."""
+        """See `Gallery.facts`."""
         return self._store.facts
 
     def __len__(self) -> int:
@@ -78,9 +79,9 @@ class FolderGallery:
         self, ids: Sequence[str], vectors: Float[Tensor, "n d"], metadata: Sequence[Metadata] | None = None
     ) -> None:
         """See `Gallery.add`."""
-        whole, facts = validate_items(ids, vectors, metadata, self.width)
+        unit, stored = validate_items(ids, vectors, metadata, self.width)
         if len(ids):
-            self._store.append_rows(ids, whole, facts)
+            self._store.append_rows(ids, unit, stored)
 
     def remove(self, ids: Collection[str]) -> int:
         """See `Gallery.remove`."""
@@ -91,7 +92,7 @@ class FolderGallery:
         return self._search_with(self._search, validate_vectors(vectors, self.width, "query"), k)
 
     def get_vectors(self, ids: Sequence[str]) -> Float[Tensor, "n d"]:
-        """See `Gallery.vectors`."""
+        """See `Gallery.get_vectors`."""
         rows = self._store.find_rows(ids)
         missing = np.flatnonzero(rows < 0)
         if len(missing):
@@ -103,19 +104,19 @@ class FolderGallery:
         return self._store.items()
 
     def update_facts(self, **facts: Any) -> None:
-        """See `Gallery.note`."""
+        """See `Gallery.update_facts`."""
         self._store.update_facts(**facts)
 
     def write_transaction(self, wait: float = WRITE_WAIT_SECONDS) -> AbstractContextManager[None]:
-        """See `Gallery.writing`."""
+        """See `Gallery.write_transaction`."""
         return self._store.write_transaction(wait)
 
     def close(self) -> None:
-        """Lets go of what the engine holds."""
+        """See `Gallery.close`."""
         self._search.keep_only([])
 
     def measure_recall(self, k: int = 10, queries: Float[Tensor, "q d"] | None = None) -> float:
-        """The share of the k truly nearest items that the engine finds, averaged over queries; 1 for exact ones.
+        """The fraction of the k truly nearest items that the engine finds, over all queries; 1 for exact engines.
 
         Args:
             k: how many.
@@ -126,13 +127,17 @@ class FolderGallery:
                 0, self._store.num_rows - 1, min(RECALL_SAMPLE_SIZE, self._store.num_rows)
             ).long()
             queries = self._store.gather_vectors(rows)
-        true = self._search_with(ExactSearch("cpu"), queries, k)
+        exact = self._search_with(ExactSearch("cpu"), queries, k)
         found = self._search_with(self._search, queries, k)
         hits = sum(
-            len({it.id for it in ours} & {it.id for it in theirs})
-            for ours, theirs in zip(found, true, strict=True)
+            len({item.id for item in ours} & {item.id for item in true})
+            for ours, true in zip(found, exact, strict=True)
         )
-        return hits / max(1, sum(map(len, true)))
+        return hits / max(1, sum(map(len, exact)))
+
+    def recall_facts(self) -> dict[str, float]:
+        """See `Gallery.recall_facts`."""
+        return {"recall@10": self.measure_recall(10)} if self.engine in APPROXIMATE_ENGINES else {}
 
     def _search_with(
         self, search: SegmentSearch, queries: Float[Tensor, "q d"], k: int
@@ -152,24 +157,24 @@ class FolderGallery:
     def _find_candidates(
         self, search: SegmentSearch, queries: Tensor, k: int
     ) -> tuple[Float[Tensor, "q k"], Int64[Tensor, "q k"]]:
-        found, first = [], 0
+        found, offset = [], 0
         with show_progress(self._store.num_rows * len(queries), "searching", "product") as counter:
             for segment in self._store.segments:
                 scores, rows = search.nearest_rows(segment, queries, min(k, len(segment)))
-                found.append((scores, rows + first))
-                first += len(segment)
+                found.append((scores, rows + offset))
+                offset += len(segment)
                 counter.advance(len(segment) * len(queries))
         scores, rows = (torch.cat(column, 1) for column in zip(*found, strict=True))
-        kept, places = scores.topk(min(k, scores.shape[1]), dim=1)
-        return kept, rows.gather(1, places)
+        best, columns = scores.topk(min(k, scores.shape[1]), dim=1)
+        return best, rows.gather(1, columns)
 
     def _to_neighbour(self, score: float, row: int) -> Neighbour:
-        segment, place = self._store.locate_row(row)
-        return Neighbour(segment.id_of(place), score, segment.metadata_of(place))
+        segment, own_row = self._store.locate_row(row)
+        return Neighbour(segment.id_of(own_row), score, segment.metadata_of(own_row))
 
 
 class _SearchableStore(SegmentStore):
-    """A store whose finished segments an engine adds to, and whose rows have numbers across segments."""
+    """A store whose finished segments get an engine's index, and whose rows are numbered across segments."""
 
     search: SegmentSearch
 
@@ -181,11 +186,11 @@ class _SearchableStore(SegmentStore):
         return sum(map(len, self.segments))
 
     def find_rows(self, ids: Sequence[str]) -> np.ndarray:
-        keys, first, found = hash_ids(ids), 0, np.full(len(ids), -1, dtype=np.int64)
+        keys, offset, found = hash_ids(ids), 0, np.full(len(ids), -1, dtype=np.int64)
         for segment in self.segments:
             rows = segment.find_rows(ids, keys)
-            found = np.where(rows >= 0, rows + first, found)
-            first += len(segment)
+            found = np.where(rows >= 0, rows + offset, found)
+            offset += len(segment)
         return found
 
     def locate_row(self, row: int) -> tuple[Segment, int]:
@@ -196,17 +201,17 @@ class _SearchableStore(SegmentStore):
         raise IndexError(row)
 
     def gather_vectors(self, rows: Int64[Tensor, " n"]) -> Float[Tensor, "n d"]:
-        vectors, first = torch.empty(len(rows), self.width), 0
+        vectors, offset = torch.empty(len(rows), self.width), 0
         for segment in self.segments:
-            here = ((rows >= first) & (rows < first + len(segment))).nonzero()[:, 0]
-            vectors[here] = torch.from_numpy(segment.vectors[(rows[here] - first).numpy()])
-            first += len(segment)
+            here = ((rows >= offset) & (rows < offset + len(segment))).nonzero()[:, 0]
+            vectors[here] = torch.from_numpy(segment.vectors[(rows[here] - offset).numpy()])
+            offset += len(segment)
         return vectors
 
     def rescore_candidates(
         self, queries: Float[Tensor, "q d"], scores: Float[Tensor, "q c"], rows: Int64[Tensor, "q c"]
     ) -> Float[Tensor, "q c"]:
-        """The scores computed anew, row by row in float64, so that they have the same bits for every engine."""
+        """The scores computed again in float64, row by row, so that every engine gives the same bits."""
         exact = torch.empty_like(scores)
         step = max(1, RESCORE_BYTES // (8 * self.width * rows.shape[1]))
         for start in range(0, len(queries), step):
@@ -218,10 +223,10 @@ class _SearchableStore(SegmentStore):
 
 
 def create_segment_search(engine: str, device: str = "cpu") -> SegmentSearch:
-    """The way to search that an engine's name stands for.
+    """The search of a folder engine.
 
     Raises:
-        GalleryError: there is no such engine, or it isn't installed.
+        GalleryError: the engine is unknown or isn't installed.
     """
     name, _, kind = engine.partition(":")
     if name == "exact" and not kind:

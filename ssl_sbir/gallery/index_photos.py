@@ -1,4 +1,4 @@
-"""Photos into a gallery, and an older gallery brought up to date."""
+"""Indexes photos, or brings an older index up to date."""
 
 import time
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ from ssl_sbir.data.decode_image import BrokenImage
 from ssl_sbir.data.image_folders import FileSource
 from ssl_sbir.data.image_pack import iter_decoded_chunks
 from ssl_sbir.data.manifest import Domain, Manifest
-from ssl_sbir.encoders import Encoder
+from ssl_sbir.encoders.encoder import Encoder
 from ssl_sbir.errors import GalleryError
 from ssl_sbir.gallery.base import WRITE_WAIT_SECONDS, Gallery
 from ssl_sbir.progress import show_progress
@@ -30,10 +30,10 @@ class IndexingSummary:
     Attributes:
         items: photos in the gallery now.
         added: new or changed photos.
-        removed: photos that vanished from the data, or changed and can't be read any more.
-        unchanged: photos that were there already.
+        removed: photos that are no longer in the data, or changed and can't be read now.
+        unchanged: photos that were indexed before.
         broken: photos that can't be read, and why.
-        seconds: how long it took.
+        seconds: duration.
     """
 
     items: int
@@ -45,7 +45,7 @@ class IndexingSummary:
 
     @property
     def photos_per_second(self) -> float:
-        """Photos embedded a second."""
+        """Photos embedded per second."""
         return self.added / max(self.seconds, 1e-9)
 
 
@@ -58,20 +58,20 @@ def index_photos(
     batch_size: int = INDEX_BATCH_SIZE,
     wait: float = WRITE_WAIT_SECONDS,
 ) -> IndexingSummary:
-    """Brings a gallery up to date with the photos of a manifest: new and changed ones in, vanished ones out.
+    """Brings a gallery up to date with the photos of a manifest: adds new and changed ones, removes missing ones.
 
-    Photos are embedded without any label or text. Memory stays bounded whatever their number.
+    Photos are embedded without label or text. Memory use doesn't depend on their number.
 
     Args:
         encoder: put into evaluation mode.
         manifest: its photos are indexed, by key.
-        gallery: to be changed; all at once, where its engine can.
+        gallery: changed in one transaction, where its engine supports it.
         device: where to embed.
         batch_size: photos at a time.
         wait: seconds to wait for another process that writes this gallery.
 
     Raises:
-        GalleryError: the data hold no photo, or none that can be read, or the index can't be written.
+        GalleryError: the data hold no photos or no readable ones, or the index can't be written.
     """
     start, rows = time.monotonic(), manifest.find_rows(Domain.PHOTO)
     if not len(rows):
@@ -131,28 +131,28 @@ def _photo_batches(
     batch_size: int,
     broken: list[BrokenImage],
 ) -> Iterator[tuple[npt.NDArray[np.int64], Tensor]]:
-    """Rows and their pixels [b, 3, s, s]; what can't be read is put into `broken`."""
+    """Yields rows and their pixels [b, 3, s, s]; adds unreadable photos to `broken`."""
     if not len(rows):
         return
     chosen, fit = manifest.select_rows(rows), encoder.preprocess
     waiting: list[tuple[npt.NDArray[np.int64], npt.NDArray[np.uint8]]] = []
-    done = held = 0
+    done = num_waiting = 0
     for images, bad in iter_decoded_chunks(chosen, fit.size, fit.fit):
         broken += bad.values()
-        whole = np.array([place for place in range(len(images)) if place not in bad], np.int64)
-        waiting.append((rows[done + whole], images[whole]))
-        done, held = done + len(images), held + len(whole)
-        if held >= batch_size or done == len(rows):
+        readable = np.array([index for index in range(len(images)) if index not in bad], np.int64)
+        waiting.append((rows[done + readable], images[readable]))
+        done, num_waiting = done + len(images), num_waiting + len(readable)
+        if num_waiting >= batch_size or done == len(rows):
             part, pixels = (np.concatenate(column) for column in zip(*waiting, strict=True))
             if len(part):
                 yield part, torch.from_numpy(np.ascontiguousarray(np.moveaxis(pixels, 3, 1)))
-            waiting, held = [], 0
+            waiting, num_waiting = [], 0
 
 
 def _photo_metadata(manifest: Manifest, row: int, stamps: dict[str, str]) -> dict[str, Any]:
     label = int(manifest.label[row])
-    named = {"label": manifest.classes[label]} if label >= 0 else {}
-    return {"stamp": stamps[manifest.keys[row]], **named}
+    class_name = {"label": manifest.classes[label]} if label >= 0 else {}
+    return {"stamp": stamps[manifest.keys[row]], **class_name}
 
 
 def _source_root(manifest: Manifest) -> str | None:

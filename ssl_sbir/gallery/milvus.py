@@ -1,8 +1,8 @@
 """A gallery in Milvus: a file (`gallery.db`), a server or a cluster, by URI.
 
-The index folder holds `index.json` alone, which names URI and collection. Changes take effect one batch at a time: a
-process that dies while adding leaves a collection that lacks the rest, and adding again completes it. An access token
-is read from MILVUS_TOKEN and never written.
+The index folder holds only `index.json`, which names URI and collection. Changes take effect one batch at a time: a
+process that dies while adding leaves an incomplete collection, and adding again completes it. An access token is read
+from MILVUS_TOKEN and never written.
 """
 
 import json
@@ -36,20 +36,17 @@ MILVUS_INDEX_PARAMS = {
     "ivf": ({"nlist": 1024}, {"nprobe": 64}),
 }
 MILVUS_INDEX_TYPES = {"flat": "FLAT", "hnsw": "HNSW", "ivf": "IVF_FLAT"}
-MILVUS_MAX_ITEM_BYTES = 65_535  # bytes of an id with its metadata; Milvus's limit
-MILVUS_MAX_RESULTS = 16_384  # results of a query; likewise
-MILVUS_ROWS_PER_CALL, MILVUS_QUERIES_PER_CALL = (
-    1_000,
-    64,
-)  # a call; far below the 64 MB that a message may have
-MILVUS_TIMEOUT = 30.0  # seconds that a server may take to answer
+MILVUS_MAX_ITEM_BYTES = 65_535  # of an id with its metadata; Milvus's limit
+MILVUS_MAX_RESULTS = 16_384  # of a query; Milvus's limit
+MILVUS_ROWS_PER_CALL, MILVUS_QUERIES_PER_CALL = 1_000, 64  # messages far below the limit of 64 MB
+MILVUS_TIMEOUT = 30.0  # seconds
 
 
 class MilvusGallery:
-    """See `GalleryScopeOption`. Equal scores come in Milvus's own order.
+    """See `Gallery`. Equal scores come in Milvus's own order.
 
     Args:
-        folder: an index that `create_milvus_index` made.
+        folder: an index made by `create_milvus_index`.
         timeout: seconds that a call may take.
 
     Raises:
@@ -57,17 +54,17 @@ class MilvusGallery:
     """
 
     def __init__(self, folder: Path, timeout: float = MILVUS_TIMEOUT) -> None:
-        stated = read_index(folder)
-        self._folder, self._timeout, self._identity = folder, timeout, str(stated.get("identity"))
-        self.engine, self.width, self.facts = str(stated["engine"]), int(stated["width"]), stated["facts"]
-        place = self.facts["milvus"]
-        self._uri, self._collection = resolve_milvus_uri(place["uri"], folder), str(place["collection"])
+        index = read_index(folder)
+        self._folder, self._timeout, self._identity = folder, timeout, str(index.get("identity"))
+        self.engine, self.width, self.facts = str(index["engine"]), int(index["width"]), index["facts"]
+        location = self.facts["milvus"]
+        self._uri, self._collection = resolve_milvus_uri(location["uri"], folder), str(location["collection"])
         self._client = connect_milvus(self._uri, timeout)
         self._lock_held = False
         if not self._call_client("has_collection"):
             raise GalleryError(
                 f"{self._uri} has no collection {self._collection}: it was dropped, or another server answers there",
-                "Make the index anew: ssl-sbir index … --overwrite",
+                "Make the index again: ssl-sbir index … --overwrite",
             )
         self._call_client("load_collection")
 
@@ -78,12 +75,12 @@ class MilvusGallery:
         self, ids: Sequence[str], vectors: Float[Tensor, "n d"], metadata: Sequence[Metadata] | None = None
     ) -> None:
         """See `Gallery.add`."""
-        whole, facts = validate_items(ids, vectors, metadata, self.width)
-        items = [_encode_item(name, fact) for name, fact in zip(ids, facts, strict=True)]
+        unit, stored = validate_items(ids, vectors, metadata, self.width)
+        items = [_encode_item(name, one) for name, one in zip(ids, stored, strict=True)]
         with self.write_transaction():
             for start in range(0, len(ids), MILVUS_ROWS_PER_CALL):
                 part = slice(start, start + MILVUS_ROWS_PER_CALL)
-                rows = zip(ids[part], whole[part].tolist(), items[part], strict=True)
+                rows = zip(ids[part], unit[part].tolist(), items[part], strict=True)
                 data = [
                     {"key": milvus_primary_key(name), "vector": vector, "item": item}
                     for name, vector, item in rows
@@ -96,10 +93,10 @@ class MilvusGallery:
         with self.write_transaction():
             for start in range(0, len(names), MILVUS_ROWS_PER_CALL):
                 keys = [milvus_primary_key(name) for name in names[start : start + MILVUS_ROWS_PER_CALL]]
-                there = [row["key"] for row in self._call_client("get", ids=keys, output_fields=["key"])]
-                if there:
-                    self._call_client("delete", ids=there)
-                count += len(there)
+                existing = [row["key"] for row in self._call_client("get", ids=keys, output_fields=["key"])]
+                if existing:
+                    self._call_client("delete", ids=existing)
+                count += len(existing)
         return count
 
     def search(self, vectors: Float[Tensor, "q d"], k: int) -> list[list[Neighbour]]:
@@ -111,17 +108,17 @@ class MilvusGallery:
             )
         if k < 1:
             return [[] for _ in queries]
-        how = {"metric_type": "IP", "params": MILVUS_INDEX_PARAMS[self._index_kind][1]}
+        parameters = {"metric_type": "IP", "params": MILVUS_INDEX_PARAMS[self._index_kind][1]}
         found: list[list[Neighbour]] = []
         for part in queries.split(MILVUS_QUERIES_PER_CALL):
             hits = self._call_client(
-                "search", data=part.tolist(), limit=k, output_fields=["item"], search_params=how
+                "search", data=part.tolist(), limit=k, output_fields=["item"], search_params=parameters
             )
             found += [[_decode_neighbour(hit) for hit in of] for of in hits]
         return found
 
     def get_vectors(self, ids: Sequence[str]) -> Float[Tensor, "n d"]:
-        """See `Gallery.vectors`."""
+        """See `Gallery.get_vectors`."""
         found: dict[str, list[float]] = {}
         for start in range(0, len(ids), MILVUS_ROWS_PER_CALL):
             keys = [milvus_primary_key(name) for name in ids[start : start + MILVUS_ROWS_PER_CALL]]
@@ -135,27 +132,27 @@ class MilvusGallery:
     def items(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """See `Gallery.items`."""
         last = ""
-        while True:  # page by page along the keys: the library's own iterator needs a newer server
-            found = self._call_client(
+        while True:  # page by page along the keys: the library's iterator needs a newer server
+            page = self._call_client(
                 "query", filter=f'key > "{last}"', output_fields=["item"], limit=MILVUS_ROWS_PER_CALL
             )
-            for row in found:
-                fact = json.loads(row["item"])
-                yield fact["id"], fact["metadata"]
-            if len(found) < MILVUS_ROWS_PER_CALL:
+            for row in page:
+                item = json.loads(row["item"])
+                yield item["id"], item["metadata"]
+            if len(page) < MILVUS_ROWS_PER_CALL:
                 return
-            last = max(row["key"] for row in found)
+            last = max(row["key"] for row in page)
 
     def update_facts(self, **facts: Any) -> None:
-        """See `Gallery.note`."""
+        """See `Gallery.update_facts`."""
         with self.write_transaction():
-            stated = read_index(self._folder)
-            self.facts = {**stated["facts"], **facts}
-            write_index_contents(self._folder, {**stated, "facts": self.facts})
+            index = read_index(self._folder)
+            self.facts = {**index["facts"], **facts}
+            write_index_contents(self._folder, {**index, "facts": self.facts})
 
     @contextmanager
     def write_transaction(self, wait: float = WRITE_WAIT_SECONDS) -> Iterator[None]:
-        """See `Gallery.writing`."""
+        """See `Gallery.write_transaction`."""
         if self._lock_held:
             yield
             return
@@ -167,36 +164,38 @@ class MilvusGallery:
             finally:
                 self._lock_held = False
 
+    def recall_facts(self) -> dict[str, float]:
+        """See `Gallery.recall_facts`: empty, since Milvus offers no exact search of an approximate collection."""
+        return {}
+
     def close(self) -> None:
-        """Closes the connection."""
+        """See `Gallery.close`."""
         self._client.close()
 
     @property
     def _index_kind(self) -> str:
         return self.engine.partition(":")[2]
 
-    def _call_client(self, what: str, **arguments: Any) -> Any:
+    def _call_client(self, method: str, **arguments: Any) -> Any:
         with milvus_errors_named(self._uri):
-            return getattr(self._client, what)(self._collection, timeout=self._timeout, **arguments)
+            return getattr(self._client, method)(self._collection, timeout=self._timeout, **arguments)
 
 
 def create_milvus_index(folder: Path, width: int, kind: str, uri: str, facts: dict[str, Any]) -> None:
-    """Makes an empty collection at a URI, and the index folder that names it.
+    """Creates an empty collection at a URI, and the index folder that names it.
 
     Args:
-        folder: of the index; it exists.
+        folder: of the index; must exist.
         width: length of a vector.
-        kind: `flat_indices` (exact), `hnsw` or `ivf`.
+        kind: `flat` (exact), `hnsw` or `ivf`.
         uri: `http://host:port`, or a file that ends in `.db`.
         facts: further facts of the index.
 
     Raises:
         GalleryError: pymilvus isn't installed, or nothing answers at the URI.
     """
-    client, name = (
-        connect_milvus(resolve_milvus_uri(uri, folder), MILVUS_TIMEOUT),
-        f"ssl_sbir_{uuid.uuid4().hex[:16]}",
-    )
+    name = f"ssl_sbir_{uuid.uuid4().hex[:16]}"
+    client = connect_milvus(resolve_milvus_uri(uri, folder), MILVUS_TIMEOUT)
     from pymilvus import DataType, MilvusClient
 
     schema = MilvusClient.create_schema(auto_id=False, enable_dynamic_field=False)
@@ -211,13 +210,13 @@ def create_milvus_index(folder: Path, width: int, kind: str, uri: str, facts: di
         client.create_collection(
             name, schema=schema, index_params=index, consistency_level="Strong", timeout=MILVUS_TIMEOUT
         )
-    place = {"uri": uri, "collection": name}
-    write_index(folder, f"milvus:{kind}", width, {**facts, "milvus": place})
+    location = {"uri": uri, "collection": name}
+    write_index(folder, f"milvus:{kind}", width, {**facts, "milvus": location})
     client.close()
 
 
 def drop_milvus_collection(uri: str, collection: str) -> None:
-    """Deletes a collection with all that is in it.
+    """Deletes a collection and its contents.
 
     Raises:
         GalleryError: pymilvus isn't installed, or nothing answers at the URI.
@@ -234,7 +233,7 @@ def resolve_milvus_uri(uri: str, folder: Path) -> str:
 
 
 def milvus_primary_key(name: str) -> str:
-    """The primary key of an id: a hash, since an id may hold what neither a message nor an expression can."""
+    """The primary key of an id: a hash, since an id may hold characters that messages and filters can't."""
     return sha256(name.encode("utf-8", "surrogatepass")).hexdigest()
 
 
@@ -245,12 +244,12 @@ def connect_milvus(uri: str, timeout: float) -> Any:
         GalleryError: pymilvus isn't installed, or nothing answers.
     """
     try:
-        with warnings.catch_warnings():  # its dependencies warn of their own future while they are imported
+        with warnings.catch_warnings():  # its dependencies emit deprecation warnings on import
             warnings.simplefilter("ignore")
             from pymilvus import MilvusClient
     except ImportError as error:
         raise GalleryError(
-            "this index is kept by Milvus: pymilvus is missing", "pip install 'ssl-sbir[milvus]'"
+            "this index needs pymilvus, which is not installed", "pip install 'ssl-sbir[milvus]'"
         ) from error
     with milvus_errors_named(uri):
         return MilvusClient(uri=uri, token=os.environ.get("MILVUS_TOKEN", ""), timeout=timeout)
@@ -258,7 +257,7 @@ def connect_milvus(uri: str, timeout: float) -> Any:
 
 @contextmanager
 def milvus_errors_named(uri: str) -> Iterator[None]:
-    """Turns what Milvus and its channel raise into one named cause."""
+    """Turns errors of Milvus and gRPC into a `GalleryError` that names the URI."""
     import grpc
     from pymilvus.exceptions import MilvusException
 
@@ -266,15 +265,15 @@ def milvus_errors_named(uri: str) -> Iterator[None]:
     try:
         yield
     except (MilvusException, grpc.RpcError, ConnectionError, ValueError) as error:
-        said = " ".join(str(getattr(error, "message", error)).split())[:200]
+        reason = " ".join(str(getattr(error, "message", error)).split())[:200]
         raise GalleryError(
-            f"Milvus at {uri} gave no answer after {time.monotonic() - start:.0f} s: {said}",
+            f"Milvus at {uri} gave no answer after {time.monotonic() - start:.0f} s: {reason}",
             "Check that it runs and can be reached (a .db file: that no other process has it open).",
         ) from error
 
 
 def _encode_item(name: str, metadata: Metadata) -> str:
-    text = json.dumps({"id": name, "metadata": metadata})  # ASCII only: an id may be no valid Unicode
+    text = json.dumps({"id": name, "metadata": metadata})  # ASCII only: an id may be invalid Unicode
     if len(text) > MILVUS_MAX_ITEM_BYTES:
         raise GalleryError(
             f"id {name[:60]!r}… and its metadata are longer than {MILVUS_MAX_ITEM_BYTES:,} bytes",
@@ -284,5 +283,5 @@ def _encode_item(name: str, metadata: Metadata) -> str:
 
 
 def _decode_neighbour(hit: Any) -> Neighbour:
-    fact = json.loads(hit["entity"]["item"])
-    return Neighbour(fact["id"], float(hit["distance"]), fact["metadata"])
+    item = json.loads(hit["entity"]["item"])
+    return Neighbour(item["id"], float(hit["distance"]), item["metadata"])

@@ -1,4 +1,4 @@
-"""Rows of an index on disk: vectors, ids and metadata, written once and only mapped afterwards."""
+"""Rows of an index on disk: vectors, ids and metadata, written once and then memory-mapped."""
 
 import json
 import os
@@ -19,7 +19,7 @@ from ssl_sbir.errors import GalleryError
 from ssl_sbir.gallery.base import Metadata
 
 RowIndices = npt.NDArray[np.int64]
-VECTORS_FILE, REINDEX_HINT = "vectors.f32", "Make the index anew: ssl-sbir index … --overwrite"
+VECTORS_FILE, REINDEX_HINT = "vectors.f32", "Make the index again: ssl-sbir index … --overwrite"
 
 
 class Segment:
@@ -29,13 +29,13 @@ class Segment:
         name: of its folder.
         vectors: float32 memory map [rows, width].
         gone: bool [rows], the rows that were removed or replaced.
-        gone_file: where `gone` is kept; None while nothing is gone.
+        gone_file: file of `gone`; None while nothing is gone.
     """
 
     def __init__(self, index: Path, name: str, rows: int, width: int, gone: str | None = None) -> None:
         self.folder, self.name, self.gone_file = index / name, name, gone
         try:
-            # Copy-on-write only because torch warns of maps that can't be written; nobody writes.
+            # Copy-on-write only because torch warns of read-only maps; nothing writes to it.
             self.vectors = np.memmap(self.folder / VECTORS_FILE, np.float32, "c", shape=(rows, width))
             self._ids = _load_strings(self.folder, "ids", rows)
             self._metadata = _load_strings(self.folder, "metadata", rows)
@@ -57,24 +57,24 @@ class Segment:
 
     @property
     def num_live(self) -> int:
-        """How many rows are not gone."""
+        """The number of rows that are not gone."""
         return len(self) - int(self.gone.sum())
 
     def find_rows(self, ids: Sequence[str], keys: npt.NDArray[np.uint64]) -> RowIndices:
         """The live row of each id, −1 where there is none."""
         order, rows = self._key_order, np.full(len(ids), -1, dtype=np.int64)
-        places = np.searchsorted(self.keys, keys, sorter=order)
-        for place in np.flatnonzero(places < len(self)).tolist():
-            at = int(places[place])
-            while at < len(order) and self.keys[order[at]] == keys[place]:
-                row = int(order[at])
-                if not self.gone[row] and self.id_of(row) == ids[place]:
-                    rows[place] = row
-                at += 1
+        positions = np.searchsorted(self.keys, keys, sorter=order)
+        for index in np.flatnonzero(positions < len(self)).tolist():
+            position = int(positions[index])
+            while position < len(order) and self.keys[order[position]] == keys[index]:
+                row = int(order[position])
+                if not self.gone[row] and self.id_of(row) == ids[index]:
+                    rows[index] = row
+                position += 1
         return rows
 
     def block_vectors(self, start: int, rows: int) -> Float[Tensor, "b d"]:
-        """Some rows' vectors, mapped rather than read."""
+        """Vectors of some rows, mapped rather than read."""
         return torch.from_numpy(self.vectors[start : start + rows])
 
     def id_of(self, row: int) -> str:
@@ -82,7 +82,7 @@ class Segment:
         return json.loads(self._ids[row])
 
     def metadata_of(self, row: int) -> dict[str, Any]:
-        """What was stored with a row."""
+        """The metadata of a row."""
         return json.loads(self._metadata[row])
 
     @cached_property
@@ -91,12 +91,12 @@ class Segment:
 
 
 class SegmentWriter:
-    """A segment in the making: rows are appended, `finish_segment` makes the files whole."""
+    """Writes a segment: rows are appended, `finish_segment` completes its files."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir()
         self.folder, self.rows = folder, 0
-        self._file: IO[bytes] = open(folder / VECTORS_FILE, "wb")  # noqa: SIM115 - closed by finish
+        self._file: IO[bytes] = open(folder / VECTORS_FILE, "wb")  # noqa: SIM115 - closed by finish_segment
         self._keys: list[npt.NDArray[np.uint64]] = []
         self._row_of_id: dict[str, int] = {}
         self._columns = {"ids": bytearray(), "metadata": bytearray()}
@@ -106,7 +106,7 @@ class SegmentWriter:
     def append_rows(
         self, ids: Sequence[str], vectors: Float[Tensor, "n d"], metadata: Sequence[Metadata]
     ) -> None:
-        """Adds rows; earlier rows of the same ids are gone."""
+        """Appends rows; earlier rows of the same ids are marked as gone."""
         self.remove(ids)
         self._file.write(vectors.contiguous().numpy().data)
         self._keys.append(hash_ids(ids))
@@ -116,13 +116,13 @@ class SegmentWriter:
         self.rows += len(ids)
 
     def remove(self, ids: Collection[str]) -> int:
-        """How many of these items were there and are now gone."""
+        """Marks items as gone and returns how many of them existed."""
         rows = [row for name in ids if (row := self._row_of_id.pop(name, None)) is not None]
         self._gone += rows
         return len(rows)
 
     def finish_segment(self) -> npt.NDArray[np.bool_]:
-        """Which rows are gone already; every file is on disk afterwards."""
+        """Writes all files to disk and returns which rows are gone already, bool [rows]."""
         _close_synced(self._file)
         keys = np.concatenate([np.empty(0, np.uint64), *self._keys])
         _save_array_synced(self.folder / "keys.npy", keys)
@@ -137,7 +137,7 @@ class SegmentWriter:
         return gone
 
     def close_unfinished(self) -> None:
-        """Closes the open file; what was written is for whoever tidies up."""
+        """Closes the open file; `remove_unnamed_files` removes what was written."""
         self._file.close()
 
     def _add_strings(self, name: str, strings: Sequence[str]) -> None:
@@ -161,12 +161,12 @@ def _load_strings(folder: Path, name: str, rows: int) -> StringColumn:
     blob = np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
     offsets = np.load(folder / f"{name}-offsets.npy", allow_pickle=False)
     if len(offsets) != rows + 1 or offsets[-1] != len(blob):
-        raise ValueError(f"{name} are cut off")
+        raise ValueError(f"{name} are truncated")
     return StringColumn(blob, offsets)
 
 
 def _save_array_synced(path: Path, array: npt.NDArray[np.generic]) -> None:
-    file = open(path, "wb")  # noqa: SIM115 - closed below, after it reached the disk
+    file = open(path, "wb")  # noqa: SIM115 - closed below, after a sync
     try:
         np.save(file, array, allow_pickle=False)
     finally:

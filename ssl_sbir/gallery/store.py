@@ -1,33 +1,30 @@
-"""An index folder: `index.json` names the segments that count; whatever it doesn't name isn't there.
+"""An index folder: `index.json` names the valid segments; all other files are ignored.
 
 A change writes new files beside the old ones and then replaces `index.json`, so a crash at any moment leaves the
-index as it was. Readers keep the segments they mapped even after those are replaced.
+index unchanged. Readers keep the segments they mapped even after those are replaced.
 """
 
 import json
 import secrets
 import shutil
-import sys
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from filelock import BaseFileLock, FileLock, Timeout
 from jaxtyping import Float
 from torch import Tensor
 
 from ssl_sbir.errors import GalleryError
-from ssl_sbir.files import translate_write_errors, write_atomic, write_error
+from ssl_sbir.files import hold_file_lock, translate_write_errors, write_atomic
 from ssl_sbir.gallery.base import WRITE_WAIT_SECONDS, Metadata
 from ssl_sbir.gallery.segments import REINDEX_HINT, Segment, SegmentWriter, hash_ids, save_gone_rows
 from ssl_sbir.progress import show_progress
 
 INDEX_FILE, LOCK_FILE, INDEX_FORMAT = "index.json", "index.lock", 1
-STAGING_PREFIX = ".staging-"  # folders of indexes that are being made
-SILENT_WAIT_SECONDS = 2.0  # seconds before waiting for another writer is announced
-MAX_SEGMENTS = 8  # segments; one more and the small ones are merged
+STAGING_PREFIX = ".staging-"  # folders of unfinished indexes
+MAX_SEGMENTS = 8  # with one more, the small ones are merged
 MERGE_BLOCK_ROWS = 65_536
 
 
@@ -35,10 +32,10 @@ class SegmentStore:
     """Rows on disk, changed in transactions.
 
     Attributes:
-        folder: the index.
-        engine: how it is searched.
+        folder: of the index.
+        engine: searches it.
         width: length of a vector.
-        facts: what else `index.json` says.
+        facts: further facts in `index.json`.
         segments: in gallery order.
     """
 
@@ -50,32 +47,32 @@ class SegmentStore:
         self.reload_index()
 
     def reload_index(self) -> None:
-        """Reads what the index holds now."""
+        """Reads the current state of the index."""
         for attempt in range(3):
-            stated = read_index(self.folder)
+            index = read_index(self.folder)
             try:
                 self.segments = [
-                    Segment(self.folder, it["name"], it["rows"], stated["width"], it["gone"])
-                    for it in stated["segments"]
+                    Segment(self.folder, it["name"], it["rows"], index["width"], it["gone"])
+                    for it in index["segments"]
                 ]
-            except FileNotFoundError as error:  # a writer merged segments in between: read again
+            except FileNotFoundError as error:  # a writer has just merged segments: read again
                 if attempt == 2:
                     raise GalleryError(
                         f"{self.folder} is damaged: {error.filename} is missing", REINDEX_HINT
                     ) from error
                 continue
             break
-        self.engine, self.width = str(stated["engine"]), int(stated["width"])
-        self.facts: dict[str, Any] = stated["facts"]
-        self.identity = str(stated.get("identity"))
-        self._generation = int(stated["generation"])
+        self.engine, self.width = str(index["engine"]), int(index["width"])
+        self.facts: dict[str, Any] = index["facts"]
+        self.identity = str(index.get("identity"))
+        self._generation = int(index["generation"])
 
     def __len__(self) -> int:
         return sum(segment.num_live for segment in self.segments)
 
     @contextmanager
     def write_transaction(self, wait: float = WRITE_WAIT_SECONDS) -> Iterator[None]:
-        """See `Gallery.writing`; inside another one it does nothing."""
+        """See `Gallery.write_transaction`; a nested one does nothing."""
         if self._pending_facts is not None:
             yield
             return
@@ -98,7 +95,7 @@ class SegmentStore:
     def append_rows(
         self, ids: Sequence[str], vectors: Float[Tensor, "n d"], metadata: Sequence[Metadata]
     ) -> None:
-        """Adds rows; earlier rows of the same ids are gone."""
+        """Appends rows; earlier rows of the same ids are marked as gone."""
         with self.write_transaction(), translate_write_errors(self.folder):
             self._mark_gone(ids)
             if self._draft is None:
@@ -106,7 +103,7 @@ class SegmentStore:
             self._draft.append_rows(ids, vectors, metadata)
 
     def remove(self, ids: Collection[str]) -> int:
-        """How many of these items were there and are now gone."""
+        """Removes items and returns how many of them existed."""
         names = list(dict.fromkeys(ids))
         with self.write_transaction():
             drafted = self._draft.remove(names) if self._draft else 0
@@ -119,13 +116,13 @@ class SegmentStore:
             self._pending_facts.update(facts)
 
     def items(self) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Id and metadata of every item."""
+        """Yields id and metadata of every item."""
         for segment in self.segments:
             for row in np.flatnonzero(~segment.gone).tolist():
                 yield segment.id_of(row), segment.metadata_of(row)
 
     def build_segment_index(self, draft: SegmentWriter) -> None:
-        """What an engine adds to a finished segment's folder; nothing here."""
+        """Adds an engine's index to a finished segment; does nothing here."""
 
     def _mark_gone(self, ids: Sequence[str]) -> int:
         keys, count = hash_ids(ids), 0
@@ -139,27 +136,33 @@ class SegmentStore:
         return count
 
     def _new_draft(self) -> SegmentWriter:
-        # A name that was once in an index never comes back with other rows, not even after an overwrite.
+        # No name is used again for other rows, not even after an overwrite: readers may still have it open.
         return SegmentWriter(self.folder / f"segment-{self._generation + 1:06}-{secrets.token_hex(4)}")
 
     def _commit_changes(self) -> None:
         if self._draft is None and not self._changed_segments and not self._pending_facts:
             return
-        kept = [segment for segment in self.segments if segment.num_live]
+        segments = [segment for segment in self.segments if segment.num_live]
         if self._draft is not None and self._draft.rows:
-            kept.append(self._finish_draft(self._draft))
-        merge = _count_segments_to_merge(kept)
+            segments.append(self._finish_draft(self._draft))
+        merge = _count_segments_to_merge(segments)
         if merge:
-            kept = [*kept[: len(kept) - merge], *self._merge_segments(kept[-merge:])]
+            segments = [*segments[: len(segments) - merge], *self._merge_segments(segments[-merge:])]
         assert self._pending_facts is not None
         self._generation += 1
-        for segment in kept:
+        for segment in segments:
             if segment.name in self._changed_segments:
                 segment.gone_file = f"gone-{self._generation:06}.npy"
                 save_gone_rows(segment.folder, segment.gone_file, segment.gone)
-        self.segments, self.facts = kept, {**self.facts, **self._pending_facts}
+        self.segments, self.facts = segments, {**self.facts, **self._pending_facts}
         write_index(
-            self.folder, self.engine, self.width, self.facts, kept, self._generation, identity=self.identity
+            self.folder,
+            self.engine,
+            self.width,
+            self.facts,
+            segments,
+            self._generation,
+            identity=self.identity,
         )
 
     def _finish_draft(self, draft: SegmentWriter) -> Segment:
@@ -192,9 +195,9 @@ class SegmentStore:
 
 
 def remove_unnamed_files(folder: Path) -> None:
-    """Removes what `index.json` doesn't name: drafts that came to nothing, and what was replaced.
+    """Removes files that `index.json` doesn't name: unfinished drafts and replaced segments.
 
-    Only whoever holds the lock may: another process's drafts would go too.
+    The caller must hold the lock: another process's drafts would be removed too.
     """
     named = {it["name"]: it["gone"] for it in read_index(folder)["segments"]}
     for part in (*folder.glob("segment-*"), *folder.glob(f"{STAGING_PREFIX}*")):
@@ -207,17 +210,17 @@ def remove_unnamed_files(folder: Path) -> None:
 
 
 def check_same_identity(folder: Path, expected_identity: str) -> None:
-    """Makes sure that the index is the one that was opened, by its identity.
+    """Makes sure that the index is still the one that was opened.
 
     Raises:
-        GalleryError: it was made anew in between, maybe with another model.
+        GalleryError: it has been overwritten since, perhaps with another model.
     """
     if str(read_index(folder).get("identity")) != expected_identity:
-        raise GalleryError(f"{folder} was made anew since it was opened", "Open it again.")
+        raise GalleryError(f"{folder} was overwritten after it was opened", "Open it again.")
 
 
 def _count_segments_to_merge(segments: Sequence[Segment]) -> int:
-    """How many of the last segments should become one; 0 for none."""
+    """How many of the last segments to merge into one; 0 for none."""
     rows, live = sum(map(len, segments)), sum(segment.num_live for segment in segments)
     if 2 * live < rows:
         return len(segments)
@@ -228,35 +231,20 @@ def _count_segments_to_merge(segments: Sequence[Segment]) -> int:
 
 @contextmanager
 def lock_index(folder: Path, wait: float) -> Iterator[None]:
-    """Holds an index against other writers.
+    """Locks an index against other writers.
 
     Raises:
         GalleryError: another process holds it for longer than `wait` seconds.
     """
-    lock = FileLock(folder / LOCK_FILE)
-    try:
-        _acquire_lock(lock, folder, wait)
-    except Timeout as error:
-        raise GalleryError(
-            f"{folder}: another process has been writing this index for {wait:g} s or more",
-            "Wait for it to end, or write another index.",
-        ) from error
-    except OSError as error:
-        raise write_error(folder, error) from error
-    try:
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(hold_file_lock(folder / LOCK_FILE, wait))
+        except TimeoutError as error:
+            raise GalleryError(
+                f"{folder}: another process has been writing this index for {wait:g} s or more",
+                "Wait for it to end, or write another index.",
+            ) from error
         yield
-    finally:
-        lock.release()
-
-
-def _acquire_lock(lock: BaseFileLock, folder: Path, wait: float) -> None:
-    try:
-        lock.acquire(timeout=min(wait, SILENT_WAIT_SECONDS))
-    except Timeout:
-        if wait <= SILENT_WAIT_SECONDS:
-            raise
-        print(f"waiting for another process that writes {folder}, up to {wait:g} s", file=sys.stderr)
-        lock.acquire(timeout=wait - SILENT_WAIT_SECONDS)
 
 
 def write_index(
@@ -269,9 +257,9 @@ def write_index(
     *,
     identity: str | None = None,
 ) -> None:
-    """Writes `index.json`, whole: from here on the index is what it names; without an identity it is a new one."""
+    """Writes `index.json`, which makes its segments valid; without an identity it is a new index."""
     named = [{"name": it.name, "rows": len(it), "gone": it.gone_file} for it in segments]
-    stated = {
+    contents = {
         "format": INDEX_FORMAT,
         "engine": engine,
         "width": width,
@@ -280,32 +268,32 @@ def write_index(
         "facts": facts,
         "segments": named,
     }
-    write_index_contents(folder, stated)
+    write_index_contents(folder, contents)
 
 
 def write_index_contents(folder: Path, contents: dict[str, Any]) -> None:
-    """Writes `index.json` as `read_index` gives it."""
+    """Writes the contents of `index.json`, as `read_index` returns them."""
     write_atomic(folder / INDEX_FILE, json.dumps(contents, indent=1, default=str) + "\n")
 
 
 def read_index(folder: Path) -> dict[str, Any]:
-    """What `index.json` says.
+    """The contents of `index.json`.
 
     Raises:
         GalleryError: there is no index, or it is damaged or of another format.
     """
     try:
-        stated = json.loads((folder / INDEX_FILE).read_text("utf-8"))
-        known = stated["format"]
-        _ = stated["engine"], stated["width"], stated["facts"], stated["segments"], stated["generation"]
+        contents = json.loads((folder / INDEX_FILE).read_text("utf-8"))
+        version = contents["format"]
+        _ = [contents[key] for key in ("engine", "width", "facts", "segments", "generation")]
     except (FileNotFoundError, NotADirectoryError) as error:
         raise GalleryError(
             f"no index at {folder}", "Make one: ssl-sbir index RUN FOLDER --out INDEX"
         ) from error
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise GalleryError(f"{folder / INDEX_FILE} can't be read: {error!r}", REINDEX_HINT) from error
-    if known != INDEX_FORMAT:
+    if version != INDEX_FORMAT:
         raise GalleryError(
-            f"{folder} has index format {known}, this version reads {INDEX_FORMAT}", REINDEX_HINT
+            f"{folder} has index format {version}, this version reads {INDEX_FORMAT}", REINDEX_HINT
         )
-    return stated
+    return contents

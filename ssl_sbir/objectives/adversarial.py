@@ -1,4 +1,4 @@
-"""Making codes of two domains indistinguishable: a discriminator, and a gradient that runs against it."""
+"""Adversarial training that makes two domains' embeddings indistinguishable: a discriminator and a reversed gradient."""
 
 from typing import Any
 
@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 class _GradientReversal(torch.autograd.Function):
     @staticmethod
-    def forward(context: Any, code: Tensor, strength: float) -> Tensor:
+    def forward(context: Any, embeddings: Tensor, strength: float) -> Tensor:
         context.strength = strength
-        return code.view_as(code)
+        return embeddings.view_as(embeddings)
 
     @staticmethod
     def backward(context: Any, *gradients: Tensor) -> tuple[Tensor, None]:
@@ -20,7 +20,7 @@ class _GradientReversal(torch.autograd.Function):
 
 
 def reverse_gradient(embeddings: Float[Tensor, "b width"], strength: float) -> Float[Tensor, "b width"]:
-    """The codes unchanged; what flows back through them is multiplied by −strength.
+    """The embeddings unchanged; the gradient through them is multiplied by −strength.
 
     Source: Y. Ganin, V. Lempitsky: Unsupervised Domain Adaptation by Backpropagation, ICML 2015.
     """
@@ -30,13 +30,13 @@ def reverse_gradient(embeddings: Float[Tensor, "b width"], strength: float) -> F
 def domain_adversarial_loss(
     discriminator: nn.Module, embeddings: Float[Tensor, "b width"], domain: Int[Tensor, " b"], strength: float
 ) -> Float[Tensor, ""]:
-    """How badly a discriminator tells the domains apart (binary cross-entropy); the encoder learns to raise it.
+    """The binary cross-entropy of a discriminator of the domains; the encoder learns to raise it.
 
     Args:
-        discriminator: codes to logits [b, 1].
-        embeddings: of both domains.
+        discriminator: maps embeddings to logits [b, 1].
+        embeddings: embeddings of both domains.
         domain: 0 sketch, 1 photo.
-        strength: of the reversed gradient; 0 leaves the encoder alone.
+        strength: factor of the reversed gradient; with 0 the encoder gets none.
     """
     logits = discriminator(reverse_gradient(embeddings, strength))[:, 0]
     return F.binary_cross_entropy_with_logits(logits.float(), domain.float())

@@ -1,10 +1,10 @@
-"""Contrast between two views of the same images."""
+"""Contrastive losses between views of the same images."""
 
 import math
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 
@@ -14,7 +14,7 @@ def symmetric_info_nce(
     temperature: float,
     hard_negative_beta: float = 0.0,
 ) -> Float[Tensor, ""]:
-    """InfoNCE from each side to the other, averaged: row i of one belongs to row i of the other.
+    """InfoNCE in both directions, averaged: row i of one view belongs to row i of the other.
 
     A. van den Oord, Y. Li, O. Vinyals: Representation Learning with Contrastive Predictive Coding, 2018; in
     both directions as in CLIP (Radford, ICML 2021). Chance is ln b.
@@ -24,7 +24,7 @@ def symmetric_info_nce(
         second: features of the other.
         temperature: divides the cosines.
         hard_negative_beta: beta of J. Robinson et al., Contrastive Learning with Hard Negative Samples, ICLR 2021: a
-            negative weighs in proportion to exp(beta · cosine / temperature), the mean weight being 1.
+            negative's weight is proportional to exp(beta · cosine / temperature), with mean 1.
     """
     cosine = F.normalize(first, dim=1) @ F.normalize(second, dim=1).T
     return (
@@ -36,31 +36,10 @@ def symmetric_info_nce(
 def _one_way_info_nce(
     cosine: Float[Tensor, "b b"], temperature: float, hard_negative_beta: float
 ) -> Float[Tensor, ""]:
-    logits, own = cosine / temperature, torch.arange(len(cosine), device=cosine.device)
+    logits, target = cosine / temperature, torch.arange(len(cosine), device=cosine.device)
     if hard_negative_beta and len(cosine) > 1:
         negative = ~torch.eye(len(cosine), dtype=torch.bool, device=cosine.device)
         tilt = (hard_negative_beta * logits.detach()).masked_fill(~negative, -math.inf)
         weight = tilt.log_softmax(1) + math.log(len(cosine) - 1)
         logits = logits + weight.masked_fill(~negative, 0.0)
-    return F.cross_entropy(logits, own)
-
-
-def supervised_contrast(
-    embeddings: Float[Tensor, "b width"], label: Int[Tensor, " b"], temperature: float
-) -> Float[Tensor, ""]:
-    """Supervised contrast: every image of one's class is a positive; 0 where no image has one.
-
-    P. Khosla et al., Supervised Contrastive Learning, NeurIPS 2020, equation 2 (the sum outside the logarithm).
-
-    Args:
-        embeddings: features.
-        label: classes; an image of -1 is nobody's positive, but a negative of all.
-        temperature: divides the cosines.
-    """
-    embeddings = F.normalize(embeddings, dim=1)
-    own = torch.eye(len(embeddings), dtype=torch.bool, device=embeddings.device)
-    likeness = (embeddings @ embeddings.T / temperature).masked_fill(own, -math.inf).log_softmax(1)
-    positive = (label[:, None] == label[None]) & (label >= 0)[:, None] & ~own
-    anchors = positive.any(1)
-    mean = likeness.masked_fill(~positive, 0.0).sum(1) / positive.sum(1).clamp(min=1)
-    return -mean.sum() / anchors.sum().clamp(min=1)
+    return F.cross_entropy(logits, target)

@@ -1,7 +1,7 @@
-"""Four terms that bring two domains together without a pair or a label (UCDIR).
+"""Four loss terms that align two domains without pairs or labels (UCDIR).
 
 C. Hu, G. H. Lee: Feature Representation Learning for Unsupervised Cross-domain Image Retrieval, ECCV 2022.
-Features are unit vectors; `memory` holds the last key of every image of a domain.
+Features are unit vectors; `memory_bank` holds the latest key of every image of a domain.
 """
 
 import torch.nn.functional as F
@@ -15,12 +15,12 @@ def instance_contrast(
     index: Int[Tensor, " b"],
     temperature: float,
 ) -> Float[Tensor, ""]:
-    """Each image finds its own key among those of its whole domain. Chance is ln n.
+    """Cross-entropy of each image with its own key among those of its whole domain. Chance is ln n.
 
     Args:
         query: views of some images.
-        memory_bank: keys of all images of their domain, those of this batch already new.
-        index: of the images in the memory.
+        memory_bank: keys of all images of their domain; those of this batch already updated.
+        index: indices of the images in the memory.
         temperature: divides the cosines.
     """
     return F.cross_entropy(query @ memory_bank.T / temperature, index)
@@ -34,19 +34,19 @@ def cluster_contrast(
     confident: Bool[Tensor, " b"],
     temperature: float,
 ) -> Float[Tensor, ""]:
-    """Each image finds every key of its cluster: mean log-probability over them; 0 where no image is sure.
+    """The mean −log-probability of the keys of each image's cluster; 0 if no image is confident.
 
     Args:
         query: views of some images.
         memory_bank: keys of all images of their domain.
-        cluster: of the images.
-        key_clusters: of the keys.
-        confident: whose cluster is trusted (see `is_confident_cluster`).
+        cluster: clusters of the images.
+        key_clusters: clusters of the keys.
+        confident: images whose cluster counts (see `is_confident_cluster`).
         temperature: divides the cosines.
     """
-    alike = (cluster[:, None] == key_clusters).float()
-    likely = (query @ memory_bank.T / temperature).log_softmax(1)
-    mean = (alike * likely).sum(1) / alike.sum(1).clamp(min=1)
+    same_cluster = (cluster[:, None] == key_clusters).float()
+    log_probability = (query @ memory_bank.T / temperature).log_softmax(1)
+    mean = (same_cluster * log_probability).sum(1) / same_cluster.sum(1).clamp(min=1)
     return -(confident * mean).sum() / confident.sum().clamp(min=1)
 
 
@@ -57,15 +57,15 @@ def is_confident_cluster(
     temperature: float,
     threshold: float,
 ) -> Bool[Tensor, " b"]:
-    """Which images' keys give their own cluster a probability above the threshold."""
-    chance = (key @ prototypes.T / temperature).softmax(1)
-    return chance.gather(1, cluster[:, None])[:, 0] > threshold
+    """Whether each image's key gives its own cluster a probability above the threshold."""
+    probability = (key @ prototypes.T / temperature).softmax(1)
+    return probability.gather(1, cluster[:, None])[:, 0] > threshold
 
 
 def self_entropy(
     query: Float[Tensor, "b width"], prototypes: Float[Tensor, "k width"], temperature: float
 ) -> Float[Tensor, ""]:
-    """The mean entropy of images' distributions over some domain's clusters: low once each is near one of them."""
+    """The mean entropy of images' distributions over a domain's clusters; low if each is near one of them."""
     logits = query @ prototypes.T / temperature
     return -(logits.softmax(1) * logits.log_softmax(1)).sum(1).mean()
 
@@ -76,24 +76,24 @@ def distance_of_distances(
     others: Float[Tensor, "m width"],
     temperature: float = 0.01,
 ) -> Float[Tensor, ""]:
-    """How differently two domains' clusters see the distances between the same images.
+    """The difference between the distances of the same images by two domains' clusters.
 
-    By each domain an image is described by its distribution over that domain's clusters; two images are as far
-    apart as 1 − the cosine of theirs. The term is the squared difference of both distances, summed over an image's
-    neighbours in the batch and averaged over the batch.
+    An image is described by its distribution over a domain's clusters; the distance of two images is 1 − the cosine
+    of their distributions. The term is the squared difference of both domains' distances, summed over the other images
+    of the batch and averaged over the batch.
 
     Args:
         query: images of one domain.
-        prototypes: clusters of a domain.
-        others: clusters of the other one; their number may differ.
-        temperature: of the distributions; published: .01.
+        prototypes: cluster centers of one domain.
+        others: cluster centers of the other; their number may differ.
+        temperature: temperature of the distributions; published: .01.
     """
-    near, far = (_cluster_distances(query, centres, temperature) for centres in (prototypes, others))
-    return (near - far).square().sum(1).mean()
+    first, second = (_cluster_distances(query, centers, temperature) for centers in (prototypes, others))
+    return (first - second).square().sum(1).mean()
 
 
 def _cluster_distances(
     query: Float[Tensor, "b width"], prototypes: Float[Tensor, "k width"], temperature: float
 ) -> Float[Tensor, "b b"]:
-    belief = F.normalize((query @ prototypes.T / temperature).softmax(1), dim=1)
-    return 1 - belief @ belief.T
+    distribution = F.normalize((query @ prototypes.T / temperature).softmax(1), dim=1)
+    return 1 - distribution @ distribution.T

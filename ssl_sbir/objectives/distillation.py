@@ -1,6 +1,4 @@
-"""Keeping what a classifier knows while its encoder learns something else (SAKE, ICCV 2019)."""
-
-from typing import Literal
+"""Distillation of a frozen classifier's knowledge while an encoder learns something else (SAKE, ICCV 2019)."""
 
 import torch
 import torch.nn.functional as F
@@ -13,27 +11,30 @@ from ssl_sbir.encoders import DomainCentredEncoder, Encoder, ProjectedEncoder
 from ssl_sbir.encoders.embed import embed_rows, embed_rows_at_native_size
 from ssl_sbir.errors import ConfigError
 from ssl_sbir.group_means import group_means
+from ssl_sbir.objectives.choices import Tilt
 
 
 def svd_factorize(classifier: nn.Linear, width: int) -> tuple[nn.Linear, nn.Linear]:
-    """A classifier split in two linear layers that together are its best approximation of that rank.
+    """A classifier factorised into two linear layers, its best approximation of rank `width`.
 
     With W = U S V^T the first layer is S_d V_d^T (no bias), the second U_d with the classifier's bias
-    (as in SAKE's released code: the code starts where ImageNet's knowledge lies).
+    (as in SAKE's released code: the embedding starts in the directions that ImageNet's classes use).
 
     Args:
         classifier: in → classes.
-        width: d, at most the smaller of both.
+        width: rank d, at most the smaller of both.
 
     Returns:
         (in → d, d → classes).
 
     Raises:
-        ConfigError: the width is larger than the classifier's rank can be.
+        ConfigError: the width exceeds the classifier's rank.
     """
     weight = classifier.weight.detach()
     if width > min(weight.shape):
-        raise ConfigError(f"code = {width} exceeds {min(weight.shape)}, the teacher's rank", "Lower it.")
+        raise ConfigError(
+            f"embedding_dim = {width} exceeds {min(weight.shape)}, the teacher's rank", "Lower it."
+        )
     u, s, vt = torch.linalg.svd(weight, full_matrices=False)
     first = nn.Linear(weight.shape[1], width, bias=False)
     second = nn.Linear(width, weight.shape[0])
@@ -57,10 +58,10 @@ def teacher_classifier(teacher: Encoder, name: str) -> nn.Linear:
 
 
 def with_embedding_head(encoder: Encoder, head: nn.Linear) -> ProjectedEncoder:
-    """The encoder with a linear code on it; one that already ends in a code of that width keeps its own.
+    """The encoder with a linear embedding layer; one that already ends in one of that width keeps its own.
 
-    Means that a label-free run took off are left behind: training moves them. An encoder of another width than
-    the code's input gets a code started at random.
+    The subtraction of domain means of a label-free run is left out, since training changes them. An encoder of another
+    width than the head's input gets a head with random weights.
     """
     if isinstance(encoder, DomainCentredEncoder):
         return with_embedding_head(encoder.encoder, head)
@@ -72,28 +73,25 @@ def with_embedding_head(encoder: Encoder, head: nn.Linear) -> ProjectedEncoder:
     )
 
 
-Tilt = Literal["published", "calibrated"]
-
-
 def tilt_logits(
     logits: Float[Tensor, "b classes"],
     similarity: Float[Tensor, "b classes"],
     similarity_weight: float,
     tilt: Tilt,
 ) -> Float[Tensor, "b classes"]:
-    """A teacher's logits, leaning towards the classes that are similar to what is known to be shown.
+    """A teacher's logits, tilted towards the classes that are similar to each row's known class.
 
-    `published_count` (SAKE): t + nearness · A. As A lies in 0..1, no odds grow by more than exp(nearness): 1.35 at .3,
-    which moves little, and less the narrower a source's similarities lie together.
-    `calibrate_fusion` (ours): t + beta · A, with the beta of each row by which its expected similarity rises by the share
-    `similarity_weight` of what is missing to the row's largest one. Of all distributions with that expectation it's the
-    closest to the teacher's (an exponential tilt), and any source of similarity, whatever its scale, tilts as much.
+    `published` (SAKE): t + similarity_weight · A. As A lies in 0..1, no odds grow by more than a factor
+    exp(similarity_weight), 1.35 at .3; the narrower the range of a source's similarities, the smaller the effect.
+    `calibrated` (ours): t + beta · A, with a beta for each row such that its expected similarity closes the fraction
+    `similarity_weight` of the gap to the row's largest similarity. Of all distributions with that expectation it is the
+    closest to the teacher's (an exponential tilt); a source's scale doesn't matter.
 
     Args:
-        logits: the teacher's.
-        similarity: of each row's known class to the teacher's classes, 0 to 1; a row that is constant, such as
-            that of an unknown class, tilts nothing.
-        similarity_weight: weight of the similarity (published: .3); in calibrated form a share, 0 to below 1.
+        logits: the teacher's logits.
+        similarity: similarity of each row's known class to the teacher's classes, 0 to 1; a constant row, such as
+            that of an unknown class, has no effect.
+        similarity_weight: weight of the similarity (published: .3); in calibrated form a fraction, 0 to below 1.
         tilt: which form.
     """
     if tilt == "published":
@@ -101,11 +99,11 @@ def tilt_logits(
     lowest, highest = similarity.amin(1, keepdim=True), similarity.amax(1, keepdim=True)
     scaled = (similarity - lowest) / (highest - lowest).clamp(min=1e-9)
     expected = (logits.softmax(1) * scaled).sum(1, keepdim=True)
-    wanted = torch.where(highest > lowest, expected + similarity_weight * (1 - expected), 0.0)
-    low, high = torch.zeros_like(wanted), torch.full_like(wanted, 1024.0)
+    target = torch.where(highest > lowest, expected + similarity_weight * (1 - expected), 0.0)
+    low, high = torch.zeros_like(target), torch.full_like(target, 1024.0)
     for _ in range(40):  # halves the interval: the expectation grows with beta
         beta = (low + high) / 2
-        short = ((logits + beta * scaled).softmax(1) * scaled).sum(1, keepdim=True) < wanted
+        short = ((logits + beta * scaled).softmax(1) * scaled).sum(1, keepdim=True) < target
         low, high = torch.where(short, beta, low), torch.where(short, high, beta)
     return logits + low * scaled
 
@@ -113,38 +111,38 @@ def tilt_logits(
 def distillation_loss(
     student_logits: Float[Tensor, "b classes"], target: Float[Tensor, "b classes"]
 ) -> Float[Tensor, ""]:
-    """The mean cross-entropy of recalled logits with a target distribution; 0 where there is no image."""
+    """The mean cross-entropy of a student's logits with target distributions; 0 without images."""
     return -(target * student_logits.float().log_softmax(-1)).sum() / max(len(student_logits), 1)
 
 
 def labelled_cross_entropy(logits: Float[Tensor, "b classes"], label: Int[Tensor, " b"]) -> Float[Tensor, ""]:
-    """The mean cross-entropy of the images that have a label; 0 where none has.
+    """The mean cross-entropy of the labelled images; 0 if there are none.
 
     Args:
-        logits: of every image.
-        label: -1 where it isn't known.
+        logits: logits of every image.
+        label: class of each image; -1 if unknown.
     """
     total = F.cross_entropy(logits.float(), label, ignore_index=-1, reduction="sum")
     return total / (label >= 0).sum().clamp(min=1)
 
 
 class TeacherLogits:
-    """A teacher's logits for the photos of a run, asked once and looked up by row.
+    """A teacher's logits of a run's photos, computed once and looked up by row.
 
     Args:
         logits: [photos, classes].
-        logit_index: [rows of the manifest] → row of `logits`, -1 where nothing was asked.
+        logit_index: index in `logits` of each row of the manifest; -1 for other images.
     """
 
     def __init__(self, logits: Float[Tensor, "photos classes"], logit_index: Int[Tensor, " rows"]) -> None:
         self.logits, self.logit_index = logits, logit_index
 
     def __call__(self, row: Int[Tensor, " b"]) -> Float[Tensor, "b classes"]:
-        """The logits of some rows of the manifest, [b, classes], on the rows' device."""
+        """The logits of some rows of the manifest, [b, classes], on the device of `row`."""
         return self.logits[self.logit_index[row.cpu()]].to(row.device)
 
     def class_mean_targets(self, data: TrainingSet) -> Float[Tensor, "seen classes"]:
-        """The teacher's mean distribution over the labelled photos of each seen class, in label order; 0 without."""
+        """The teacher's mean distribution over the labelled photos of each seen class, in label order; 0 without photos."""
         rows = torch.from_numpy(data.rows[Domain.PHOTO])
         rows = rows[data.labels[rows] >= 0]
         return group_means(
@@ -158,19 +156,19 @@ class TeacherLogits:
         similarity_weight: float,
         tilt: Tilt,
     ) -> "TeacherLogits":
-        """The same, each labelled photo's logits leaning towards what is similar to its class (see `tilted`)."""
+        """Logits of the labelled photos tilted towards classes similar to their own (see `tilt_logits`)."""
         rows = torch.from_numpy(data.rows[Domain.PHOTO])
         rows = rows[data.labels[rows] >= 0]
         logits = self.logits.clone()
         for part in rows.split(4096):
-            at = self.logit_index[part]
-            logits[at] = tilt_logits(logits[at], similarity[data.labels[part]], similarity_weight, tilt)
+            index = self.logit_index[part]
+            logits[index] = tilt_logits(logits[index], similarity[data.labels[part]], similarity_weight, tilt)
         return TeacherLogits(logits, self.logit_index)
 
     @classmethod
     @torch.no_grad()
     def from_teacher(cls, teacher: Encoder, data: TrainingSet) -> "TeacherLogits":
-        """Asks a teacher about every photo of a run, as it is, at the teacher's own image size.
+        """A teacher's logits of every photo of a run, unaugmented, at the teacher's own image size.
 
         Raises:
             ConfigError: the teacher has no classifier.
@@ -180,7 +178,7 @@ class TeacherLogits:
 
 
 def teacher_photo_features(teacher: Encoder, data: TrainingSet) -> Float[Tensor, "photos width"]:
-    """A frozen teacher's features of a run's photos at its own image size, from the cache if they are there."""
+    """A frozen teacher's features of a run's photos at its own image size, cached."""
     rows, device = data.rows[Domain.PHOTO], str(teacher.mean.device)
     if teacher.preprocess.size == data.pack.size:
         return embed_rows(teacher, data.pack, data.manifest, rows, device=device)

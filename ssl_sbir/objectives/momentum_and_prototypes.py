@@ -1,4 +1,4 @@
-"""What methods that compare views of an image share: a projected encoder, its slow twin, prototypes, queues."""
+"""Building blocks of methods that compare views of an image: projections, momentum encoder, prototypes, queues."""
 
 import copy
 import math
@@ -20,21 +20,44 @@ from ssl_sbir.encoders import Encoder
 def mean_over_domains(
     loss: Callable[..., Tensor], domain: Int[Tensor, " b"], *views: Float[Tensor, "b _"]
 ) -> Float[Tensor, ""]:
-    """The mean over the batch's domains of a loss among a domain's images, those of all processes together.
+    """The mean of a loss that is computed for each domain of the batch separately, over all processes' images.
 
-    Photos and sketches are compared each among their own: telling one from the other needs no understanding
-    of either. Every process computes the loss of the whole batch, in 32 bit; the gradients that come back are
+    Photos are compared with photos and sketches with sketches: distinguishing one from the other requires no
+    understanding of either. Every process computes the loss of the whole batch, in 32 bit; its gradients equal
     those of one process with that batch.
 
     Args:
         loss: called with a `Domain` and that domain's rows of each view.
-        domain: of each row.
-        views: what is compared, row by row.
+        domain: domain of each row.
+        views: features to compare, row by row.
     """
     with torch.autocast(domain.device.type, enabled=False):
-        shares = [(of, domain == of) for of in Domain if (domain == of).any()]
-        parts = [loss(of, *(_gather_processes(view[rows].float()) for view in views)) for of, rows in shares]
-        return torch.stack(parts).mean()
+        present = [(each, domain == each) for each in Domain if (domain == each).any()]
+        losses = [
+            loss(each, *(_gather_processes(view[rows].float()) for view in views)) for each, rows in present
+        ]
+        return torch.stack(losses).mean()
+
+
+def mean_prediction_loss(
+    loss: Callable[[Tensor, Tensor], Tensor],
+    domain: Int[Tensor, " b"],
+    predictions: tuple[Float[Tensor, "b width"], Float[Tensor, "b width"]],
+    targets: tuple[Float[Tensor, "b width"], Float[Tensor, "b width"]],
+) -> Float[Tensor, ""]:
+    """The mean over both views of a loss between a view's prediction and its target (BYOL, SimSiam).
+
+    Args:
+        loss: called with the predictions and targets of one domain.
+        domain: domain of each row.
+        predictions: predictions from the first and from the second view.
+        targets: projections of the second and of the first view, which get no gradient.
+    """
+    first, second = (
+        mean_over_domains(lambda _, p, z: loss(p, z), domain, prediction, target.detach())
+        for prediction, target in zip(predictions, targets, strict=True)
+    )
+    return (first + second) / 2
 
 
 def _gather_processes(share: Float[Tensor, "b width"]) -> Float[Tensor, "all width"]:
@@ -42,7 +65,7 @@ def _gather_processes(share: Float[Tensor, "b width"]) -> Float[Tensor, "all wid
 
 
 class ProjectionModel(nn.Module):
-    """An encoder with the projection in which its views are compared; the run exports the encoder alone."""
+    """An encoder and the projection in which its views are compared; a run exports only the encoder."""
 
     def __init__(self, encoder: Encoder, projection_head: nn.Module) -> None:
         super().__init__()
@@ -53,10 +76,18 @@ class ProjectionModel(nn.Module):
         return self.projection_head(self.encoder(image, domain))
 
 
-class MomentumEncoder(ProjectionModel):
-    """A copy of a projected encoder that follows it slowly and gets no gradient.
+class PredictionModel(ProjectionModel):
+    """A projection model with a head that predicts one view's projection from another's."""
 
-    Like its original it is in training mode: its batch norms see the batch.
+    def __init__(self, encoder: Encoder, projection_head: nn.Module, prediction_head: nn.Module) -> None:
+        super().__init__(encoder, projection_head)
+        self.prediction_head = prediction_head
+
+
+class MomentumEncoder(ProjectionModel):
+    """A copy of a projection model whose weights are a moving average of the original's; gets no gradient.
+
+    Like its original it is in training mode: its batch norms use the batch's statistics.
     """
 
     def __init__(self, model: ProjectionModel) -> None:
@@ -69,17 +100,17 @@ class MomentumEncoder(ProjectionModel):
         return super().forward(image, domain)
 
     def update(self, model: ProjectionModel, momentum: float) -> None:
-        """Moves every weight towards the model's: momentum · own + (1 − momentum) · the model's."""
+        """Sets every weight to momentum · own + (1 − momentum) · the model's."""
         update_momentum(model.encoder, self.encoder, momentum)
         update_momentum(model.projection_head, self.projection_head, momentum)
 
 
 class Prototypes(nn.Module):
-    """Cosines of features with directions that are learnt.
+    """Cosines of features with learnt directions.
 
     Attributes:
-        frozen: while it is set the directions stay where they are. They still get a gradient, of zeros: processes
-            that share gradients wait for one.
+        frozen: while set, the directions don't change. They still get a gradient, of zeros: processes that
+            share gradients wait for one.
     """
 
     frozen: bool
@@ -96,20 +127,20 @@ class Prototypes(nn.Module):
 
 
 def cosine_momentum(start: float, progress: float) -> float:
-    """A momentum's course: from `embedding_init` to 1 along half a cosine as `show_progress` goes from 0 to 1 (BYOL, DINO)."""
+    """The momentum at some progress: from `start` at 0 to 1 at 1, along half a cosine (BYOL, DINO)."""
     return 1 - (1 - start) * (math.cos(math.pi * progress) + 1) / 2
 
 
 def register_bank_buffers(bank: MemoryBankModule) -> MemoryBankModule:
-    """The same memory bank, its entries now part of what a checkpoint saves."""
+    """The same memory bank, with its entries registered as buffers that a checkpoint saves."""
     for name, entries in list(bank.named_buffers()):
         bank.register_buffer(name, entries)
     return bank
 
 
 def queue_lengths(data: TrainingSet, requested: int) -> dict[Domain, int]:
-    """How many entries the queue of each domain has: those asked for, but at most half of the domain's images.
+    """The length of each domain's queue: as requested, but at most half of the domain's images.
 
-    A longer one would hold what an image's own view left there an epoch ago.
+    A longer queue would hold an image's own view of the previous epoch.
     """
-    return {of: max(min(requested, len(data.rows[of]) // 2), 1) for of in Domain}
+    return {domain: max(min(requested, len(data.rows[domain]) // 2), 1) for domain in Domain}

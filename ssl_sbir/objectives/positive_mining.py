@@ -1,4 +1,4 @@
-"""Positives that another view of the data found, among keys that were seen before (CoCLR).
+"""Positives mined by another view of the data, among keys of earlier batches (CoCLR).
 
 T. Han, W. Xie, A. Zisserman: Self-supervised Co-training for Video Representation Learning, NeurIPS 2020.
 """
@@ -12,14 +12,15 @@ from torch import Tensor, nn
 
 
 class KeyQueue(nn.Module):
-    """The last keys, of one or more views of the same images, oldest overwritten first.
+    """The latest keys of one or more views of the same images; the oldest are overwritten first.
 
-    It starts with random directions, as MoCo's does: negatives from the first step on.
+    It starts with random directions, as MoCo's does, which serve as negatives from the first step on.
 
     Attributes:
         keys: unit vectors [views, size, width].
-        row: of the images they are of; -1 for a random one.
-        fresh: how many were entered since `mark_stale`.
+        row: manifest rows of their images; -1 for a random key.
+        pointer: index of the next key to overwrite.
+        fresh: number of keys added since `mark_stale`.
     """
 
     keys: Tensor
@@ -31,24 +32,24 @@ class KeyQueue(nn.Module):
         super().__init__()
         self.register_buffer("keys", F.normalize(torch.randn(views, size, width), dim=2))
         self.register_buffer("row", torch.full((size,), -1, dtype=torch.int64))
-        self.register_buffer("place", torch.zeros((), dtype=torch.int64))
+        self.register_buffer("pointer", torch.zeros((), dtype=torch.int64))
         self.register_buffer("fresh", torch.zeros((), dtype=torch.int64))
 
     @property
     def is_full(self) -> bool:
-        """Whether every key was entered since `mark_stale`."""
+        """Whether every key was added since `mark_stale`."""
         return int(self.fresh) >= len(self.row)
 
     def mark_stale(self) -> None:
-        """Calls every key stale: the keys stay, as negatives, but the queue isn't full again before all are new."""
+        """Marks every key as stale: the keys stay as negatives, but the queue isn't full until all are replaced."""
         self.fresh.zero_()
 
     @torch.no_grad()
     def enqueue_keys(self, keys: Float[Tensor, "views b width"], row: Int[Tensor, " b"]) -> None:
-        """Puts in the keys of a batch, which is no longer than the queue."""
-        at = (self.pointer + torch.arange(len(row), device=row.device)) % len(self.row)
-        self.keys[:, at] = keys.float()
-        self.row[at] = row
+        """Adds the keys of a batch, which is no longer than the queue."""
+        index = (self.pointer + torch.arange(len(row), device=row.device)) % len(self.row)
+        self.keys[:, index] = keys.float()
+        self.row[index] = row
         self.pointer.copy_((self.pointer + len(row)) % len(self.row))
         self.fresh += len(row)
 
@@ -58,23 +59,23 @@ def mine_positives(
 ) -> Bool[Tensor, "b keys"]:
     """Which keys are positives of each image: first its own new key, then those of the queue.
 
-    In the queue: earlier keys of the same image, and the `neighbours` other images that the other view holds most
-    alike (§3.2).
+    Positives in the queue are earlier keys of the same image, and the `neighbours` other images that are most similar
+    by the other view (§3.2).
 
     Args:
         similarity: cosines of the other view's keys with its part of the queue; None while nothing is mined.
         same: which of the queue's keys are of the same image.
-        neighbours: how many are mined.
+        neighbours: number of positives to mine.
     """
-    found = same
+    positive = same
     if similarity is not None:
         nearest = similarity.masked_fill(same, -math.inf).topk(min(neighbours, same.shape[1])).indices
-        found = same.scatter(1, nearest, True)
-    return torch.cat([torch.ones_like(found[:, :1]), found], 1)
+        positive = same.scatter(1, nearest, True)
+    return torch.cat([torch.ones_like(positive[:, :1]), positive], 1)
 
 
 def drop_own_key(positive: Bool[Tensor, "b keys"]) -> Bool[Tensor, "b keys"]:
-    """The positives less each image's own new key, where it has others: what is easy already teaches little."""
+    """The positives without each image's own new key, if it has others: an easy positive teaches little."""
     positive = positive.clone()
     positive[:, 0] = ~positive[:, 1:].any(1)
     return positive
@@ -87,16 +88,16 @@ def multi_positive_info_nce(
     positive: Bool[Tensor, "b keys"],
     temperature: float,
 ) -> Float[Tensor, ""]:
-    """−log of the probability that falls on any positive, averaged (equation 2). With one positive: InfoNCE.
+    """The mean −log of the total probability of all positives (equation 2). With one positive: InfoNCE.
 
     Args:
-        query: what is trained; normalised here.
+        query: features of the images; normalised here.
         own_key: new keys of the same images, unit vectors.
         queue: earlier keys, unit vectors.
-        positive: which are positives, the own key first.
+        positive: which keys are positives, the own key first.
         temperature: divides the cosines.
     """
     query = F.normalize(query.float(), dim=1)
     logits = torch.cat([(query * own_key).sum(1, keepdim=True), query @ queue.T], 1) / temperature
-    wanted = logits.masked_fill(~positive, -math.inf)
-    return (logits.logsumexp(1) - wanted.logsumexp(1)).mean()
+    positive_logits = logits.masked_fill(~positive, -math.inf)
+    return (logits.logsumexp(1) - positive_logits.logsumexp(1)).mean()

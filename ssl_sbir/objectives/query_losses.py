@@ -1,4 +1,4 @@
-"""Losses of queries that hold a drawing, a sentence, or both."""
+"""Losses of queries made of a drawing, a sentence, or both."""
 
 import math
 
@@ -17,7 +17,7 @@ def quadruplet_loss(
     negative: Float[Tensor, "n width"],
     margin: float,
 ) -> Float[Tensor, ""]:
-    """The mean of three triplets: the drawing, the text, and both together lie nearer to photo⁺ than to photo⁻.
+    """The mean of three triplet losses: the drawing, the text, and both together against photo⁺ and photo⁻.
 
     Source: Song et al., Fine-Grained Image Retrieval: the Text/Sketch Input Dilemma, BMVC 2017; there by Euclidean
     distance, here by 1 − cosine.
@@ -26,9 +26,9 @@ def quadruplet_loss(
         sketch: vectors of drawings.
         text: vectors of texts.
         fused: vectors of both together.
-        positive: a photo for each.
-        negative: a photo for each that it is not.
-        margin: by how much the negative is to lie further away.
+        positive: a matching photo for each.
+        negative: a photo of another class for each.
+        margin: how much further away the negative should be.
     """
     queries = (sketch, text, fused)
     return sum(triplet_loss(q, positive, negative, margin, "cosine") for q in queries) / len(queries)  # type: ignore[return-value]
@@ -43,11 +43,11 @@ def photo_class_cross_entropy(
 ) -> Float[Tensor, ""]:
     """Cross-entropy of a query's class against all photos: −log of its photos' share of Σ exp(cosine / temperature).
 
-    Chance is the logarithm of how many classes there are, where they are of equal size. Queries whose class has no
-    photo are left out; 0 without queries.
+    Chance is the logarithm of the number of classes, if they are of equal size. Queries whose class has no photo are
+    left out; 0 without queries.
     """
     logits = F.normalize(query, dim=1) @ F.normalize(photos, dim=1).T / temperature
-    own = label[:, None] == photo_label[None]
-    there = own.any(1)
-    share = logits.masked_fill(~own, -math.inf)[there].logsumexp(1) - logits[there].logsumexp(1)
-    return -share.sum() / max(int(there.sum()), 1)
+    same_class = label[:, None] == photo_label[None]
+    usable = same_class.any(1)
+    log_share = logits.masked_fill(~same_class, -math.inf)[usable].logsumexp(1) - logits[usable].logsumexp(1)
+    return -log_share.sum() / max(int(usable.sum()), 1)

@@ -1,14 +1,11 @@
-"""Triplets of an anchor, an image of its class and one of another class: how they are chosen and what they cost."""
-
-from typing import Literal
+"""Triplet loss, and the choice of its negatives."""
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-Distance = Literal["euclidean", "cosine"]
-Mining = Literal["random", "semi-hard", "hard"]
+from ssl_sbir.objectives.choices import Distance, NegativeMining
 
 
 def pairwise_distances(
@@ -30,13 +27,13 @@ def triplet_loss(
 ) -> Float[Tensor, ""]:
     """The mean of max(0, d(anchor, positive) − d(anchor, negative) + margin); 0 without triplets.
 
-    Source: Schroff et al., FaceNet, CVPR 2015, with distances that aren't squared (as Doodle2Search has it).
+    Source: Schroff et al., FaceNet, CVPR 2015, with distances that aren't squared (as in Doodle2Search).
 
     Args:
-        anchor: codes of the anchors.
-        positive: a code of the same class for each.
-        negative: a code of another class for each.
-        margin: by how much the negative is to lie further away.
+        anchor: embeddings of the anchors.
+        positive: an embedding of the same class for each.
+        negative: an embedding of another class for each.
+        margin: how much further away the negative should be.
         distance: Euclidean, or 1 − cosine.
     """
     near, far = _rowwise_distance(anchor, positive, distance), _rowwise_distance(anchor, negative, distance)
@@ -53,10 +50,10 @@ def _rowwise_distance(
 
 @torch.no_grad()
 def sample_allowed(allowed: Bool[Tensor, "anchors candidates"]) -> Int[Tensor, " anchors"]:
-    """A candidate for each anchor, any of those allowed with the same chance; -1 where none is."""
+    """The index of a random allowed candidate for each anchor, all equally likely; -1 where none is allowed."""
     possible = allowed.any(1)
-    place = torch.multinomial(torch.where(possible[:, None], allowed.float(), 1.0), 1)[:, 0]
-    return torch.where(possible, place, -1)
+    index = torch.multinomial(torch.where(possible[:, None], allowed.float(), 1.0), 1)[:, 0]
+    return torch.where(possible, index, -1)
 
 
 @torch.no_grad()
@@ -65,21 +62,21 @@ def mine_negatives(
     candidate: Float[Tensor, "c width"],
     to_positive: Float[Tensor, " a"],
     allowed: Bool[Tensor, "a c"],
-    mining: Mining,
+    mining: NegativeMining,
     distance: Distance = "euclidean",
 ) -> Int[Tensor, " a"]:
-    """For each anchor the candidate that serves as its negative; -1 where none is allowed.
+    """The index of each anchor's negative among the candidates; -1 where none is allowed.
 
     `random`: any of those allowed. `hard`: the nearest. `semi-hard`: the nearest of those further away than the
     positive, and the furthest where all are nearer (FaceNet).
 
     Args:
-        anchor: codes of the anchors.
-        candidate: codes of the candidates.
-        to_positive: the distance of each anchor to its positive.
+        anchor: embeddings of the anchors.
+        candidate: embeddings of the candidates.
+        to_positive: distance of each anchor to its positive.
         allowed: which candidate may be which anchor's negative.
-        mining: how one is chosen.
-        distance: in which it's measured.
+        mining: how the negative is chosen.
+        distance: Euclidean, or 1 − cosine.
     """
     if mining == "random":
         return sample_allowed(allowed)
@@ -87,12 +84,12 @@ def mine_negatives(
     if mining == "semi-hard":
         beyond = far.masked_fill(far <= to_positive[:, None], torch.inf)
         furthest = far.masked_fill(~allowed, -torch.inf).argmax(1)
-        place = torch.where(beyond.isfinite().any(1), beyond.argmin(1), furthest)
+        index = torch.where(beyond.isfinite().any(1), beyond.argmin(1), furthest)
     else:
-        place = far.argmin(1)
-    return torch.where(allowed.any(1), place, -1)
+        index = far.argmin(1)
+    return torch.where(allowed.any(1), index, -1)
 
 
 def pull_loss(embeddings: Float[Tensor, "n width"], target: Float[Tensor, "n width"]) -> Float[Tensor, ""]:
-    """The mean squared Euclidean distance of each code to its target (the L2 term); 0 without codes."""
+    """The mean squared Euclidean distance of embeddings to their targets (the L2 term); 0 without embeddings."""
     return (embeddings - target).square().sum() / max(len(embeddings), 1)

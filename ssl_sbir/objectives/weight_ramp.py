@@ -1,13 +1,13 @@
-"""The course of a weight that rises while a run goes on."""
+"""A weight that rises during a run."""
 
 
 def linear_ramp(position: float, start: float, end: float) -> float:
-    """0 up to `embedding_init`, 1 from `end` on, rising evenly between; a step where they are one.
+    """0 up to `start`, 1 from `end` on, linear in between; a step where both are equal.
 
     Args:
-        position: how far the run is, in whatever unit `embedding_init` and `end` are.
-        start: where it begins to rise.
-        end: where it is 1.
+        position: progress of the run, in the unit of `start` and `end`.
+        start: position at which the weight starts to rise.
+        end: position at which it is 1.
     """
     if position < start or end <= start:
         return float(position >= max(start, end))

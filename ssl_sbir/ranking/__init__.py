@@ -1,1 +1,1 @@
-"""Who is nearest: similarities, exact rankings, where the relevant items stand, binary codes."""
+"""Similarities, exact rankings, ranks of the relevant items, and binary codes."""

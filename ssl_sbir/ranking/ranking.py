@@ -1,4 +1,4 @@
-"""The first k results of each query, exact."""
+"""Exact rankings: the first k results of each query."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,13 +18,13 @@ TIE_RULE = "equal scores stay in gallery order"
 
 @dataclass(frozen=True)
 class Ranking:
-    """What came back for some queries, best first.
+    """The results of some queries, best first.
 
     Attributes:
         ids: [q, k] gallery items.
         scores: [q, k] their similarities.
-        relevant: [q, k] whether they are of the query's class; None where nobody knows.
-        ties: the rule that decided between equal scores.
+        relevant: [q, k] whether they are of the query's class; None where classes are unknown.
+        ties: the rule for equal scores.
     """
 
     ids: Int[Tensor, "q k"]
@@ -33,12 +33,12 @@ class Ranking:
     ties: str = TIE_RULE
 
     def save(self, path: Path, **more: Tensor) -> None:
-        """Writes all columns, and others beside them, as safetensors."""
+        """Writes all columns, and `more` ones, as safetensors."""
         columns = {"ids": self.ids.int(), "scores": self.scores.float(), **more}
         if self.relevant is not None:
             columns["relevant"] = self.relevant
-        whole = {name: column.contiguous().cpu() for name, column in columns.items()}
-        write_atomic(path, save(whole, metadata={"ties": self.ties}))
+        on_cpu = {name: column.contiguous().cpu() for name, column in columns.items()}
+        write_atomic(path, save(on_cpu, metadata={"ties": self.ties}))
 
 
 def rank_gallery(
@@ -50,26 +50,25 @@ def rank_gallery(
     gallery_labels: Int[Tensor, " n"] | None = None,
     scores: TiledScores | None = None,
 ) -> Ranking:
-    """The k most similar gallery items of each query, the same bits however they are computed.
+    """The k most similar gallery items of each query, bit for bit independent of the number of queries.
 
     Args:
         query: [q, d].
         gallery: [n, d].
         k: how many; all where the gallery is smaller.
-        query_labels: [q], to say which results are relevant.
+        query_labels: [q], to mark which results are relevant.
         gallery_labels: [n].
-        scores: another similarity than the cosine.
+        scores: a similarity other than the cosine.
     """
     scores = scores or cosine_scores(query, gallery)
-    buffer, found = scores.new_tile_buffer(), []
+    buffer, parts = scores.new_tile_buffer(), []
     step = max(1, (1 << 22) // scores.num_items)
     with show_progress(len(query), "ranking", "query") as counter:
         for index in range(len(scores)):
-            for part in scores.compute_tile(index, buffer).split(step):
-                found.append(top_k_items(part, k))
-                counter.advance(len(part))
-    ids = torch.cat([places for _, places in found])
-    values = torch.cat([value for value, _ in found])
+            for rows in scores.compute_tile(index, buffer).split(step):
+                parts.append(top_k_items(rows, k))
+                counter.advance(len(rows))
+    values, ids = (torch.cat(column) for column in zip(*parts, strict=True))
     known = query_labels is not None and gallery_labels is not None
     relevant = gallery_labels[ids] == query_labels[:, None] if known else None  # type: ignore[index]
     return Ranking(ids, values, relevant)

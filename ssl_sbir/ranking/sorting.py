@@ -1,7 +1,7 @@
-"""Gallery items of each query, best first, ties in gallery order: one sort that everything else reads.
+"""Sorts the gallery items of each query, best first, ties in gallery order.
 
-On the CPU a float32 score becomes an integer that falls as the score rises; below it, in the same 64 bits, goes the
-item's place. Numpy sorts such numbers with vector instructions, at half the cost of sorting places by score.
+On the CPU a float32 score becomes an integer that falls as the score rises; the item's index fills the low half of the
+same 64 bits. Numpy sorts such numbers with vector instructions, at half the cost of an argsort of the scores.
 """
 
 import sys
@@ -23,8 +23,8 @@ class SortedItems:
 
     Attributes:
         items: [t, n] gallery items, best first.
-        keys: [t, n] numbers that rise as the score falls, in the same order.
-        shift: how many low bits of `keys` to drop so that equal scores have equal keys.
+        keys: [t, n] numbers that rise as the scores fall, in the same order.
+        shift: how many low bits of `keys` to drop, so that equal scores have equal keys.
     """
 
     items: Any
@@ -32,11 +32,11 @@ class SortedItems:
     shift: int = 0
 
     def select_queries(self, queries: slice) -> "SortedItems":
-        """The rankings of some of the queries."""
+        """The rankings of a slice of the queries."""
         return SortedItems(self.items[queries], self.keys[queries], self.shift)
 
     def keys_at(self, flat_indices: Any) -> Any:
-        """Numbers that rise as the score falls, at some places of the flattened rankings."""
+        """Keys at some indices of the flattened rankings; they rise as the score falls."""
         keys = self.keys.reshape(-1)
         found = keys.take(flat_indices) if isinstance(keys, np.ndarray) else keys[flat_indices]
         return found >> self.shift if self.shift else found
@@ -50,12 +50,12 @@ def sort_best_first(scores: Float[Tensor, "t n"]) -> SortedItems:
     if scores.dtype == torch.float32 and sys.byteorder == "little":
         return _sort_packed_keys(scores.numpy())
     values = -scores.double().numpy()
-    places = np.argsort(values, axis=1, kind="stable")
-    return SortedItems(places, np.take_along_axis(values, places, 1))
+    order = np.argsort(values, axis=1, kind="stable")
+    return SortedItems(order, np.take_along_axis(values, order, 1))
 
 
 def top_k_items(scores: Float[Tensor, "t n"], k: int) -> tuple[Float[Tensor, "t k"], Int[Tensor, "t k"]]:
-    """Scores and items of the first k places of each row, ties in gallery order."""
+    """Scores and items of the first k ranks of each row, ties in gallery order."""
     items = torch.as_tensor(sort_best_first(scores).items)[:, :k].long().contiguous()
     return scores.gather(1, items), items
 
@@ -64,7 +64,7 @@ def _sort_packed_keys(scores: np.ndarray) -> SortedItems:
     bits = (scores + np.float32(0)).view(np.int32)  # + 0 turns −0 into 0
     rise = bits >> 31
     rise &= MAGNITUDE_MASK
-    rise ^= bits  # floats in the order of integers
+    rise ^= bits  # integers in the order of the floats
     keys = np.empty(scores.shape, np.int64)
     words = keys.view(np.int32).reshape(*scores.shape, 2)
     np.invert(rise, out=words[..., 1])

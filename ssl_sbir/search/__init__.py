@@ -1,1 +1,1 @@
-"""Search by a drawing, a sentence, a photo, or any of them together."""
+"""Search by a drawing, a sentence, a photo, or several of them together."""

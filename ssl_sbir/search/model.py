@@ -1,4 +1,4 @@
-"""Whose vectors a search compares: a run or a named encoder, with its text side if it has one."""
+"""The model of a search: a run or a named encoder, with the run's text side where it has one."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,24 +22,24 @@ NO_TEXT_HINT = "Leave the text out, or use a run that was trained with text (ssl
 
 @runtime_checkable
 class TextQueryEncoder(Protocol):
-    """How a run reads text; `fuse_queries` gives a vector for each query with the parts it is the sum of."""
+    """The text side of a run; `fuse` returns a vector for each query and the parts that add up to it."""
 
     def __call__(self, texts: Sequence[str]) -> Tensor:
-        """Unit vectors of texts in the photos' space."""
+        """Unit vectors [t, d] of texts in the photos' space."""
 
     def fuse(self, sketch: Any = None, text: Any = None, weights: Any = None) -> Any:
-        """Query vectors of drawings with texts: `vector`, and its parts `sketch` and `text`."""
+        """Query vectors of drawings with texts: `vector` [b, d], and its parts `sketch` and `text`."""
 
 
 @dataclass(frozen=True, eq=False)
 class SearchModel:
-    """What embeds photos and queries.
+    """Embeds photos and queries.
 
     Attributes:
-        name: a run's folder or an encoder's name; `load_recipe` takes it again.
+        name: a run's folder or an encoder's name; `load` accepts it.
         encoder: on its device, in evaluation mode.
         device: where it computes.
-        text_encoder: the text side, None for a model of pictures alone.
+        text_encoder: the text side; None for a model without text.
     """
 
     name: str
@@ -53,7 +53,7 @@ class SearchModel:
 
         Raises:
             RunError, EncoderError: it can't be loaded.
-            GalleryError: its photos are embedded beside the text of their labels, so that no search can be built on it.
+            GalleryError: it embeds photos together with the text of their labels, so unlabelled photos can't be searched.
         """
         if isinstance(model, Encoder):
             return cls(str(model.spec.get("name", "encoder")), model.to(device).eval(), device)
@@ -62,46 +62,50 @@ class SearchModel:
             return cls(name, load_encoder(name).to(device).eval(), device)
         run = RunFolder.open(name)
         encoder = run.encoder().to(device).eval()
-        texts: Any = run.text_tower(encoder, device) if getattr(run, "takes_text", False) else None  # type: ignore[attr-defined]
-        if getattr(texts, "reads_labels", False):
+        text_tower = run.text_tower(encoder, device) if run.takes_text else None
+        if text_tower is not None and text_tower.reads_labels:
             raise GalleryError(
-                f"{name} embeds each photo beside the text of its label: unlabelled photos can't be searched with it",
+                f"{name} embeds each photo with the text of its label: unlabelled photos can't be searched with it",
                 "Choose another run.",
             )
-        return cls(str(Path(name).absolute()), encoder, device, texts)
+        return cls(str(Path(name).absolute()), encoder, device, text_tower)
 
     @cached_property
     def sha256(self) -> str:
-        """The hash of what photos are embedded with."""
+        """The hex sha256 of the encoder that embeds photos."""
         return encoder_sha256(self.encoder)
 
     def facts(self) -> dict[str, Any]:
-        """What an index notes of the model."""
+        """Name and hash, as an index stores them."""
         return {"name": self.name, "sha256": self.sha256}
 
     def check_index_model(self, index: Path, facts: dict[str, Any]) -> None:
         """Makes sure that an index holds this model's vectors.
 
+        Args:
+            index: its folder, for the message.
+            facts: of the index.
+
         Raises:
             GalleryError: it holds another model's.
         """
-        made = facts.get("model") or {}
-        if made.get("sha256") != self.sha256:
+        stored = facts.get("model") or {}
+        if stored.get("sha256") != self.sha256:
             raise GalleryError(
-                f"{index} was made with another model: {made.get('name', 'unknown')} "
-                f"(sha {str(made.get('sha256'))[:8]}), not {self.name} (sha {self.sha256[:8]})",
-                "Search with that model, or index anew: ssl-sbir index … --overwrite",
+                f"{index} was made with another model: {stored.get('name', 'unknown')} "
+                f"(sha {str(stored.get('sha256'))[:8]}), not {self.name} (sha {self.sha256[:8]})",
+                "Search with that model, or index again from scratch: ssl-sbir index … --overwrite",
             )
 
     @torch.no_grad()
     def embed_images(self, images: Float[Tensor, "b 3 s s"], domain: Domain) -> Float[Tensor, "b d"]:
-        """Unit vectors of pictures in 0..1."""
-        tags = torch.full((len(images),), int(domain), device=self.device)
-        return unit_vectors(self.encoder(images.to(self.device), tags).float().cpu())
+        """Unit vectors of images in 0..1."""
+        domains = torch.full((len(images),), int(domain), device=self.device)
+        return unit_vectors(self.encoder(images.to(self.device), domains).float().cpu())
 
     @torch.no_grad()
     def embed_sketch(self, images: Float[Tensor, "b 3 s s"]) -> Float[Tensor, "b d"]:
-        """Unit vectors of drawings alone, as the run's fusion sees them where it has one."""
+        """Unit vectors of drawings without text, through the run's fusion where it has one."""
         if self.text_encoder is None:
             return self.embed_images(images, Domain.SKETCH)
         return unit_vectors(self.text_encoder.fuse(sketch=images.to(self.device)).vector.float().cpu())
@@ -111,7 +115,7 @@ class SearchModel:
         """Unit vectors of texts in the photos' space.
 
         Raises:
-            QueryError: the model reads no text.
+            QueryError: the model has no text side.
         """
         return self._require_text_encoder()(list(texts)).float().cpu()
 
@@ -119,10 +123,10 @@ class SearchModel:
     def fuse(
         self, images: Float[Tensor, "b 3 s s"], texts: Sequence[str], weights: tuple[float, float] | None
     ) -> dict[str, Float[Tensor, "b d"]]:
-        """The parts of queries that hold a drawing and a text each.
+        """The parts of queries of a drawing and a text each: `sketch` and `text`.
 
         Raises:
-            QueryError: the model reads no text.
+            QueryError: the model has no text side.
         """
         query = self._require_text_encoder().fuse(
             sketch=images.to(self.device), text=list(texts), weights=weights
@@ -131,12 +135,12 @@ class SearchModel:
         return {name: part.detach().float().cpu() for name, part in parts.items() if part is not None}
 
     def text_notes(self, texts: Sequence[str]) -> list[str]:
-        """What the text encoder cut off or passed over, a sentence each."""
+        """What the text encoder truncated, ignored or corrected, a sentence each."""
         notes = getattr(getattr(self.text_encoder, "encoder", None), "notes", None)
-        found = [line for text in texts for line in notes([text])] if notes else []
-        return [f"The text: {line}." for line in found]
+        lines = [line for text in texts for line in notes([text])] if notes else []
+        return [f"The text: {line}." for line in lines]
 
     def _require_text_encoder(self) -> TextQueryEncoder:
         if self.text_encoder is None:
-            raise QueryError(f"{self.name} reads pictures, no text", NO_TEXT_HINT)
+            raise QueryError(f"{self.name} reads images, not text", NO_TEXT_HINT)
         return self.text_encoder

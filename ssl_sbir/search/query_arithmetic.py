@@ -1,7 +1,7 @@
-"""Queries as sums: every part of a query is a vector, and what it adds to a photo's score is its product with it.
+"""Queries as sums: every part of a query is a vector, and adds its product with a photo's vector to the photo's score.
 
-What that can do: ask for more of one side, move away from an idea, move towards photos that were liked. What it can't:
-count, place things beside each other, or keep a refused thing out for certain; it only makes it score lower.
+This can weigh drawing against text, move away from an idea, and move towards liked photos. It can't count, place
+things beside each other, or exclude a negated thing for certain; it only makes it score lower.
 """
 
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from torch import Tensor
 from ssl_sbir.errors import QueryError
 from ssl_sbir.gallery.base import unit_vectors
 
-NEGATION_STEP_LENGTH = 0.5  # how far a refused text moves the query
+NEGATION_STEP_LENGTH = 0.5  # how far negated text moves the query
 LIKED_WEIGHT, DISLIKED_WEIGHT = 0.75, 0.25  # Salton & Buckley, JASIS 1990, for Rocchio's formula
 MIN_QUERY_NORM = 1e-4
 
@@ -33,7 +33,7 @@ class QueryVectors:
 
 
 def sum_query_parts(parts: Mapping[str, Float[Tensor, "q d"]]) -> QueryVectors:
-    """The queries whose parts these are, all brought to unit length.
+    """The queries that are the sums of these parts, scaled to unit length.
 
     Raises:
         QueryError: the parts of a query cancel each other.
@@ -48,12 +48,17 @@ def sum_query_parts(parts: Mapping[str, Float[Tensor, "q d"]]) -> QueryVectors:
 def negation_step(
     query: Float[Tensor, "q d"], negated: Float[Tensor, "q d"], step_length: float = NEGATION_STEP_LENGTH
 ) -> Float[Tensor, "q d"]:
-    """The step away from refused ideas, less what they share with the query, which shall stay.
+    """The step of a query away from negated ideas: −length · (negated − its projection on the query).
+
+    The projection is what both share ("a cat" in "a cat, not a cartoon cat"); the query keeps it.
 
     Args:
-        query: unit vectors.
-        negated: unit vectors.
-        step_length: length of the whole step.
+        query: [q, d] unit vectors.
+        negated: [q, d] unit vectors, or means of several.
+        step_length: length of the step before the projection is taken out.
+
+    Returns:
+        [q, d] steps, orthogonal to their queries.
     """
     shared = (query * negated).sum(1, keepdim=True) * query
     return -step_length * (negated - shared)
@@ -62,7 +67,7 @@ def negation_step(
 def rocchio_steps(
     liked: Float[Tensor, "m d"], disliked: Float[Tensor, "n d"]
 ) -> dict[str, Float[Tensor, "1 d"]]:
-    """Rocchio's steps: .75 × the mean of the liked photos, −.25 × the mean of the others; what is empty is left out.
+    """Rocchio's steps: .75 × the mean of the liked photos, −.25 × the mean of the disliked; empty sides are left out.
 
     Rocchio, "Relevance feedback in information retrieval", in The SMART Retrieval System, 1971.
     """

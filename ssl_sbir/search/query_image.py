@@ -1,4 +1,4 @@
-"""A picture that is searched for, however it was given: a file, an array, a PIL image, an SVG drawing or pen strokes."""
+"""The image of a query, given as a file, an array, a PIL image, an SVG drawing or pen strokes."""
 
 import io
 from collections.abc import Iterable
@@ -14,15 +14,12 @@ from PIL import Image
 from ssl_sbir.data.class_names import printable_name
 from ssl_sbir.data.decode_image import decode_image
 from ssl_sbir.data.quickdraw_strokes import rasterize_strokes
+from ssl_sbir.data.sketch_warnings import MIN_INK_CONTRAST, blank_tone, sketch_warnings
 from ssl_sbir.errors import DataError, QueryError
 from ssl_sbir.files import is_file
 
-STROKES_CANVAS_SIDE, MAX_SVG_BYTES = 256, 5_000_000  # side of drawn strokes; bytes of an SVG file
-UNIT_RANGE_LIMIT = 2.0  # floats up to here are of 0..1: resampling goes beyond 1
-MIN_INK_CONTRAST = 24  # of 255: what differs from the paper by less is no ink
-MAX_MIDTONE_FRACTION = (
-    0.2  # of 313 human sketches 1 has more pixels that are neither paper nor ink; of 313 photos 4 in 5 do
-)
+STROKES_CANVAS_SIDE, MAX_SVG_BYTES = 256, 5_000_000  # pixels; bytes
+UNIT_RANGE_LIMIT = 2.0  # floats up to here are in 0..1: resampling goes beyond 1
 QUERY_IMAGE_HINT = (
     "Give a file, a PIL image, an array [h, w] or [h, w, 3], an SVG file, or strokes [[xs, ys], …]."
 )
@@ -30,35 +27,35 @@ QUERY_IMAGE_HINT = (
 
 @dataclass(frozen=True)
 class QueryImage:
-    """One picture of a query.
+    """One image of a query.
 
     Attributes:
         name: for people.
-        image: what was given; a file's is read when it is asked for.
-        file: where it lies, for a file.
+        image: the image; None for a file, which is read when it is used.
+        file: its path, for a file.
     """
 
     name: str
     image: Image.Image | None = None
     file: Path | None = None
 
-    def open(self, key: str, size: int) -> Image.Image:  # noqa: ARG002 - it has a size of its own
-        """The image; this makes a picture the source of itself."""
+    def open(self, key: str, size: int) -> Image.Image:  # noqa: ARG002 - the image has its own size
+        """The image: it is its own `ImageSource`."""
         return self.image.copy() if self.image is not None else Image.open(str(self.file))
 
     def fingerprint(self, keys: Iterable[str]) -> str:  # noqa: ARG002
-        """Nothing to be cached under."""
+        """Empty: a query's image is not cached."""
         return ""
 
     def path(self, key: str) -> Path | None:  # noqa: ARG002
-        """The file, if it is one."""
+        """The file; None for an image in memory."""
         return self.file
 
     def load_pixels(self, size: int, fit: str) -> npt.NDArray[np.uint8]:
-        """The picture as an encoder takes it, [size, size, 3].
+        """The image as an encoder takes it, [size, size, 3].
 
         Raises:
-            QueryError: it can't be read; says why.
+            QueryError: it can't be read; the message says why.
         """
         try:
             return decode_image(self, self.name, size, fit)
@@ -66,100 +63,77 @@ class QueryImage:
             raise QueryError(error.message, QUERY_IMAGE_HINT) from error
 
     def load_sketch(self, size: int, fit: str) -> tuple[npt.NDArray[np.uint8], list[str]]:
-        """The picture as an encoder takes it, and what makes it doubtful as a drawing, a sentence each.
+        """The drawing as an encoder takes it, [size, size, 3], and warnings about it, a sentence each.
 
         Raises:
-            QueryError: it can't be read, or nothing of it is left at that size.
+            QueryError: it can't be read, it is blank, or its lines vanish at that size.
         """
         pixels = self.load_pixels(size, fit)
-        try:
-            return pixels, sketch_warnings(pixels)
-        except QueryError as error:
-            with self.open(self.name, size) as image:
-                low, high = image.convert("L").getextrema()
-            if float(high) - float(low) < MIN_INK_CONTRAST:  # type: ignore[arg-type]
-                raise
-            raise QueryError(
-                f"the drawing's lines vanish at {size} px: they are too thin for so large a page",
-                "Draw with a thicker pen, or crop the page to the drawing.",
-            ) from error
+        if tone := blank_tone(pixels):
+            raise self._blank_error(tone, size)
+        return pixels, sketch_warnings(pixels)
+
+    def _blank_error(self, tone: str, size: int) -> QueryError:
+        with self.open(self.name, size) as image:
+            low, high = image.convert("L").getextrema()
+        if float(high) - float(low) < MIN_INK_CONTRAST:  # type: ignore[arg-type]
+            return QueryError(f"the drawing is {tone}: there is nothing to search for", "Draw something.")
+        return QueryError(
+            f"the drawing's lines vanish at {size} px: they are too thin for so large a page",
+            "Draw with a thicker pen, or crop the page to the drawing.",
+        )
 
 
-def to_query_image(given: Any, modality: str) -> QueryImage:
-    """The picture that was given.
+def to_query_image(value: Any, modality: str) -> QueryImage:
+    """Any form of an image as a `QueryImage`.
 
     Args:
-        given: a path, a PIL image, an array or tensor [h, w], [h, w, 3 or 4] or [3, h, w] (uint8, or floats in 0..1),
-            the path or the text of an SVG drawing, or strokes [[xs, ys], …] with coordinates in 0..255; those of
-            another range are brought there, their proportions kept.
+        value: a path, a PIL image, an array or tensor [h, w], [h, w, 3 or 4] or [3, h, w] (uint8, or floats in 0..1),
+            the path or the text of an SVG drawing, or strokes [[xs, ys], …] with coordinates in 0..255; another
+            range is scaled to that, keeping proportions.
         modality: "sketch" or "photo", for messages.
 
     Raises:
-        QueryError: it is none of these, or the file isn't there.
+        QueryError: it is none of these, or the file doesn't exist.
     """
-    if isinstance(given, QueryImage):
-        return given
-    if isinstance(given, str | Path):
-        return _from_path_or_svg(given, modality)
-    if isinstance(given, Image.Image):
-        return QueryImage(modality, given)
-    if isinstance(given, torch.Tensor):
-        given = (given.float() if given.is_floating_point() else given).detach().cpu().numpy()
-    if isinstance(given, np.ndarray):
-        return QueryImage(modality, _image_from_array(given, modality))
-    if is_strokes(given):
-        return QueryImage("strokes", _image_from_strokes(given))
-    raise QueryError(f"a {modality} of type {type(given).__name__}", QUERY_IMAGE_HINT)
+    if isinstance(value, QueryImage):
+        return value
+    if isinstance(value, str | Path):
+        return _from_path_or_svg(value, modality)
+    if isinstance(value, Image.Image):
+        return QueryImage(modality, value)
+    if isinstance(value, torch.Tensor):
+        value = (value.float() if value.is_floating_point() else value).detach().cpu().numpy()
+    if isinstance(value, np.ndarray):
+        return QueryImage(modality, _image_from_array(value, modality))
+    if is_strokes(value):
+        return QueryImage("strokes", _image_from_strokes(value))
+    raise QueryError(f"a {modality} of type {type(value).__name__}", QUERY_IMAGE_HINT)
 
 
-def is_strokes(given: Any) -> bool:
-    """Whether a value is a drawing's strokes, as QuickDraw has them, and not a list of pictures."""
-    if isinstance(given, dict):
-        return "drawing" in given
-    if not isinstance(given, list | tuple):
+def is_strokes(value: Any) -> bool:
+    """Whether a value is the strokes of one drawing in QuickDraw's form, rather than a list of images."""
+    if isinstance(value, dict):
+        return "drawing" in value
+    if not isinstance(value, list | tuple):
         return False
     try:
-        if isinstance(given[0], np.ndarray):
-            return given[0].ndim == 2 and len(given[0]) in (2, 3)  # xs, ys and perhaps times
-        if not isinstance(given[0], list | tuple):
+        if isinstance(value[0], np.ndarray):
+            return value[0].ndim == 2 and len(value[0]) in (2, 3)  # xs, ys and perhaps times
+        if not isinstance(value[0], list | tuple):
             return False
-        xs, ys = given[0][:2]
-        return all(isinstance(value, int | float | np.number) for value in (xs[0], ys[0]))
+        xs, ys = value[0][:2]
+        return all(isinstance(number, int | float | np.number) for number in (xs[0], ys[0]))
     except (TypeError, IndexError, ValueError, KeyError):
         return False
 
 
-def sketch_warnings(pixels: npt.NDArray[np.uint8]) -> list[str]:
-    """What makes a drawing doubtful as a query, a sentence each.
-
-    Raises:
-        QueryError: it is blank, or black all over.
-    """
-    grey = pixels.astype(np.int16).mean(2)
-    if np.ptp(grey) < MIN_INK_CONTRAST:
-        tone = "black all over" if grey.mean() < 128 else "blank"
-        raise QueryError(f"the drawing is {tone}: there is nothing to search for", "Draw something.")
-    if np.median(grey) < 128 and not _looks_like_photo(grey):
-        return ["The drawing is light on dark; encoders expect dark lines on white paper."]
-    if _looks_like_photo(grey):
-        return ["The sketch looks like a photo; give it as photo (--photo) to find its like."]
-    return []
-
-
-def _looks_like_photo(grey: npt.NDArray[np.floating]) -> bool:
-    """Whether too many pixels are neither paper (the commonest tone) nor dark ink."""
-    tones = np.bincount((grey.astype(int) // 16).ravel(), minlength=16)
-    paper = int(tones.argmax()) * 16 + 8
-    ink = grey.min() if paper > 128 else grey.max()
-    return float(((np.abs(grey - paper) > 40) & (np.abs(grey - ink) > 40)).mean()) > MAX_MIDTONE_FRACTION
-
-
-def _from_path_or_svg(given: str | Path, what: str) -> QueryImage:
-    if isinstance(given, str) and given.lstrip().startswith(("<svg", "<?xml")):
-        return QueryImage("drawing.svg", _rasterize_svg(given))
-    path = Path(given)
+def _from_path_or_svg(value: str | Path, modality: str) -> QueryImage:
+    if isinstance(value, str) and value.lstrip().startswith(("<svg", "<?xml")):
+        return QueryImage("drawing.svg", _rasterize_svg(value))
+    path = Path(value)
     if not is_file(path):
-        raise QueryError(f"{what} {printable_name(str(given))[:200]!r}: no such file", QUERY_IMAGE_HINT)
+        raise QueryError(f"{modality} {printable_name(str(value))[:200]!r}: no such file", QUERY_IMAGE_HINT)
     name = printable_name(path.name)
     if path.suffix.lower() == ".svg":
         if path.stat().st_size > MAX_SVG_BYTES:
@@ -186,11 +160,11 @@ def _rasterize_svg(text: str) -> Image.Image:
     return Image.open(io.BytesIO(bytes(png)))
 
 
-def _image_from_array(array: npt.NDArray[Any], what: str) -> Image.Image:
+def _image_from_array(array: npt.NDArray[Any], modality: str) -> Image.Image:
     if array.ndim == 3 and array.shape[0] == 3 and array.shape[2] not in (3, 4):
         array = np.moveaxis(array, 0, 2)
     if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (3, 4)) or not array.size:
-        raise QueryError(f"a {what} of shape {list(array.shape)}", QUERY_IMAGE_HINT)
+        raise QueryError(f"a {modality} of shape {list(array.shape)}", QUERY_IMAGE_HINT)
     if array.dtype != np.uint8:
         whole = np.nan_to_num(array.astype(np.float64))
         unit = np.issubdtype(array.dtype, np.floating) and whole.max() <= UNIT_RANGE_LIMIT
@@ -198,8 +172,8 @@ def _image_from_array(array: npt.NDArray[Any], what: str) -> Image.Image:
     return Image.fromarray(np.ascontiguousarray(array))
 
 
-def _image_from_strokes(given: Any) -> Image.Image:
-    strokes = given["drawing"] if isinstance(given, dict) else given
+def _image_from_strokes(value: Any) -> Image.Image:
+    strokes = value["drawing"] if isinstance(value, dict) else value
     try:
         plain = [[[float(v) for v in line] for line in stroke[:2]] for stroke in strokes]
         return rasterize_strokes(_fit_strokes_to_canvas(plain), STROKES_CANVAS_SIDE)
@@ -208,14 +182,14 @@ def _image_from_strokes(given: Any) -> Image.Image:
 
 
 def _fit_strokes_to_canvas(strokes: list[list[list[float]]]) -> list[list[list[int | float]]]:
-    """Strokes with coordinates in 0..255: as they are, or brought there where they are not, or all within 0..1."""
-    places = np.concatenate([np.asarray(stroke, dtype=np.float64) for stroke in strokes], 1)
-    if not np.isfinite(places).all():
+    """Strokes with coordinates in 0..255: unchanged, or scaled where they lie outside or all within 0..1."""
+    points = np.concatenate([np.asarray(stroke, dtype=np.float64) for stroke in strokes], 1)
+    if not np.isfinite(points).all():
         raise ValueError("a coordinate is not a number")
-    low, high = places.min(), places.max()
+    low, high = points.min(), points.max()
     if low >= 0 and 1 < high < STROKES_CANVAS_SIDE:
         return strokes  # type: ignore[return-value]
-    corner, side = places.min(1, keepdims=True), float(np.ptp(places, axis=1).max()) or 1.0
+    corner, side = points.min(1, keepdims=True), float(np.ptp(points, axis=1).max()) or 1.0
     return [
         ((np.asarray(stroke) - corner) * ((STROKES_CANVAS_SIDE - 1) / side)).tolist() for stroke in strokes
     ]

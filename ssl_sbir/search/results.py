@@ -1,55 +1,58 @@
-"""What came back for one query: ids, scores and their parts, as a table, a page or a better query."""
+"""The results of one query: ids, scores and their parts, as a table, a page or a refined query."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
+from ssl_sbir import __version__
 from ssl_sbir.data.class_names import printable_name
+from ssl_sbir.data.manifest import ImageSource
 from ssl_sbir.errors import QueryError
-from ssl_sbir.search.query import SearchQuery
+from ssl_sbir.gallery.base import Gallery
+from ssl_sbir.search.hit import SearchHit
+from ssl_sbir.search.model import SearchModel
+from ssl_sbir.search.negation import split_negations
+from ssl_sbir.search.query import SearchQuery, sketch_and_text_weights
+from ssl_sbir.search.results_page import (
+    ResultsView,
+    format_results_table,
+    in_notebook,
+    render_notebook_fragment,
+    write_results_page,
+)
 
 if TYPE_CHECKING:
     from ssl_sbir.explain.run.explain_query import QueryReport
-    from ssl_sbir.search.retriever import Retriever
 
 
-@dataclass(frozen=True)
-class SearchHit:
-    """One photo that came back.
+@runtime_checkable
+class SearchedIndex(Protocol):
+    """What results need of the retriever that found them."""
 
-    Attributes:
-        rank: from 1.
-        id: its key in the data that were indexed.
-        score: cosine of query and photo.
-        parts: what each part of the query adds to the score; they add up to it.
-        label: its class, where the data had one.
-        path: its file, where it is one.
-        gone: whether that file has been deleted since.
-    """
+    model: SearchModel
+    folder: Path | None
 
-    rank: int
-    id: str
-    score: float
-    parts: dict[str, float]
-    label: str | None = None
-    path: Path | None = None
-    gone: bool = False
+    @property
+    def gallery(self) -> Gallery:
+        """The index."""
 
-    def facts(self) -> dict[str, Any]:
-        """The same, JSON-able; bytes of a name that are no UTF-8 are shown as `�`."""
-        where = None if self.path is None else printable_name(str(self.path))
-        return {**vars(self), "id": printable_name(self.id), "path": where}
+    @property
+    def source(self) -> ImageSource | None:
+        """Opens the indexed photos; None where the data are gone."""
+
+    def search_queries(self, queries: Sequence[SearchQuery], k: int) -> "list[SearchResults]":
+        """The results of each query."""
 
 
 @dataclass(frozen=True)
 class SearchResults:
-    """The photos that came back for one query, best first.
+    """The photos found for one query, best first.
 
     Attributes:
-        hits: one a photo.
-        query: what was asked.
-        notes: what is doubtful about the query or the answer, a sentence each.
+        hits: one per photo.
+        query: the query.
+        notes: what is doubtful about the query or the results, a sentence each.
         gallery_size: how many photos were searched.
         retriever: searches again.
     """
@@ -58,7 +61,7 @@ class SearchResults:
     query: SearchQuery
     notes: tuple[str, ...]
     gallery_size: int
-    retriever: "Retriever" = field(repr=False, compare=False)
+    retriever: SearchedIndex = field(repr=False, compare=False)
 
     def __len__(self) -> int:
         return len(self.hits)
@@ -70,18 +73,9 @@ class SearchResults:
         return self.hits[index]
 
     def facts(self) -> dict[str, Any]:
-        """Everything as plain facts."""
-        ask = self.query
+        """Query, notes and hits, JSON-able."""
         return {
-            "query": {
-                "sketch": ask.sketch.name if ask.sketch else None,
-                "text": ask.text or None,
-                "photo": ask.photo.name if ask.photo else None,
-                "weights": dict(ask.weights) or None,
-                "without": list(ask.without),
-                "like": [printable_name(name) for name in ask.like],
-                "unlike": [printable_name(name) for name in ask.unlike],
-            },
+            "query": self.query.facts(),
             "searched": self.gallery_size,
             "notes": list(self.notes),
             "hits": [hit.facts() for hit in self],
@@ -96,54 +90,79 @@ class SearchResults:
         unlike: Sequence[str] = (),
         k: int | None = None,
     ) -> "SearchResults":
-        """The answer to the same query with more said.
+        """The results of the same query with additions.
 
         Args:
-            text: more of the sentence, such as "with a red roof" or "not a cartoon".
+            text: added to the sentence, such as "with a red roof" or "not a cartoon".
             without: texts to move away from.
             like: ids of results to move towards.
             unlike: ids of results to move away from.
             k: how many results; as many as before.
         """
-        refused = [without] if isinstance(without, str) else list(without)
-        ask = self.query.with_refinement(text, refused, like, unlike)
-        return self.retriever.search_queries([ask], k or max(len(self), 1))[0]
+        negated = [without] if isinstance(without, str) else list(without)
+        query = self.query.with_refinement(text, negated, like, unlike)
+        return self.retriever.search_queries([query], k or max(len(self), 1))[0]
 
     def show(self) -> None:
         """Prints a table in a terminal, or shows thumbnails in a notebook."""
-        from ssl_sbir.search.results_page import format_results_table, in_notebook
-
         if in_notebook():
             from IPython.display import display
 
             display(self)
         else:
-            print(format_results_table(self))
+            print(format_results_table(self.hits))
 
     def save(self, path: Path | str, templates: Path | None = None) -> Path:
-        """The path of a self-contained HTML sheet of the results, now written."""
-        from ssl_sbir.reports.render import write_html_page
-        from ssl_sbir.search.results_page import render_results_page
-
-        return write_html_page(Path(path), render_results_page(self, templates))
+        """Writes a self-contained HTML page of the results and returns its path."""
+        return write_results_page(Path(path), self._view(), templates)
 
     def explain(self, top: int = 5, **more: Any) -> "QueryReport":
-        """Why the first results came back; `.save("page.html")` writes the page.
+        """Explains the first results; `.save("page.html")` writes the page.
 
         Args:
-            top: how many results to explain; the rest are those that just missed.
+            top: how many results to explain; the next ones are compared as near misses.
             more: further fields of `ssl_sbir.explain.Explainer`, such as `methods`.
 
         Raises:
-            QueryError: the query holds no drawing, or no photo that came back can be read.
+            QueryError: the query holds no drawing, or none of the found photos can be read.
         """
-        from ssl_sbir.explain.run.search_results import explain_results
+        from ssl_sbir.explain.run.search_results import SearchToExplain, explain_results
 
-        if self.query.sketch is None:
+        query, index, model = self.query, self.retriever, self.retriever.model
+        if query.sketch is None:
             raise QueryError("only queries with a drawing can be explained", "Search with a sketch.")
-        return explain_results(self, top, **more)
+        readable_ids = [hit.id for hit in self if not hit.gone]
+        if not readable_ids or index.source is None:
+            raise QueryError("none of the found photos can be read", "Put the photos back, or index again.")
+        text, negated = split_negations(query.text)
+        search = SearchToExplain(
+            model_name=model.name,
+            encoder=model.encoder,
+            text_encoder=model.text_encoder,
+            device=model.device,
+            sketch=query.sketch.image or query.sketch.file,
+            text=text if dict(query.weights).get("text", 1.0) else "",
+            weights=sketch_and_text_weights(dict(query.weights)),
+            has_other_parts=bool(negated or query.without or query.like or query.unlike or query.photo),
+            result_ids=readable_ids,
+            indexed_ids=(photo_id for photo_id, _ in index.gallery.items()),
+            source=index.source,
+            index_name=str(index.folder),
+            gallery_size=self.gallery_size,
+        )
+        return explain_results(search, top, **more)
 
     def _repr_html_(self) -> str:
-        from ssl_sbir.search.results_page import render_notebook_fragment
+        return render_notebook_fragment(self._view())
 
-        return render_notebook_fragment(self)
+    def _view(self) -> ResultsView:
+        model, gallery = self.retriever.model, self.retriever.gallery
+        settings = {
+            "model": f"{printable_name(model.name)} (sha {model.sha256[:8]})",
+            "index": printable_name(str(self.retriever.folder)),
+            "engine": gallery.engine,
+            "photos searched": f"{self.gallery_size:,}",
+            "ssl-sbir": __version__,
+        }
+        query, source = self.query, self.retriever.source
+        return ResultsView(self.hits, query.sketch, query.photo, source, self.facts(), settings)

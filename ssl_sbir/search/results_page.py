@@ -1,74 +1,98 @@
-"""Hits as people see them: a table, thumbnails in a notebook, a page of its own."""
+"""Search results for people: a table, thumbnails in a notebook, a page."""
 
 import io
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from PIL import ImageOps
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
-
-from ssl_sbir import __version__
 from ssl_sbir.data.class_names import printable_name
 from ssl_sbir.data.decode_image import MAX_PIXELS
 from ssl_sbir.data.manifest import ImageSource
-from ssl_sbir.reports import page_images as images
-from ssl_sbir.reports.render import render_template
+from ssl_sbir.search.hit import SearchHit
 from ssl_sbir.search.query_image import QueryImage
 
 if TYPE_CHECKING:
-    from ssl_sbir.search.results import SearchResults
+    from ssl_sbir.reports.page_images import PageImage
 
-PAGE_THUMBNAIL_SIDE, NOTEBOOK_THUMBNAIL_SIDE = 384, 128  # pixels of a picture on a page, and in a notebook
-# How a part of a query is called; the order in which parts are shown.
+PAGE_THUMBNAIL_SIDE, NOTEBOOK_THUMBNAIL_SIDE = 384, 128  # pixels
+# The names of a query's parts for people, in the order in which they are shown.
 QUERY_PART_TITLES = {
     "sketch": "drawing",
     "text": "text",
     "photo": "photo",
     "like": "liked photos",
     "unlike": "disliked photos",
-    "without": "refused text",
+    "without": "negated text",
 }
 
 
-def format_results_table(hits: "SearchResults", width: int = 120) -> str:
+@dataclass(frozen=True)
+class ResultsView:
+    """What a page shows of one search.
+
+    Attributes:
+        hits: the photos found, best first.
+        sketch: the query's drawing.
+        photo: the query's photo.
+        source: opens the photos found; None where the data are gone.
+        facts: of the search, JSON-able.
+        settings: how it was computed, by name.
+    """
+
+    hits: Sequence[SearchHit]
+    sketch: QueryImage | None
+    photo: QueryImage | None
+    source: ImageSource | None
+    facts: dict[str, Any]
+    settings: dict[str, str]
+
+
+def format_results_table(hits: Sequence[SearchHit], width: int = 120) -> str:
     """The hits as a table in plain text, without a line break at its end."""
-    parts = [name for name in QUERY_PART_TITLES if hits.hits and name in hits.hits[0].parts]
-    shown = Table(box=None, pad_edge=False, header_style="bold")
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    parts = _shown_parts(hits)
+    table = Table(box=None, pad_edge=False, header_style="bold")
     for name in ("", "score", *(QUERY_PART_TITLES[part] for part in parts)):
-        shown.add_column(name, justify="right")
-    shown.add_column("photo", overflow="fold")
+        table.add_column(name, justify="right")
+    table.add_column("photo", overflow="fold")
     for hit in hits:
         numbers = [str(hit.rank), f"{hit.score:.3f}", *(f"{hit.parts[part]:+.3f}" for part in parts)]
-        shown.add_row(*numbers, Text(visible_name(hit.id) + (" (deleted)" if hit.gone else "")))
-    console = Console(file=io.StringIO(), width=width, color_system=None)
-    console.print(shown)
-    text: str = console.file.getvalue()  # type: ignore[attr-defined]
-    return "\n".join(line.rstrip() for line in text.rstrip("\n").split("\n"))
+        table.add_row(*numbers, Text(visible_name(hit.id) + (" (deleted)" if hit.gone else "")))
+    output = io.StringIO()
+    Console(file=output, width=width, color_system=None).print(table)
+    return "\n".join(line.rstrip() for line in output.getvalue().rstrip("\n").split("\n"))
 
 
 def visible_name(name: str) -> str:
-    """A name as a terminal may show it: control characters become `�`."""
+    """A name that is safe in a terminal: control characters become `�`."""
     return "".join(sign if sign.isprintable() else "�" for sign in printable_or_replaced(name))
 
 
 def printable_or_replaced(name: str) -> str:
-    """A name as text that can be encoded: what is no Unicode becomes `�`."""
+    """A name as text that can be encoded: what is not Unicode becomes `�`."""
     try:
         return printable_name(name)
-    except UnicodeEncodeError:  # a lone surrogate that no file name has
+    except UnicodeEncodeError:  # a lone surrogate, which no file name has
         return name.encode("utf-8", "replace").decode()
 
 
-def render_results_page(hits: "SearchResults", templates: Path | None = None) -> str:
-    """The HTML of a page that shows the query and its hits, with nothing outside it."""
-    return render_template("search.html.j2", _results_page_context(hits, PAGE_THUMBNAIL_SIDE), templates)
+def write_results_page(path: Path, view: ResultsView, templates: Path | None = None) -> Path:
+    """Writes a self-contained HTML page of the query and its results and returns its path."""
+    from ssl_sbir.reports.render import render_template, write_html_page
+
+    context = _page_context(view, PAGE_THUMBNAIL_SIDE)
+    return write_html_page(path, render_template("search.html.j2", context, templates))
 
 
-def render_notebook_fragment(hits: "SearchResults") -> str:
-    """HTML of the hits for a notebook's cell."""
-    return render_template("hits.html.j2", _results_page_context(hits, NOTEBOOK_THUMBNAIL_SIDE))
+def render_notebook_fragment(view: ResultsView) -> str:
+    """HTML of the results for a notebook cell."""
+    from ssl_sbir.reports.render import render_template
+
+    return render_template("hits.html.j2", _page_context(view, NOTEBOOK_THUMBNAIL_SIDE))
 
 
 def in_notebook() -> bool:
@@ -80,46 +104,42 @@ def in_notebook() -> bool:
     return type(get_ipython()).__name__ == "ZMQInteractiveShell"
 
 
-def _results_page_context(hits: "SearchResults", side: int) -> dict[str, Any]:
-    ask, source = hits.query, hits.retriever.source
-    names = [name for name in QUERY_PART_TITLES if hits.hits and name in hits.hits[0].parts]
-    most = max((abs(value) for hit in hits for value in hit.parts.values()), default=0.0)
-    model, gallery = hits.retriever.model, hits.retriever.gallery
+def _shown_parts(hits: Sequence[SearchHit]) -> list[str]:
+    return [name for name in QUERY_PART_TITLES if hits and name in hits[0].parts]
+
+
+def _page_context(view: ResultsView, side: int) -> dict[str, Any]:
     return {
-        "facts": hits.facts(),
-        "drawing": _query_thumbnail(ask.sketch, side),
-        "photo": _query_thumbnail(ask.photo, side),
-        "names": [(name, QUERY_PART_TITLES[name]) for name in names],
-        "most": most,
-        "cards": [
-            {
-                "hit": hit,
-                "name": visible_name(hit.id),
-                "image": None if hit.gone or source is None else _load_thumbnail(source, hit.id, side),
-            }
-            for hit in hits
-        ],
-        "settings": {
-            "model": f"{printable_name(model.name)} (sha {model.sha256[:8]})",
-            "index": printable_name(str(hits.retriever.folder)),
-            "engine": gallery.engine,
-            "photos searched": f"{hits.gallery_size:,}",
-            "ssl-sbir": __version__,
-        },
+        "facts": view.facts,
+        "drawing": _query_thumbnail(view.sketch, side),
+        "photo": _query_thumbnail(view.photo, side),
+        "names": [(name, QUERY_PART_TITLES[name]) for name in _shown_parts(view.hits)],
+        "most": max((abs(value) for hit in view.hits for value in hit.parts.values()), default=0.0),
+        "cards": [_hit_card(hit, view.source, side) for hit in view.hits],
+        "settings": view.settings,
     }
 
 
-def _query_thumbnail(given: QueryImage | None, side: int) -> images.PageImage | None:
-    return None if given is None else _load_thumbnail(given, given.name, side)
+def _hit_card(hit: SearchHit, source: ImageSource | None, side: int) -> dict[str, Any]:
+    image = None if hit.gone or source is None else _load_thumbnail(source, hit.id, side)
+    return {"hit": hit, "name": visible_name(hit.id), "image": image}
 
 
-def _load_thumbnail(source: ImageSource, key: str, side: int) -> images.PageImage | None:
-    """The picture for a page; None where it can't be read."""
+def _query_thumbnail(image: QueryImage | None, side: int) -> "PageImage | None":
+    return None if image is None else _load_thumbnail(image, image.name, side)
+
+
+def _load_thumbnail(source: ImageSource, key: str, side: int) -> "PageImage | None":
+    """The image for a page; None where it can't be read."""
+    from PIL import ImageOps
+
+    from ssl_sbir.reports.page_images import to_page_image
+
     try:
         with source.open(key, side) as image:
             if image.width * image.height > MAX_PIXELS:
                 return None
             image.draft("RGB", (2 * side, 2 * side))
-            return images.to_page_image(ImageOps.exif_transpose(image), side=side)
+            return to_page_image(ImageOps.exif_transpose(image), side=side)
     except Exception:  # a hostile file makes Pillow raise nearly anything
         return None

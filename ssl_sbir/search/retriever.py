@@ -1,4 +1,4 @@
-"""Search one's own photos by a drawing, a sentence, a photo, or any of them together."""
+"""Search photos by a drawing, a sentence, a photo, or several of them together."""
 
 import shutil
 import tempfile
@@ -16,20 +16,21 @@ from ssl_sbir.data.image_folders import FileSource
 from ssl_sbir.data.manifest import ImageSource, Manifest
 from ssl_sbir.data.readers import open_data
 from ssl_sbir.devices import AUTO, resolve_device
-from ssl_sbir.encoders import Encoder
+from ssl_sbir.encoders.encoder import Encoder
 from ssl_sbir.errors import GalleryError, QueryError
 from ssl_sbir.gallery.base import WRITE_WAIT_SECONDS, Gallery, Neighbour
 from ssl_sbir.gallery.create import create_atomically, open_gallery, parse_engine
 from ssl_sbir.gallery.index_photos import INDEX_BATCH_SIZE, IndexingSummary, index_photos
 from ssl_sbir.gallery.store import INDEX_FILE, read_index
 from ssl_sbir.run import RunFolder
+from ssl_sbir.search.hit import SearchHit
 from ssl_sbir.search.model import SearchModel
 from ssl_sbir.search.query import SearchQuery, embed_queries, validate_weights
 from ssl_sbir.search.query_arithmetic import QueryVectors
-from ssl_sbir.search.query_image import is_strokes, to_query_image
-from ssl_sbir.search.results import SearchHit, SearchResults
+from ssl_sbir.search.query_image import QueryImage, is_strokes, to_query_image
+from ssl_sbir.search.results import SearchResults
 
-QueryInput = Any  # a picture as `ssl_sbir.search.query_image.picture` takes it, or a list of them
+QueryInput = Any  # an image in any form that `to_query_image` accepts, or a list of them
 
 
 class Retriever:
@@ -37,22 +38,28 @@ class Retriever:
 
     Attributes:
         model: embeds photos and queries.
-        folder: of the index; None before `index_command` or `open`.
-        indexing_summary: what the last `index_command` did.
+        folder: of the index; None before `index` or `open`.
+        indexing_summary: what `index` did; None for an index that was only opened.
     """
 
     def __init__(
-        self, model: SearchModel, folder: Path | None = None, gallery: Gallery | None = None
+        self,
+        model: SearchModel,
+        folder: Path | None = None,
+        gallery: Gallery | None = None,
+        *,
+        source: ImageSource | None = None,
+        indexing_summary: IndexingSummary | None = None,
     ) -> None:
-        self.model, self.folder, self._gallery = model, folder, gallery
-        self.indexing_summary: IndexingSummary | None = None
+        self.model, self.folder, self.indexing_summary = model, folder, indexing_summary
+        self._gallery, self._source = gallery, source
 
     @classmethod
     def load(cls, model: str | Path | Encoder | RunFolder, *, device: str = AUTO) -> "Retriever":
         """A retriever for a run's folder, an encoder's name (`ssl-sbir encoders`), or an encoder.
 
         Args:
-            model: which.
+            model: the run or encoder.
             device: where to compute: auto (a GPU where there is one), cpu, cuda or mps.
 
         Raises:
@@ -71,24 +78,24 @@ class Retriever:
         batch_size: int = INDEX_BATCH_SIZE,
         wait: float = WRITE_WAIT_SECONDS,
     ) -> "Retriever":
-        """A retriever of the photos of some data; an index that is there already is brought up to date.
+        """A retriever of the photos of some data; an existing index is brought up to date.
 
         Args:
             data: a folder, a data spec such as `sketchy:PATH`, or a manifest.
-            out: folder of the index; by default a temporary one, which goes with the retriever.
-            engine: see `create_atomically`; by default `exact`, or what the index was made with.
-            overwrite: an older index there gives way.
+            out: folder of the index; by default a temporary one, deleted with the retriever.
+            engine: see `create_atomically`; by default `exact`, or the engine of the existing index.
+            overwrite: replace an existing index.
             batch_size: photos embedded at a time.
             wait: seconds to wait for another process that writes the index.
 
         Raises:
-            DataError: there are no such data.
-            GalleryError: they hold no photo, or the index is another model's or can't be written.
+            DataError: the data don't exist.
+            GalleryError: they hold no photos, or the index is another model's or can't be written.
         """
         manifest = data if isinstance(data, Manifest) else open_data(str(data))
         folder = Path(out) if out is not None else Path(tempfile.mkdtemp(prefix="ssl-sbir-index-"))
         with self._open_for_indexing(folder, engine, overwrite, wait) as gallery:
-            indexed = index_photos(
+            summary = index_photos(
                 self.model.encoder,
                 manifest,
                 gallery,
@@ -96,24 +103,22 @@ class Retriever:
                 batch_size=batch_size,
                 wait=wait,
             )
-            if gallery.engine in ("faiss:hnsw", "faiss:ivf"):
-                gallery.update_facts(**{"recall@10": gallery.recall(10)})  # type: ignore[attr-defined]
-        made = self.open(folder)
+            if recall := gallery.recall_facts():
+                gallery.update_facts(**recall)
+        retriever = Retriever(
+            self.model, folder, self._open_index(folder), source=manifest.source, indexing_summary=summary
+        )
         if out is None:
-            weakref.finalize(made, shutil.rmtree, folder, ignore_errors=True)
-        made.indexing_summary = indexed
-        made.__dict__["source"] = manifest.source
-        return made
+            weakref.finalize(retriever, shutil.rmtree, folder, ignore_errors=True)
+        return retriever
 
     def open(self, index: str | Path) -> "Retriever":
-        """A retriever of an index that is there.
+        """A retriever of an existing index.
 
         Raises:
             GalleryError: there is none, or it holds another model's vectors.
         """
-        folder = Path(index)
-        self.model.check_index_model(folder, read_index(folder)["facts"])
-        return Retriever(self.model, folder, open_gallery(folder, device=self.model.device))
+        return Retriever(self.model, Path(index), self._open_index(Path(index)))
 
     @property
     def gallery(self) -> Gallery:
@@ -125,6 +130,13 @@ class Retriever:
         if self._gallery is None:
             raise QueryError("there is nothing to search", "Call .index(folder) or .open(index) first.")
         return self._gallery
+
+    @cached_property
+    def source(self) -> ImageSource | None:
+        """Opens the indexed photos; None where the data are gone."""
+        if self._source is not None:
+            return self._source
+        return _open_indexed_source(self.gallery.facts.get("data") or {})
 
     def search(
         self,
@@ -138,15 +150,15 @@ class Retriever:
         like: Sequence[str] = (),
         unlike: Sequence[str] = (),
     ) -> SearchResults | list[SearchResults]:
-        """The photos nearest to a query, which is any of sketch, text and photo; lists of them make a batch.
+        """The photos nearest to a query of any of sketch, text and photo; lists of them make a batch.
 
-        A sentence's refusals ("not a cartoon", "without people") are taken out of it and the query is moved away from
-        them; the text encoder itself reads no negation. Nothing is kept out for certain.
+        Negations in a sentence ("not a cartoon", "without people") are taken out of it and the query is moved away
+        from them, because text encoders don't understand negation. They lower scores; they exclude nothing for certain.
 
         Args:
             sketch: a path, PIL image, array, SVG drawing or strokes; or a list of them.
             text: a sentence, or one for each query of a batch.
-            photo: a photo whose like is sought; or a list of them.
+            photo: a photo, to find similar ones; or a list of them.
             k: how many results.
             weights: how much "sketch", "text" and "photo" count; only the ratio matters. By default drawing and text
                 count as the run was calibrated, and a photo as much as each of the others.
@@ -155,72 +167,64 @@ class Retriever:
             unlike: ids to move away from.
 
         Returns:
-            The hits of one query, or a list of them for a batch.
+            The results of one query, or a list of them for a batch.
 
         Raises:
-            QueryError: the query is empty, a drawing is blank, a file isn't there, or the run takes no text.
+            QueryError: the query is empty, a drawing is blank, a file doesn't exist, or the run takes no text.
             GalleryError: the engine doesn't answer.
         """
         if k < 1:
             raise QueryError(f"{k} results", "Ask for 1 or more.")
         sketches, texts, photos = _as_query_batch(sketch), _as_query_batch(text), _as_query_batch(photo)
-        batch = any(isinstance(side, list) for side in (sketches, texts, photos))
-        count = _count_queries(sketches, texts, photos)
-        ask = SearchQuery(
+        is_batch = any(isinstance(inputs, list) for inputs in (sketches, texts, photos))
+        shared = SearchQuery(
             weights=validate_weights(weights),
             without=(without,) if isinstance(without, str) else tuple(without),
             like=tuple(like),
             unlike=tuple(unlike),
         )
-        asks = [
+        queries = [
             replace(
-                ask,
-                sketch=None
-                if (one := _query_input_at(sketches, place)) is None
-                else to_query_image(one, "sketch"),
-                text=_query_input_at(texts, place) or "",
-                photo=None
-                if (other := _query_input_at(photos, place)) is None
-                else to_query_image(other, "photo"),
+                shared,
+                sketch=_query_image_at(sketches, index, "sketch"),
+                text=_query_input_at(texts, index) or "",
+                photo=_query_image_at(photos, index, "photo"),
             )
-            for place in range(count)
+            for index in range(_count_queries(sketches, texts, photos))
         ]
-        found = self.search_queries(asks, k)
-        return found if batch else found[0]
+        results = self.search_queries(queries, k)
+        return results if is_batch else results[0]
 
     def search_queries(self, queries: Sequence[SearchQuery], k: int) -> list[SearchResults]:
-        """The hits of each query."""
-        gallery, searched = self.gallery, len(self.gallery)
-        if not searched:
+        """The results of each query.
+
+        Raises:
+            QueryError, GalleryError: as `search`.
+        """
+        gallery, size = self.gallery, len(self.gallery)
+        if not size:
             raise GalleryError(
                 f"{self.folder} is empty: indexing was interrupted",
                 "Index again: ssl-sbir index RUN FOLDER --out INDEX",
             )
         if not queries:
             return []
-        asked = embed_queries(self.model, gallery, queries)
-        found = gallery.search(torch.cat([it.vectors.vector for it in asked]), k)
+        embedded = embed_queries(self.model, gallery, queries)
+        neighbours = gallery.search(torch.cat([one.vectors.vector for one in embedded]), k)
         return [
-            self._build_results(ask, it.vectors, it.notes, near, searched)
-            for ask, it, near in zip(queries, asked, found, strict=True)
+            self._build_results(query, one.vectors, one.notes, nearest, size)
+            for query, one, nearest in zip(queries, embedded, neighbours, strict=True)
         ]
 
-    @cached_property
-    def source(self) -> ImageSource | None:
-        """Opens the photos that were indexed; None where the data are gone."""
-        data = self.gallery.facts.get("data") or {}
-        if data.get("root"):
-            return FileSource(Path(data["root"]))
-        try:
-            return open_data(data["spec"]).source
-        except Exception:  # whatever a reader of one's own raises: results are shown without pictures
-            return None
+    def _open_index(self, folder: Path) -> Gallery:
+        self.model.check_index_model(folder, read_index(folder)["facts"])
+        return open_gallery(folder, device=self.model.device)
 
     @contextmanager
     def _open_for_indexing(
         self, folder: Path, engine: str | None, overwrite: bool, wait: float
     ) -> Iterator[Gallery]:
-        """The gallery to put photos into: the one that is there, or a new one."""
+        """The gallery to put photos into: the existing one, or a new one."""
         if not (folder / INDEX_FILE).is_file() or overwrite:
             facts = {"model": self.model.facts()}
             width = self.model.encoder.width
@@ -229,10 +233,9 @@ class Retriever:
             ) as gallery:
                 yield gallery
             return
-        stated = read_index(folder)
         if engine is not None:
-            _check_same_engine(folder, engine, stated)
-        gallery = self.open(folder).gallery
+            _check_same_engine(folder, engine, read_index(folder))
+        gallery = self._open_index(folder)
         try:
             yield gallery
         finally:
@@ -240,48 +243,59 @@ class Retriever:
 
     def _build_results(
         self,
-        ask: SearchQuery,
-        query: QueryVectors,
+        query: SearchQuery,
+        vectors: QueryVectors,
         notes: Sequence[str],
-        near: list[Neighbour],
-        searched: int,
+        nearest: list[Neighbour],
+        gallery_size: int,
     ) -> SearchResults:
-        photos = self.gallery.get_vectors([it.id for it in near])
-        parts = {name: (photos @ part[0]).tolist() for name, part in query.parts.items()}
+        photos = self.gallery.get_vectors([neighbour.id for neighbour in nearest])
+        parts = {name: (photos @ part[0]).tolist() for name, part in vectors.parts.items()}
         hits = tuple(
-            self._build_hit(rank, it, {name: values[rank - 1] for name, values in parts.items()})
-            for rank, it in enumerate(near, 1)
+            self._build_hit(rank, neighbour, {name: values[rank - 1] for name, values in parts.items()})
+            for rank, neighbour in enumerate(nearest, 1)
         )
         gone = sum(hit.gone for hit in hits)
         lost = [f"{gone} of these photos were deleted after they were indexed; index again"] if gone else []
-        return SearchResults(hits, ask, (*notes, *lost), searched, self)
+        return SearchResults(hits, query, (*notes, *lost), gallery_size, self)
 
-    def _build_hit(self, rank: int, near: Neighbour, parts: dict[str, float]) -> SearchHit:
-        path = self.source.path(near.id) if self.source else None
+    def _build_hit(self, rank: int, neighbour: Neighbour, parts: dict[str, float]) -> SearchHit:
+        path = self.source.path(neighbour.id) if self.source else None
         gone = path is not None and not path.is_file()
-        return SearchHit(rank, near.id, near.score, parts, near.metadata.get("label"), path, gone)
+        label = neighbour.metadata.get("label")
+        return SearchHit(rank, neighbour.id, neighbour.score, parts, label, path, gone)
 
 
-def _check_same_engine(folder: Path, engine: str, stated: Mapping[str, Any]) -> None:
+def _open_indexed_source(data: Mapping[str, Any]) -> ImageSource | None:
+    """Opens the photos that an index names under `data`; None where they are gone."""
+    if data.get("root"):
+        return FileSource(Path(data["root"]))
+    try:
+        return open_data(data["spec"]).source
+    except Exception:  # whatever a user's own reader raises: results are shown without images
+        return None
+
+
+def _check_same_engine(folder: Path, engine: str, index: Mapping[str, Any]) -> None:
     wanted, uri = parse_engine(engine)
-    there, place = str(stated["engine"]), str((stated["facts"].get("milvus") or {}).get("uri", ""))
-    if wanted != there or (":" in engine and uri != place):
-        at = f" at {place}" if place else ""
+    current, current_uri = str(index["engine"]), str((index["facts"].get("milvus") or {}).get("uri", ""))
+    if wanted != current or (":" in engine and uri != current_uri):
+        at = f" at {current_uri}" if current_uri else ""
         raise GalleryError(
-            f"{folder} is an index of engine {there}{at}, not {engine}",
+            f"{folder} is an index of engine {current}{at}, not {engine}",
             "Leave --engine out, or start over: --overwrite",
         )
 
 
-def _as_query_batch(given: Any) -> Any:
-    """A list for a batch, else what was given; strokes are a list themselves, and one drawing."""
-    if is_strokes(given):
-        return given if isinstance(given, dict) else {"drawing": given}
-    return list(given) if isinstance(given, list | tuple) else given
+def _as_query_batch(value: Any) -> Any:
+    """A list for a batch, else the value itself; strokes are lists too, and one drawing."""
+    if is_strokes(value):
+        return value if isinstance(value, dict) else {"drawing": value}
+    return list(value) if isinstance(value, list | tuple) else value
 
 
-def _count_queries(*sides: Any) -> int:
-    counts = {len(side) for side in sides if isinstance(side, list)}
+def _count_queries(*inputs: Any) -> int:
+    counts = {len(values) for values in inputs if isinstance(values, list)}
     if len(counts) > 1:
         raise QueryError(
             f"a batch of {' and '.join(map(str, sorted(counts)))} queries", "Give lists of one length."
@@ -289,5 +303,10 @@ def _count_queries(*sides: Any) -> int:
     return counts.pop() if counts else 1
 
 
-def _query_input_at(side: Any, place: int) -> Any:
-    return side[place] if isinstance(side, list) else side
+def _query_input_at(values: Any, index: int) -> Any:
+    return values[index] if isinstance(values, list) else values
+
+
+def _query_image_at(values: Any, index: int, modality: str) -> QueryImage | None:
+    value = _query_input_at(values, index)
+    return None if value is None else to_query_image(value, modality)

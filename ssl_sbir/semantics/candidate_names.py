@@ -1,8 +1,8 @@
-"""From a class name to the words that a source may know it by, in a stated order, and ImageNet's names.
+"""The spellings under which a source may know a class name, in a fixed order, and ImageNet's class names.
 
-The back-off: the name as it is; the table `names.json` (written by hand, for the published splits); the name without
-what stands in brackets; spelt as one word or with hyphens; in the singular; its head noun (the last word, or the last
-one before a preposition); the head noun in the singular. The first that a source knows stands for the name.
+The order: the name as it is; the table `names.json` (written by hand, for the published splits); the name without
+brackets; spelt as one word or with hyphens; in the singular; its head noun (the last word, or the last one before a
+preposition); the head noun in the singular. The first spelling that a source knows is used.
 """
 
 import json
@@ -26,9 +26,9 @@ from ssl_sbir.semantics.similarity_source import AS_IT_IS, HEAD_NOUN, Resolution
 
 @cache
 def imagenet_names() -> tuple[str, ...]:
-    """The names of ImageNet's 1,000 classes in the order of a teacher's answers, such as "tench [n01440764]".
+    """The names of ImageNet's 1,000 classes in the order of a classifier's outputs, such as "tench [n01440764]".
 
-    The id keeps apart what has the same name (two cranes), and a class name of one's own (mouse, the animal) from
+    The id distinguishes classes of the same name (two cranes), and a data set's class (mouse, the animal) from
     ImageNet's (mouse, the device).
     """
     return tuple(f"{words[0]} [{synset}]" for synset, words in imagenet_words().items())
@@ -36,29 +36,29 @@ def imagenet_names() -> tuple[str, ...]:
 
 @cache
 def imagenet_words() -> dict[str, tuple[str, ...]]:
-    """The words of each of ImageNet's WordNet ids, the first one first, in the order of a teacher's answers."""
+    """The words of each of ImageNet's WordNet ids, the main one first, in the order of a classifier's outputs."""
     info = ImageNetInfo()
-    told = (info.index_to_description(place).split(",") for place in range(info.num_classes()))
+    descriptions = (info.index_to_description(index).split(",") for index in range(info.num_classes()))
     return {
         synset: tuple(word.strip() for word in words)
-        for synset, words in zip(info.label_names(), told, strict=True)
+        for synset, words in zip(info.label_names(), descriptions, strict=True)
     }
 
 
 @cache
 def imagenet_ids() -> dict[str, int]:
-    """The place of each of ImageNet's WordNet ids among its classes."""
-    return {synset: place for place, synset in enumerate(imagenet_words())}
+    """From each of ImageNet's WordNet ids to the index of its class."""
+    return {synset: index for index, synset in enumerate(imagenet_words())}
 
 
 @cache
 def class_table() -> dict[str, dict[str, Any]]:
-    """What is written by hand on the class names of the published splits: synsets, a plainer word, and why."""
+    """The hand-written table of the published splits' class names: synsets, a simpler word, and the reason."""
     return json.loads((files("ssl_sbir.semantics") / "names.json").read_text("utf-8"))
 
 
 def candidate_spellings(name: str) -> Iterator[tuple[str, str]]:
-    """Words to look a name up by, the best first, each with the step of the back-off it comes from."""
+    """The spellings to look a name up by, best first, each with the step that it comes from."""
     synset = synset_id(name)
     if synset is not None:
         yield from _imagenet_spellings(name, synset)
@@ -73,7 +73,7 @@ def candidate_spellings(name: str) -> Iterator[tuple[str, str]]:
 
 
 def _imagenet_spellings(name: str, synset: str) -> Iterator[tuple[str, str]]:
-    """The words of a class of ImageNet: those of the table, then the lemmas of its synset in their order."""
+    """The words of an ImageNet class: the table's, then the lemmas of its synset in order."""
     if word := class_table().get(synset, {}).get("word"):
         yield word, "by the table"
     words = imagenet_words().get(synset) or (strip_synset_id(name),)
@@ -98,7 +98,7 @@ def _fallback_spellings(name: str) -> Iterator[tuple[str, str]]:
 
 
 def resolve_first_known(name: str, key_of: Callable[[str], int | None]) -> Resolution | None:
-    """The first spelling of a name that a source has a key for; None where it has none for any."""
+    """The first spelling of a name for which a source has a key; None if it has none."""
     for word, how in candidate_spellings(name):
         key = key_of(word)
         if key is not None:

@@ -1,4 +1,4 @@
-"""What a class name is by its spelling alone: without brackets or id, in the singular, its head noun."""
+"""Spellings of a class name: without brackets or id, in the singular, its head noun."""
 
 import re
 
@@ -16,20 +16,20 @@ _NEVER_PLURAL = ("ss", "us", "is")
 
 
 def synset_id(name: str) -> str | None:
-    """The WordNet id that a name carries ("crane [n02012849]"); None without one."""
+    """The WordNet id in a name ("crane [n02012849]"); None without one."""
     found = _SYNSET.search(name)
     return found[1] if found else None
 
 
 def strip_synset_id(name: str) -> str:
-    """A name without the WordNet id that it may carry."""
+    """A name without its WordNet id, if it has one."""
     return _SYNSET.sub("", name)
 
 
 def strip_brackets(name: str) -> str:
-    """A name without what stands in brackets.
+    """A name without brackets and what they contain.
 
-    >>> bare("crane_(machine)")
+    >>> strip_brackets("crane_(machine)")
     'crane'
     """
     return _BRACKET.sub("", normalize_class_name(name))
@@ -42,16 +42,16 @@ def head_noun(name: str) -> str:
     ('truck', 'flower')
     """
     words = name.split("_")
-    for place, word in enumerate(words):
-        if place and word in _PREPOSITIONS:
-            return words[place - 1]
+    for index, word in enumerate(words):
+        if index and word in _PREPOSITIONS:
+            return words[index - 1]
     return words[-1]
 
 
 def singular_forms(word: str) -> list[str]:
-    """What a word may be the plural of, by the rules of WordNet's lemmatiser for nouns, and the commonest exceptions.
+    """Words that this word may be the plural of, by the rules of WordNet's lemmatiser and the commonest exceptions.
 
-    >>> singulars("cherries"), singulars("glass")
+    >>> singular_forms("cherries"), singular_forms("glass")
     (['cherry', 'cherrie'], [])
     """
     if word.endswith(_NEVER_PLURAL):

@@ -1,4 +1,4 @@
-"""A graph of concepts: sparse matrices inside, networkx at the border, three measures of likeness and paths in words."""
+"""A graph of concepts: three similarity measures and best paths, on sparse matrices; conversion to and from networkx."""
 
 from bisect import bisect_left
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ from ssl_sbir.progress import show_progress
 from ssl_sbir.semantics.relations import relation_of
 
 FloatArray = npt.NDArray[np.float64]
-# Similarities below this are as good as none; the search for paths stops there.
+# The search for paths stops at this similarity; below it, similarity counts as 0.
 MIN_PATH_SIMILARITY = 1e-4
 GRAPH_SEARCH_BLOCK = 16
 MAX_RELATIONS = 256  # a byte each
@@ -29,10 +29,10 @@ class ConceptEdges:
     """The edges of a graph as columns of equal length.
 
     Attributes:
-        head: int32, the concept that a relation starts at.
-        tail: int32, the concept that it leads to.
-        relation: uint8, place among the relations.
-        weight: float32, how much evidence there is; 1 is one person's word.
+        head: int32, index of the concept at which a relation starts.
+        tail: int32, index of the concept to which it leads.
+        relation: uint8, index of the relation.
+        weight: float32, amount of evidence; 1 is one person's statement.
     """
 
     head: npt.NDArray[np.int32]
@@ -47,8 +47,8 @@ class ConceptEdges:
 class ConceptGraph:
     """Concepts and their relations.
 
-    The strength of an edge is 1 − (1 − r)^weight, with r of its relation (`relations.py`): r for one person's word,
-    more for each further one. Edges that say what things are not count for nothing.
+    The strength of an edge is 1 − (1 − r)^weight, with r the strength of its relation (`relations.py`): r for one
+    person's statement, more for each further one. Negated relations have strength 0.
 
     Args:
         labels: names of the n concepts, sorted bytewise.
@@ -66,14 +66,14 @@ class ConceptGraph:
         return len(self.labels)
 
     def concept_index(self, label: str) -> int | None:
-        """The number of a concept; None where there is none of that name with any relation that counts."""
+        """The index of a concept; None if there is no concept of that name with an edge of positive strength."""
         at = bisect_left(self.labels, label.encode(), key=str.encode)
         there = at < len(self.labels) and self.labels[at] == label
         return at if there and self.node_degrees[at] else None
 
     @cached_property
     def adjacency_matrix(self) -> sparse.csr_array:
-        """The strongest relation between each two concepts, either way round, [n, n]."""
+        """The strength of the strongest relation between each two concepts, in either direction, [n, n]."""
         keep = self.edge_strength > 0
         head, tail = self.edges.head[keep], self.edges.tail[keep]
         rows, columns = np.concatenate([head, tail]), np.concatenate([tail, head])
@@ -87,17 +87,17 @@ class ConceptGraph:
 
     @cached_property
     def node_degrees(self) -> npt.NDArray[np.int64]:
-        """How many concepts each one is related to, [n]."""
+        """The number of neighbours of each concept, [n]."""
         return np.diff(self.adjacency_matrix.indptr).astype(np.int64)
 
     @cached_property
     def _half_degree_penalty(self) -> FloatArray:
-        """Half of what a path pays for leading through each concept: log log2(2 + degree), halved."""
+        """Half the cost of passing through each concept, log(log2(2 + degree)) / 2, [n]."""
         return 0.5 * np.log(np.log2(2 + self.node_degrees))
 
     @cached_property
     def _edge_costs(self) -> sparse.csr_array:
-        """−log strength of each edge, and half the toll at either end (the halves of a path's ends are taken off)."""
+        """−log strength of each edge plus half the penalty at both its ends; a path's own ends are subtracted later."""
         edges = self.adjacency_matrix.tocoo()
         cost = (
             -np.log(edges.data) + self._half_degree_penalty[edges.row] + self._half_degree_penalty[edges.col]
@@ -105,9 +105,9 @@ class ConceptGraph:
         return sparse.csr_array((np.maximum(cost, 1e-9), (edges.row, edges.col)), shape=edges.shape)
 
     def path_similarity(self, rows: Sequence[int], columns: Sequence[int]) -> FloatArray:
-        """The best path's product of strengths, [r, c]; 1 for the same concept, 0 where no path is left.
+        """The product of strengths along the best path, [r, c]; 1 for the same concept, 0 without a path.
 
-        What leads through a concept with many relations says little (nearly everything is an object): each concept
+        A path through a concept with many relations says little (nearly everything is an object), so each concept
         between the ends divides the product by log2(2 + its degree).
         """
         if len(rows) > len(columns):
@@ -131,37 +131,37 @@ class ConceptGraph:
         return found
 
     def pagerank_similarity(
-        self, rows: Sequence[int], columns: Sequence[int], stay: float = 0.85, rounds: int = 60
+        self, rows: Sequence[int], columns: Sequence[int], damping: float = 0.85, rounds: int = 60
     ) -> FloatArray:
-        """How often walks from one concept end at the other, symmetrised and scaled, [r, c].
+        """Personalised PageRank, symmetrised and scaled to 0..1, [r, c].
 
-        π_a is personalised PageRank: where a walk that starts at a, and goes on with chance `stay` at every step, in
-        proportion to the strengths, ends. π_a(b) / s_b, with s the summed strengths, is symmetric; divided by the
-        root of its values for (a, a) and (b, b) it lies in 0..1.
+        π_a(b) is the probability that a walk from a ends at b, if it continues with probability `damping` at each
+        step and follows edges in proportion to their strengths. π_a(b) / s_b, with s the summed strengths, is
+        symmetric; it is divided by the geometric mean of its values for (a, a) and (b, b).
         """
         strength = self.adjacency_matrix.sum(axis=1)
         step = sparse.csr_array(
             self.adjacency_matrix.multiply(1 / np.maximum(strength, 1e-12)[:, None])
         ).T.tocsr()
-        own = sorted({*rows, *columns})
-        place = {node: number for number, node in enumerate(own)}
-        kernel = np.empty((len(own), len(own)))
-        with show_progress(len(own), "walks", "names") as counter:
-            for first in range(0, len(own), GRAPH_SEARCH_BLOCK):
-                block = own[first : first + GRAPH_SEARCH_BLOCK]
+        nodes = sorted({*rows, *columns})
+        index_by_node = {node: index for index, node in enumerate(nodes)}
+        kernel = np.empty((len(nodes), len(nodes)))
+        with show_progress(len(nodes), "walks", "names") as counter:
+            for first in range(0, len(nodes), GRAPH_SEARCH_BLOCK):
+                block = nodes[first : first + GRAPH_SEARCH_BLOCK]
                 start = np.zeros((len(self), len(block)))
                 start[block, range(len(block))] = 1
                 walk = start
                 for _ in range(rounds):
-                    walk = (1 - stay) * start + stay * (step @ walk)
-                kernel[:, first : first + len(block)] = walk[own] / strength[own][:, None]
+                    walk = (1 - damping) * start + damping * (step @ walk)
+                kernel[:, first : first + len(block)] = walk[nodes] / strength[nodes][:, None]
                 counter.advance(len(block))
         scale = np.sqrt(np.diagonal(kernel))
-        a, b = [place[node] for node in rows], [place[node] for node in columns]
+        a, b = ([index_by_node[node] for node in side] for side in (rows, columns))
         return np.clip(kernel[np.ix_(a, b)] / (scale[a][:, None] * scale[b][None]), 0, 1)
 
     def overlap_similarity(self, rows: Sequence[int], columns: Sequence[int]) -> FloatArray:
-        """Shared neighbours over all neighbours, each concept counted among its own, [r, c] (Jaccard)."""
+        """Jaccard similarity of the sets of neighbours, each concept included in its own set, [r, c]."""
         own, other = (self._neighbor_matrix(side) for side in (rows, columns))
         shared = (own @ other.T).toarray()
         counts = own.sum(axis=1)[:, None] + other.sum(axis=1)[None] - shared
@@ -175,7 +175,7 @@ class ConceptGraph:
         return sparse.csr_array(near + itself)
 
     def best_path(self, a: int, b: int) -> tuple[list[int], float] | None:
-        """The concepts of the best path and its similarity (see `path_similarity`); None where there is none."""
+        """The concepts of the best path and its similarity (see `path_similarity`); None without a path."""
         if a == b:
             return [a], 1.0
         limit = -np.log(MIN_PATH_SIMILARITY) + self._half_degree_penalty[a] + self._half_degree_penalty[b]
@@ -192,7 +192,7 @@ class ConceptGraph:
         )
 
     def strongest_relation(self, a: int, b: int) -> tuple[str, int, float]:
-        """Of the relations between two concepts the strongest: in words, 1 (a → b) or -1, and its strength."""
+        """The strongest relation between two concepts: in words, its direction (1: a → b, else -1), its strength."""
         head, tail = self.edges.head, self.edges.tail
         here = np.flatnonzero(((head == a) & (tail == b)) | ((head == b) & (tail == a)))
         best = here[self.edge_strength[here].argmax()]
@@ -200,7 +200,7 @@ class ConceptGraph:
         return words, 1 if head[best] == a else -1, float(self.edge_strength[best])
 
     def to_networkx(self) -> Any:
-        """The graph as a networkx.MultiDiGraph; edges have `relation` and `sketch_weight`."""
+        """The graph as a networkx.MultiDiGraph; edges have `relation` and `weight`."""
         import networkx as nx
 
         graph: Any = nx.MultiDiGraph()
@@ -213,7 +213,7 @@ class ConceptGraph:
 
     @classmethod
     def from_networkx(cls, graph: Any) -> "ConceptGraph":
-        """The graph of a networkx graph whose edges may have `relation` (else RelatedTo) and `sketch_weight` (else 1)."""
+        """The graph of a networkx graph whose edges may have `relation` (else RelatedTo) and `weight` (else 1)."""
         return cls.from_triples(
             (facts.get("relation", "RelatedTo"), str(head), str(tail), float(facts.get("weight", 1.0)))
             for head, tail, facts in graph.edges(data=True)
@@ -221,10 +221,10 @@ class ConceptGraph:
 
     @classmethod
     def from_triples(cls, triples: Any) -> "ConceptGraph":
-        """The graph of some (relation, head, tail, weight).
+        """The graph of tuples (relation, head, tail, weight).
 
         Raises:
-            DataError: there are more relations than a byte can tell apart.
+            DataError: there are more than 256 relations.
         """
         heads, tails, kinds, weights = [], [], [], []
         for relation, head, tail, weight in triples:

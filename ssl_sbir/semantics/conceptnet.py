@@ -1,7 +1,7 @@
-"""ConceptNet: the official dump streamed once into a compact file, simple triples, and the graph they hold.
+"""ConceptNet's graph, read from the official dump or from triples, and stored in a compact file.
 
-A dump's line is `assertion URI, relation, start, end, JSON` with tabs between, and the JSON ends in the weight. Only
-edges between two English concepts are kept; a concept's sense (`/c/en/seal/n/wn/animal`) is dropped.
+A line of the dump is `assertion URI, relation, start, end, JSON`, separated by tabs; the JSON ends with the weight.
+Only edges between two English concepts are kept; a concept's sense (`/c/en/seal/n/wn/animal`) is dropped.
 """
 
 import gzip
@@ -31,12 +31,12 @@ GZIP_MAGIC = b"\x1f\x8b"
 PROGRESS_INTERVAL = 1 << 16
 CONCEPT_GRAPH_FORMAT = "ssl-sbir concept graph 1"
 _DUMP_FORMAT_HINT = (
-    "It should be conceptnet-assertions-5.*.csv.gz, or lines of relation, head, tail with tabs between."
+    "Expected conceptnet-assertions-5.*.csv.gz, or lines of relation, head, tail separated by tabs."
 )
 
 
 class _EdgeColumns:
-    """Edges as they arrive: a few bytes each, and each name once."""
+    """Edges in the order of reading, in compact columns; each name is stored once."""
 
     def __init__(self) -> None:
         self.names: dict[bytes, int] = {}
@@ -55,15 +55,15 @@ class _EdgeColumns:
         self.weight.append(weight)
 
     def build_graph(self) -> ConceptGraph:
-        """The graph, its concepts in bytewise order."""
+        """The graph, with its concepts in bytewise order."""
         labels = sorted(self.names)
-        place = np.empty(len(labels), np.int32)
-        place[np.fromiter((self.names[label] for label in labels), np.int64, len(labels))] = np.arange(
+        rank = np.empty(len(labels), np.int32)
+        rank[np.fromiter((self.names[label] for label in labels), np.int64, len(labels))] = np.arange(
             len(labels), dtype=np.int32
         )
         edges = ConceptEdges(
-            place[np.frombuffer(self.head, np.int32)],
-            place[np.frombuffer(self.tail, np.int32)],
+            rank[np.frombuffer(self.head, np.int32)],
+            rank[np.frombuffer(self.tail, np.int32)],
             np.frombuffer(self.relation, np.uint8),
             np.frombuffer(self.weight, np.float32),
         )
@@ -75,7 +75,7 @@ class _EdgeColumns:
 
 @dataclass(frozen=True)
 class GraphConversion:
-    """What a conversion read and kept."""
+    """A converted graph, and the number of lines read."""
 
     graph: ConceptGraph
     lines: int
@@ -92,12 +92,12 @@ class GraphConversion:
 
 
 def read_graph(path: Path | str) -> GraphConversion:
-    """The English graph of a dump (plain or gzip) or of a file of triples, read once from front to back.
+    """The English part of a dump (plain or gzip) or of a file of triples, read in one pass.
 
-    Memory grows with the English concepts and edges (about 200 bytes and 13), not with the file.
+    Memory grows with the number of English concepts (about 200 bytes each) and edges (13), not with the file.
 
     Raises:
-        DataError: the file is missing, empty, broken off, or something else; names the line.
+        DataError: the file is missing, empty, truncated or of another format; names the line.
     """
     columns, lines = _EdgeColumns(), 0
     with _open_graph_lines(Path(path)) as (file, raw, size), show_progress(size, "reading", "B") as counter:
@@ -111,8 +111,8 @@ def read_graph(path: Path | str) -> GraphConversion:
                     seen = now
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
             raise DataError(
-                f"{path} breaks off after line {lines:,}: {error}",
-                "Download it again; it is cut short or damaged.",
+                f"{path} is truncated after line {lines:,}: {error}",
+                "Download it again; it is truncated or damaged.",
             ) from error
     if not columns.head:
         found = "is empty" if not lines else f"has {lines:,} lines, none of them between two English concepts"
@@ -122,7 +122,7 @@ def read_graph(path: Path | str) -> GraphConversion:
 
 @contextmanager
 def _open_graph_lines(path: Path) -> Iterator[tuple[Any, BinaryIO, int]]:
-    """The lines of a file, plain or gzip; the file as it lies on disk, whose place tells the progress; its size."""
+    """The lines of a file, plain or gzip; the raw file, whose position gives the progress; its size."""
     try:
         raw = open(path, "rb")  # noqa: SIM115 (closed below)
     except OSError as error:
@@ -134,11 +134,11 @@ def _open_graph_lines(path: Path) -> Iterator[tuple[Any, BinaryIO, int]]:
 
 
 def _choose_line_parser(path: Path | str, file: Any) -> Any:
-    """How to read a line of this file: a dump's first line begins with an assertion's URI."""
+    """The parser for the lines of this file: a dump's first line begins with an assertion's URI."""
     try:
         start = file.peek(3)[:3]
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise DataError(f"{path} breaks off in its first line: {error}", "Download it again.") from error
+        raise DataError(f"{path} is truncated in its first line: {error}", "Download it again.") from error
     read = _parse_assertion_line if start == b"/a/" else _parse_triple_line
 
     def parse_checked_line(columns: _EdgeColumns, line: bytes, number: int) -> None:
@@ -146,7 +146,7 @@ def _choose_line_parser(path: Path | str, file: Any) -> Any:
             read(columns, line)
         except (ValueError, IndexError) as error:
             raise DataError(
-                f"{path}, line {number:,}: {line[:60].decode('utf-8', 'replace')!r} is no edge ({error})",
+                f"{path}, line {number:,}: {line[:60].decode('utf-8', 'replace')!r} is not an edge ({error})",
                 _DUMP_FORMAT_HINT,
             ) from error
 
@@ -161,18 +161,18 @@ def _parse_assertion_line(columns: _EdgeColumns, line: bytes) -> None:
         weight = float(facts[at : facts.rindex(b"}")].split(b",", 1)[0])
         columns.append_edge(relation[3:], head.split(b"/", 4)[3], tail.split(b"/", 4)[3], weight)
     elif not facts.rstrip().endswith(b"}"):
-        raise ValueError("the line breaks off")
+        raise ValueError("the line is truncated")
 
 
 def _parse_triple_line(columns: _EdgeColumns, line: bytes) -> None:
-    """Relation, head, tail and perhaps a weight."""
+    """A line of relation, head, tail and an optional weight."""
     if not line.strip():
         return
     relation, head, tail, *rest = line.decode("utf-8").rstrip("\r\n").split("\t")
     if not (relation and head and tail):
         raise ValueError("a field is empty")
     weight = float(rest[0]) if rest else 1.0
-    if head.startswith("/c/"):  # ConceptNet's own way to write concepts
+    if head.startswith("/c/"):  # ConceptNet's URIs
         if not all(end.startswith(ENGLISH_URI_PREFIX.decode()) for end in (head, tail)):
             return
         relation, head, tail = relation.removeprefix("/r/"), head.split("/")[3], tail.split("/")[3]
@@ -182,10 +182,10 @@ def _parse_triple_line(columns: _EdgeColumns, line: bytes) -> None:
 
 
 def save_graph(graph: ConceptGraph, path: Path) -> None:
-    """Writes the compact file: safetensors with the columns of edges and the names as one blob.
+    """Writes the compact file: safetensors with the columns of edges, and the names as one blob.
 
     Raises:
-        SslSbirError: it can't be written.
+        SslSbirError: the file can't be written.
     """
     edges = graph.edges
     tensors = {
@@ -202,10 +202,10 @@ def save_graph(graph: ConceptGraph, path: Path) -> None:
 
 
 def load_graph(path: Path | str) -> ConceptGraph:
-    """The graph of a compact file, a dump or a file of triples; the latter two are converted once, into the cache.
+    """The graph of a compact file, a dump or a file of triples; the latter two are converted into the cache once.
 
     Raises:
-        DataError: the file is missing, broken, or something else.
+        DataError: the file is missing, damaged or of another format.
     """
     path = Path(path)
     if path.suffix == ".safetensors":
@@ -226,7 +226,7 @@ def _load_compact_graph(path: Path) -> ConceptGraph:
         with safe_open(str(path), "pt") as file:
             facts = file.metadata() or {}
             if facts.get("format") != CONCEPT_GRAPH_FORMAT:
-                raise DataError(f"{path} isn't a concept graph of this version", hint)
+                raise DataError(f"{path} is not a concept graph of this version", hint)
             columns = {name: file.get_tensor(name).numpy() for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise DataError(f"{path} can't be read: {error}", hint) from error

@@ -16,11 +16,11 @@ GraphMeasure = Literal["path", "pagerank", "overlap"]
 
 
 class GraphSemantics(Semantics):
-    """Similarity in a graph, by one of three measures (see `ConceptGraph`), and its best paths.
+    """Similarity in a graph by one of three measures (see `ConceptGraph`), and best paths.
 
     Args:
         graph: the concepts.
-        spec: what it was loaded from.
+        spec: the spec that it was loaded from.
         measure: path, pagerank or overlap.
     """
 
@@ -28,11 +28,11 @@ class GraphSemantics(Semantics):
         self.graph, self.spec, self.measure = graph, spec, measure
 
     def resolve_name(self, name: str) -> Resolution | None:
-        """The concept of the first spelling that the graph knows."""
+        """The concept of the first spelling that is in the graph."""
         return resolve_first_known(name, self.graph.concept_index)
 
     def compare_keys(self, rows: Sequence[Keys], columns: Sequence[Keys]) -> Float[Tensor, "rows columns"]:
-        """Similarities by the measure, each pair of concepts computed once."""
+        """Similarities by the measure; each pair of concepts is computed once."""
         flat_rows, flat_columns = (sorted({keys[0] for keys in side}) for side in (rows, columns))
         by_measure = {
             "path": self.graph.path_similarity,
@@ -40,14 +40,14 @@ class GraphSemantics(Semantics):
             "overlap": self.graph.overlap_similarity,
         }
         values = torch.from_numpy(by_measure[self.measure](flat_rows, flat_columns).copy()).float()
-        own, other = (
-            {node: number for number, node in enumerate(flat)} for flat in (flat_rows, flat_columns)
+        row_index, column_index = (
+            torch.searchsorted(torch.tensor(flat), torch.tensor([keys[0] for keys in side]))
+            for flat, side in ((flat_rows, rows), (flat_columns, columns))
         )
-        places = torch.tensor([own[k[0]] for k in rows]), torch.tensor([other[k[0]] for k in columns])
-        return values[places[0][:, None], places[1]]
+        return values[row_index[:, None], column_index]
 
     def path(self, a: str, b: str) -> ConceptPath | None:
-        """The best path, each step by the strongest of its relations."""
+        """The best path, with the strongest relation for each step."""
         found = self.graph.best_path(self.keys_of(a)[0], self.keys_of(b)[0])
         if found is None:
             return None

@@ -12,10 +12,10 @@ from ssl_sbir.semantics.sentence_source import load_sentences
 from ssl_sbir.semantics.shipped_matrices import NoSemantics, ShuffledSemantics, load_sake_matrix
 from ssl_sbir.semantics.similarity_source import Semantics
 from ssl_sbir.semantics.word_vector_source import WordVectorSemantics
-from ssl_sbir.semantics.wordnet import load_nouns
+from ssl_sbir.semantics.wordnet_files import load_nouns
 from ssl_sbir.semantics.wordnet_source import WordNetRule, WordNetSemantics
 
-# kind → what it is, and what stands behind the colon ("" nothing, "[X]" may be left out, "X" must be there).
+# kind → what it is, and what follows the colon ("": nothing, "[X]": optional, "X": required).
 SEMANTICS_KINDS = {
     "wordnet": ("WordNet by SAKE's rule, repaired", "[DICT]"),
     "wordnet-path": ("WordNet's plain path similarity", "[DICT]"),
@@ -24,10 +24,10 @@ SEMANTICS_KINDS = {
     "conceptnet-pagerank": ("ConceptNet: personalised PageRank", "FILE"),
     "conceptnet-overlap": ("ConceptNet: shared neighbours", "FILE"),
     "vectors": ("word vectors: GloVe, word2vec, fastText, Numberbatch, .npy", "FILE"),
-    "glove": ("GloVe, 50 wide, out of a package", ""),
-    "sentences": ("a sentence encoder reads the names: minilm, hf:NAME or a folder", "[ENCODER]"),
-    "shuffled": ("another source with its classes mixed up, as a control", "[SEED:]SPEC"),
-    "none": ("no similarity at all, as a control", ""),
+    "glove": ("GloVe, 50 dimensions, from a package", ""),
+    "sentences": ("vectors of a sentence encoder: minilm, hf:NAME or a folder", "[ENCODER]"),
+    "shuffled": ("another source with its classes shuffled, as a control", "[SEED:]SPEC"),
+    "none": ("no similarity, as a control", ""),
 }
 _WORDNET_RULES: dict[str, WordNetRule] = {"wordnet": "repaired", "wordnet-path": "path"}
 _GRAPH_MEASURES: dict[str, GraphMeasure] = {
@@ -42,17 +42,17 @@ def load_semantics(spec: str) -> Semantics:
     """The source that a spec names, such as "wordnet", "conceptnet:FILE", "glove" or "shuffled:wordnet".
 
     Args:
-        spec: KIND or KIND:WHERE, with a kind of `KINDS`.
+        spec: KIND or KIND:WHERE, with a kind of `SEMANTICS_KINDS`.
 
     Raises:
-        ConfigError: the kind is unknown, or what stands behind the colon is missing or too much.
-        DataError: a file is missing or broken.
+        ConfigError: the kind is unknown, or the part after the colon is missing or not allowed.
+        DataError: a file is missing or damaged.
     """
     kind, _, where = spec.partition(":")
     if kind not in SEMANTICS_KINDS:
         raise ConfigError(
             f"unknown source of semantics '{kind}'.{did_you_mean(kind, SEMANTICS_KINDS)}",
-            f"There are {', '.join(_spec_usage(name) for name in SEMANTICS_KINDS)}.",
+            f"Known: {', '.join(_spec_usage(name) for name in SEMANTICS_KINDS)}.",
         )
     wants = SEMANTICS_KINDS[kind][1]
     if (bool(where) and not wants) or (not where and wants and not _is_optional(wants)):

@@ -1,7 +1,6 @@
-"""The relations of ConceptNet: how each reads, and how much two concepts that it joins have in common.
+"""ConceptNet's relations: each in words, and with its strength, the similarity of the concepts that it joins.
 
-The strengths are ours: 1 would be the same thing. A relation that says what is not the case, or that leads out of the
-language, has none.
+The strengths are ours; 1 would mean identity. Negated relations and links out of the language have strength 0.
 """
 
 import re
@@ -10,7 +9,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Relation:
-    """A relation in words, and the likeness of what it joins on one person's word, 0 to below 1."""
+    """A relation in words, and its strength at weight 1 (one person's statement), 0 to below 1."""
 
     words: str
     strength: float
@@ -59,7 +58,7 @@ DEFAULT_RELATION_STRENGTH = 0.2
 
 
 def relation_of(name: str) -> Relation:
-    """What is known of a relation: another one than the table's reads as it is spelt, and joins faintly.
+    """The relation of a name; one that isn't in the table is spelt out in words and has strength .2.
 
     >>> relation_of("IsA").words, relation_of("NotIsA").strength, relation_of("LocationOfAction").words
     ('is a', 0.0, 'location of action')

@@ -1,4 +1,4 @@
-"""The similarity that SAKE's authors ship, and the controls: none at all, and another source's with names mixed up."""
+"""The similarity matrix that SAKE's authors ship, and two controls: no similarity, and shuffled names."""
 
 import zipfile
 from collections.abc import Sequence
@@ -18,12 +18,12 @@ from ssl_sbir.semantics.similarity_source import AS_IT_IS, ConceptPath, Keys, Re
 
 
 class SakeMatrixSemantics(Semantics):
-    """A ready matrix of classes × ImageNet's 1,000 classes, as SAKE's authors made it from WordNet.
+    """A matrix of classes × ImageNet's 1,000 classes, which SAKE's authors computed from WordNet.
 
     Args:
         similarity: [classes, 1000], 0 to 1.
         classes: names of the rows.
-        spec: what it was loaded from.
+        spec: the spec that it was loaded from.
     """
 
     def __init__(self, similarity: Float[Tensor, "classes 1000"], classes: Sequence[str], spec: str) -> None:
@@ -31,7 +31,7 @@ class SakeMatrixSemantics(Semantics):
         self.rows = {normalize_class_name(name): row for row, name in enumerate(classes)}
 
     def resolve_name(self, name: str) -> Resolution | None:
-        """The row of a class, or the column of one of ImageNet's (counted on behind the rows)."""
+        """The row of a class, or the column of an ImageNet class (numbered after the rows)."""
         synset = synset_id(name)
         if synset is not None:
             column = imagenet_ids().get(synset)
@@ -45,25 +45,25 @@ class SakeMatrixSemantics(Semantics):
         """The entries of the matrix.
 
         Raises:
-            ConfigError: two classes, or two of ImageNet's, are compared: the matrix has no such entries.
+            ConfigError: two data set classes, or two ImageNet classes, are compared: the matrix has no such entries.
         """
         count = len(self.rows)
-        own, answers = (torch.tensor([keys[0] for keys in side]) for side in (rows, columns))
-        if (own >= count).any() or (answers < count).any():
+        row, column = (torch.tensor([keys[0] for keys in side]) for side in (rows, columns))
+        if (row >= count).any() or (column < count).any():
             raise ConfigError(
                 f"'{self.spec}' compares classes with ImageNet's 1,000 classes only, not with each other",
-                "Take wordnet, conceptnet:FILE or word vectors for that.",
+                "Use wordnet, conceptnet:FILE or word vectors for that.",
             )
-        return self.table[own[:, None], answers - count]
+        return self.table[row[:, None], column - count]
 
 
 def load_sake_matrix(path: str, spec: str) -> SakeMatrixSemantics:
-    """A matrix from an .npz file with `similarity` [classes, 1000] and `classes` [classes].
+    """Loads a matrix from an .npz file with `similarity` [classes, 1000] and `classes` [classes].
 
     Raises:
-        DataError: the file is missing, no .npz, or its arrays don't fit.
+        DataError: the file is missing or no .npz file, or its arrays don't fit.
     """
-    hint = "It needs the arrays similarity [classes, 1000] and classes [classes]."
+    hint = "Expected: an .npz file with the arrays similarity [classes, 1000] and classes [classes]."
     try:
         with np.load(Path(path), allow_pickle=False) as file:
             table, classes = file["similarity"], [str(name) for name in file["classes"]]
@@ -79,7 +79,7 @@ def load_sake_matrix(path: str, spec: str) -> SakeMatrixSemantics:
             for n in classes
             if sum(normalize_class_name(n) == normalize_class_name(other) for other in classes) > 1
         )
-        raise DataError(f"{path}: the class '{twice}' is there twice", hint)
+        raise DataError(f"{path}: the class '{twice}' occurs twice", hint)
     if table.shape != (len(classes), 1000):
         raise DataError(
             f"{path}: similarity is {list(table.shape)}, but there are {len(classes)} classes", hint
@@ -88,7 +88,7 @@ def load_sake_matrix(path: str, spec: str) -> SakeMatrixSemantics:
 
 
 class NoSemantics(Semantics):
-    """Knows every name, and finds no two alike: the control without semantics."""
+    """Knows every name, and gives all pairs similarity 0: the control without semantics."""
 
     spec = "none"
 
@@ -102,40 +102,40 @@ class NoSemantics(Semantics):
 
 
 class ShuffledSemantics(Semantics):
-    """Another source's similarities, but each class has those of another one: same values, no meaning.
+    """Another source's similarities with its classes shuffled: the same values without their meaning.
 
-    The names that are asked about (the rows) change places among each other, by what the source takes them for; the
-    same names as columns follow them, all other columns stay: ImageNet's, which carry their ids, among them. Nobody
-    keeps his own place.
+    The row names are permuted, names with the same meaning together, so that none keeps its own similarities. Columns
+    of the same names follow; other columns, such as ImageNet's, stay.
 
     Args:
-        source: whose similarities are mixed up.
-        seed: of the mixing.
+        source: the source to shuffle.
+        seed: of the permutation.
+        spec: the spec that it was loaded from.
     """
 
     def __init__(self, source: Semantics, seed: int, spec: str) -> None:
         self.source, self.seed, self.spec = source, seed, spec
 
     def resolve_name(self, name: str) -> Resolution | None:
-        """What the source finds."""
+        """As the source resolves it."""
         return self.source.resolve_name(name)
 
     def similarity(self, a: Sequence[str], b: Sequence[str]) -> Float[Tensor, "a b"]:
-        """The source's similarities of the mixed-up names; 0 where one is unknown."""
-        other = self._shuffled_names(a)
-        mixed = [[other.get(name, name) for name in names] for names in (a, b)]
-        return self.source.similarity(*mixed)
+        """The source's similarities of the shuffled names; 0 if one is unknown."""
+        substitute = self._shuffled_names(a)
+        shuffled = [[substitute.get(name, name) for name in names] for names in (a, b)]
+        return self.source.similarity(*shuffled)
 
     def compare_keys(self, rows: Sequence[Keys], columns: Sequence[Keys]) -> Float[Tensor, "rows columns"]:
-        """The source's values: it is names that are mixed up."""
+        """The source's values: only names are shuffled."""
         return self.source.compare_keys(rows, columns)
 
     def path(self, a: str, b: str) -> ConceptPath | None:
-        """The source's path: between two names there is nothing to mix up."""
+        """The source's path: between two names there is nothing to shuffle."""
         return self.source.path(a, b)
 
     def _shuffled_names(self, names: Sequence[str]) -> dict[str, str]:
-        """Who stands for whom: one round over all that are known, in an order that the seed and the names decide."""
+        """The substitute of each known name: the next in a cycle whose order depends on the seed and the names."""
         found = self.resolve_names(names)
         same: dict[Keys, list[str]] = {}
         for name in sorted(found):
@@ -145,7 +145,7 @@ class ShuffledSemantics(Semantics):
         groups = list(same.values())
         order = [groups[n] for n in np.random.default_rng(seed).permutation(len(groups))]
         return {
-            name: after[0]
-            for group, after in zip(order, [*order[1:], *order[:1]], strict=True)
+            name: following[0]
+            for group, following in zip(order, [*order[1:], *order[:1]], strict=True)
             for name in group
         }

@@ -1,4 +1,4 @@
-"""What every source of class similarity answers: what a name means to it, how alike two are, and how they hang together."""
+"""The interface of all sources of class similarity: resolving names, comparing them, and paths between them."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -18,12 +18,12 @@ Keys = tuple[int, ...]
 
 @dataclass(frozen=True)
 class Resolution:
-    """What a name means to a source.
+    """What a source takes a name to mean.
 
     Attributes:
-        matched_name: the word, synset or row that stands for the name.
-        match_step: the step of the back-off that led there; "as it is" where none was needed.
-        keys: where the source holds it.
+        matched_name: the word, synset or row that was found for the name.
+        match_step: how the spelling differs; "as it is" if it doesn't.
+        keys: indices of the matches in the source.
     """
 
     matched_name: str
@@ -35,7 +35,7 @@ class Resolution:
 
     @property
     def is_exact(self) -> bool:
-        """Whether the name was known as it is."""
+        """Whether the name itself was known."""
         return self.match_step == AS_IT_IS
 
 
@@ -49,9 +49,9 @@ class ConceptPath:
     Attributes:
         nodes: n + 1 concepts from one end to the other.
         relations: n relations in words ("is a").
-        directions: 1 where a relation leads from the node before to the node after, -1 where it leads back.
-        weights: the strength of each relation, 0 to 1; None where the graph has no weights.
-        similarity: of the two ends, 0 to 1.
+        directions: 1 for a relation from the previous node to the next, -1 for one in the other direction.
+        weights: the strength of each relation, 0 to 1; None if the graph has no weights.
+        similarity: of the two end nodes, 0 to 1.
     """
 
     nodes: tuple[str, ...]
@@ -77,24 +77,24 @@ class Semantics(ABC):
     """A source of class similarity.
 
     Attributes:
-        spec: what it was loaded from.
+        spec: the spec that it was loaded from.
     """
 
     spec: str
 
     @abstractmethod
     def resolve_name(self, name: str) -> Resolution | None:
-        """What a name means here; None where nothing does. Ask `resolve_names`, which guards unseen classes."""
+        """What a name means; None if it is unknown. Call `resolve_names`, which refuses unseen classes."""
 
     @abstractmethod
     def compare_keys(self, rows: Sequence[Keys], columns: Sequence[Keys]) -> Float[Tensor, "rows columns"]:
-        """The similarities of things that were found, 0 to 1."""
+        """The similarities of resolved names, 0 to 1."""
 
     def resolve_names(self, names: Sequence[str]) -> dict[str, Resolution | None]:
-        """What each name means here; None for one that is unknown.
+        """What each name means; None for an unknown one.
 
         Raises:
-            ConfigError: one is the name of an unseen class and a run is training.
+            ConfigError: a name is that of an unseen class and a run is training.
         """
         check_no_unseen_names(names, self.spec)
         return {name: self._resolve_guarded_name(name) for name in dict.fromkeys(names)}
@@ -104,13 +104,13 @@ class Semantics(ABC):
         return None if found and HEAD_NOUN in found.match_step and head_is_unseen(name) else found
 
     def similarity(self, a: Sequence[str], b: Sequence[str]) -> Float[Tensor, "a b"]:
-        """The similarity of each name of `a` to each of `b`, 0 to 1; 0 where one of the two is unknown.
+        """The similarity of each name in `a` to each in `b`, 0 to 1; 0 if one of the two is unknown.
 
         Raises:
-            ConfigError: one is the name of an unseen class and a run is training.
+            ConfigError: a name is that of an unseen class and a run is training.
         """
         found = self.resolve_names([*a, *b])
-        rows, columns = (_known_keys(names, found) for names in (a, b))
+        rows, columns = (known_keys(names, found) for names in (a, b))
         table = torch.zeros(len(a), len(b))
         if rows and columns:
             values = self.compare_keys(list(rows.values()), list(columns.values()))
@@ -118,37 +118,37 @@ class Semantics(ABC):
         return table
 
     def path(self, a: str, b: str) -> ConceptPath | None:
-        """The best path between two names; None where there is none.
+        """The best path between two names; None if there is none.
 
         Raises:
-            SslSbirError: the source has no paths, or doesn't know one of the names.
+            SslSbirError: the source has no paths, or a name is unknown.
         """
         del a, b
         raise SslSbirError(
-            f"'{self.spec}' knows how alike two names are, not how they hang together",
-            "Take a graph for paths: wordnet, or conceptnet:FILE.",
+            f"'{self.spec}' has no paths between names, only similarities",
+            "For paths use a graph: wordnet, or conceptnet:FILE.",
         )
 
     def keys_of(self, name: str, known: Sequence[str] = ()) -> Keys:
-        """Where the source holds a name.
+        """The keys of a name.
 
         Raises:
-            SslSbirError: it doesn't know it.
+            SslSbirError: it is unknown.
         """
         found = self.resolve_names([name])[name]
         if found is None:
             raise SslSbirError(
-                f"'{self.spec}' doesn't know '{name}'.{did_you_mean(name, known)}", "Try a plainer word."
+                f"'{self.spec}' doesn't know '{name}'.{did_you_mean(name, known)}", "Try a simpler word."
             )
         return found.keys
 
 
 def describe_resolutions(resolutions: Mapping[str, Any], max_names: int = 6) -> list[str]:
-    """What people should know of how names were resolved, a line each; empty where all were known as they are.
+    """One line about names that were replaced, and one about unknown names; empty if all were known as they are.
 
     Args:
-        resolutions: as `Semantics.resolved` returns it.
-        max_names: so many names a line at most.
+        resolutions: as `Semantics.resolve_names` returns them.
+        max_names: maximum number of names in a line.
     """
     others = {name: it for name, it in resolutions.items() if isinstance(it, Resolution) and not it.is_exact}
     missing = [name for name, it in resolutions.items() if it is None]
@@ -156,9 +156,7 @@ def describe_resolutions(resolutions: Mapping[str, Any], max_names: int = 6) -> 
     if others:
         parts = [f"{name} → {it}" for name, it in list(others.items())[:max_names]]
         more = f"; and {len(others) - max_names} more" if len(others) > max_names else ""
-        lines.append(
-            f"{len(others)} of {len(resolutions)} names mean something else: {'; '.join(parts)}{more}"
-        )
+        lines.append(f"{len(others)} of {len(resolutions)} names were replaced: {'; '.join(parts)}{more}")
     if missing:
         more = " …" if len(missing) > max_names else ""
         lines.append(
@@ -167,6 +165,6 @@ def describe_resolutions(resolutions: Mapping[str, Any], max_names: int = 6) -> 
     return lines
 
 
-def _known_keys(names: Sequence[str], found: dict[str, Resolution | None]) -> dict[int, Keys]:
-    """The place among the names of each one that is known, and its keys."""
-    return {place: meaning.keys for place, name in enumerate(names) if (meaning := found[name]) is not None}
+def known_keys(names: Sequence[str], resolutions: Mapping[str, Resolution | None]) -> dict[int, Keys]:
+    """The keys of each known name, by its index among the names."""
+    return {index: found.keys for index, name in enumerate(names) if (found := resolutions[name]) is not None}

@@ -1,4 +1,4 @@
-"""No source of meaning tells a training run anything about its unseen classes."""
+"""Keeps sources of semantics from telling a training run anything about its unseen classes."""
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -10,7 +10,7 @@ from ssl_sbir.data.class_names import normalize_class_name
 from ssl_sbir.errors import ConfigError
 from ssl_sbir.semantics.class_spelling import head_noun, singular_forms, strip_brackets, synset_id
 
-MAX_NAME_WORDS = 4  # words of a class name: "hot dog" and "hot-dog" are a hotdog
+MAX_NAME_WORDS = 4  # a class name may be spelt as several words: "hot dog" and "hot-dog" for hotdog
 _WORD = re.compile(r"[^\W_]+")
 _POSSESSIVE = re.compile(r"['’]s\b")
 _forbidden_names: ContextVar[frozenset[str]] = ContextVar("unseen", default=frozenset())
@@ -18,13 +18,13 @@ _forbidden_names: ContextVar[frozenset[str]] = ContextVar("unseen", default=froz
 
 @contextmanager
 def forbid_unseen_classes(unseen: Iterable[str]) -> Iterator[None]:
-    """Within the block every source refuses these class names, whoever asks and however they are spelt.
+    """Within the block every source refuses these class names in every spelling.
 
-    That is in any case, as one word, with or without what stands in brackets, or in the plural. What falls back on
-    one of them as its head noun (a racing car on a car) is unknown.
+    Spellings differ in case, as one word or several, with or without brackets, and in the plural. A name whose head noun
+    is one of these classes (a racing car, for car) becomes unknown.
 
-    ImageNet's names are no class names (they carry their WordNet ids) and are never refused: what a teacher knows
-    of unseen classes is a matter of the teacher, which the evaluation reports.
+    ImageNet's names carry their WordNet ids and are never refused: they belong to the teacher, and the evaluation
+    reports what the teacher knows of unseen classes.
     """
     token = _forbidden_names.set(frozenset(normalize_class_name(name) for name in unseen))
     try:
@@ -34,17 +34,17 @@ def forbid_unseen_classes(unseen: Iterable[str]) -> Iterator[None]:
 
 
 def check_no_unseen_names(names: Sequence[str], spec: str) -> None:
-    """Raises where a run is training and a name is that of one of its unseen classes.
+    """Raises an error if a run is training and a name is that of one of its unseen classes.
 
     Raises:
-        ConfigError: names the class and the source that was asked.
+        ConfigError: names the class and the source.
     """
     for name in names:
         if (unseen := _matching_unseen_class(name)) is not None:
             also = "" if unseen == normalize_class_name(name) else f", spelt '{unseen}',"
             raise ConfigError(
-                f"'{name}' is an unseen class{also}: '{spec}' may not be asked about it while training",
-                "Ask about seen classes only, or after training.",
+                f"'{name}' is an unseen class{also}: '{spec}' may not be used for it during training",
+                "Use names of seen classes only, or do it after training.",
             )
 
 
@@ -55,7 +55,7 @@ def head_is_unseen(name: str) -> bool:
 
 
 def mentions_unseen_class(text: str) -> bool:
-    """Whether a run is training and a text has the name of one of its unseen classes among its words."""
+    """Whether a run is training and a text contains the name of one of its unseen classes."""
     unseen = _unseen_spellings(_forbidden_names.get())
     if not unseen:
         return False
@@ -76,25 +76,21 @@ def _unseen_spellings(names: frozenset[str]) -> frozenset[str]:
 
 
 def _matching_unseen_class(name: str) -> str | None:
-    """The unseen class that a name is another spelling of."""
+    """The unseen class of which a name is a spelling."""
     unseen, whole = _forbidden_names.get(), normalize_class_name(name)
     if not unseen or synset_id(name) is not None:
         return None
-    own, plain = (
-        _spelling_forms(whole) | _spelling_forms(strip_brackets(whole)),
-        strip_brackets(whole) == whole,
-    )
+    forms = _spelling_forms(whole) | _spelling_forms(strip_brackets(whole))
+    has_brackets = strip_brackets(whole) != whole
     for other in sorted(unseen):
-        # a crane (bird) is no crane (machine)
-        if own & (
-            _spelling_forms(other) | _spelling_forms(strip_brackets(other))
-            if plain
-            else _spelling_forms(other)
-        ):
+        other_forms = _spelling_forms(other)
+        if not has_brackets:  # a crane (bird) is no crane (machine)
+            other_forms |= _spelling_forms(strip_brackets(other))
+        if forms & other_forms:
             return other
     return None
 
 
 def _spelling_forms(name: str) -> set[str]:
-    """A name and what it may be the plural of, without anything between their letters."""
+    """A name and its possible singulars, letters and digits only."""
     return {"".join(_WORD.findall(form)) for form in (name, *singular_forms(name))} - {""}

@@ -19,31 +19,29 @@ WordNetRule = Literal["repaired", "path"]
 
 
 class WordNetSemantics(Semantics):
-    """Similarity of nouns. A name's synsets come from the table of class names, or its first sense is taken.
+    """Similarity of nouns. A name's synsets come from the table of class names; else its first sense is used.
 
     Args:
-        nouns: WordNet's.
-        spec: what it was loaded from.
-        rule: `repaired`: SAKE's rule, the maximum over the synsets of a name; beside ImageNet's classes, one that
-            would be like none of them keeps its largest path similarities. `hypernym_path`: 1 / (1 + steps over the lowest
-            common ancestor).
+        nouns: WordNet's nouns.
+        spec: the spec that it was loaded from.
+        rule: `repaired`: SAKE's rule, the maximum over the synsets of a name; compared with ImageNet's classes, a name
+            that would be similar to none of them keeps its largest path similarities. `path`: 1 / (1 + steps over the
+            lowest common ancestor).
     """
 
     def __init__(self, nouns: WordNetNouns, spec: str = "wordnet", rule: WordNetRule = "repaired") -> None:
         self.nouns, self.spec, self.rule = nouns, spec, rule
 
     def resolve_name(self, name: str) -> Resolution | None:
-        """The synsets that a name means: by its id, by the table, or its first sense by the back-off."""
+        """The synsets of a name: by its id, by the table, or the first sense of the first known spelling."""
         synset, whole = synset_id(name), normalize_class_name(name)
         if synset is not None:
-            place = self.nouns.find_synset(synset)
-            return (
-                None if place is None else Resolution(self.nouns.describe_synset(place), AS_IT_IS, (place,))
-            )
+            key = self.nouns.find_synset(synset)
+            return None if key is None else Resolution(self.nouns.describe_synset(key), AS_IT_IS, (key,))
         if whole in class_table() and class_table()[whole].get("synsets"):
             entries = class_table()[whole]["synsets"]
-            places = [self.nouns.find_synset(entry) for entry in entries]
-            return Resolution(" + ".join(entries), AS_IT_IS, tuple(p for p in places if p is not None))
+            keys = [self.nouns.find_synset(entry) for entry in entries]
+            return Resolution(" + ".join(entries), AS_IT_IS, tuple(key for key in keys if key is not None))
         found = resolve_first_known(name, self._first_sense)
         if found is None:
             return None
@@ -60,7 +58,7 @@ class WordNetSemantics(Semantics):
         return senses[0] if senses else None
 
     def similarity(self, a: Sequence[str], b: Sequence[str]) -> Float[Tensor, "a b"]:
-        """The similarities by the rule, 0 to 1; 0 where one of two names is unknown."""
+        """Similarities by the rule, 0 to 1; 0 if one of the two names is unknown."""
         values = super().similarity(a, b)
         alone = ~values.any(1)
         if self.rule == "repaired" and alone.any() and all(synset_id(name) for name in b):
@@ -69,17 +67,17 @@ class WordNetSemantics(Semantics):
         return values
 
     def compare_keys(self, rows: Sequence[Keys], columns: Sequence[Keys]) -> Float[Tensor, "rows columns"]:
-        """The similarities by the rule, 0 to 1: of two names the largest over their synsets."""
+        """Similarities by the rule, 0 to 1: the maximum over the synsets of both names."""
         flat_rows, flat_columns = (sorted({key for keys in side for key in keys}) for side in (rows, columns))
         measure = self.nouns.path_similarity if self.rule == "path" else self.nouns.sake_similarity
         values = _max_over_keys(measure(flat_rows, flat_columns), flat_rows, rows)
         return torch.from_numpy(_max_over_keys(values.T, flat_columns, columns).T.copy()).float()
 
     def path(self, a: str, b: str) -> ConceptPath | None:
-        """The way from one name up to the nearest common ancestor and down to the other, for their nearest synsets."""
+        """The path over the nearest common ancestor, for the two nearest synsets of the names."""
         ends = (self.keys_of(name, self._table_names) for name in (a, b))
-        ways = [self.nouns.hypernym_path(*pair) for pair in product(*ends)]
-        up, down = min(ways, key=lambda way: len(way[0]) + len(way[1]))
+        paths = [self.nouns.hypernym_path(*pair) for pair in product(*ends)]
+        up, down = min(paths, key=lambda path: len(path[0]) + len(path[1]))
         nodes = tuple(self.nouns.words[number][0] for number in (*up, *down))
         steps = len(nodes) - 1
         directions = (1,) * (len(up) - 1) + (-1,) * len(down)
@@ -95,9 +93,6 @@ def _match_step_prefix(how: str) -> str:
 
 
 def _max_over_keys(values: np.ndarray, flat: list[int], keys: Sequence[Keys]) -> np.ndarray:
-    """[flat, m] → [keys, m]: of the rows of each name's synsets the maximum."""
-    place = {key: number for number, key in enumerate(flat)}
-    found = np.empty((len(keys), values.shape[1]))
-    for row, own in enumerate(keys):
-        found[row] = values[[place[key] for key in own]].max(0)
-    return found
+    """The maximum over the rows of each name's synsets: [flat, m] → [keys, m]."""
+    row_by_key = {key: row for row, key in enumerate(flat)}
+    return np.stack([values[[row_by_key[key] for key in one]].max(0) for one in keys])

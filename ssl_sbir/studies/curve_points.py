@@ -1,4 +1,4 @@
-"""From the table of a label study to its curves' points, each with the value of every sketch in every seed's run."""
+"""The points of a label study's curves, from its table: the accuracy of each sketch in each seed's run."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,18 +13,18 @@ from ssl_sbir.evaluation.compare_runs import RunScores, load_run_scores, restric
 from ssl_sbir.studies.label_study import STRATIFIED_CHOICE, LabelStudy
 from ssl_sbir.studies.study_table import StudyRow, StudyTable
 
-_SAME_IMAGES_HINT = "Every start must see the same images at a size at which all can be read."
+_SAME_IMAGES_HINT = "All starts must be evaluated on the same images, at a size at which all can be read."
 
 
 @dataclass(frozen=True)
 class CurveSeries:
-    """What one curve is about.
+    """What one curve shows.
 
     Attributes:
         start: as in the study.
         domains: whose labels.
         choice: how they are chosen.
-        classes: number of labelled classes, where that isn't what the curve runs over.
+        classes: number of labelled classes, unless that is the curve's axis.
     """
 
     start: str
@@ -33,7 +33,7 @@ class CurveSeries:
     classes: str
 
     def describe_series(self, study: LabelStudy) -> str:
-        """In words; says only what the study varies."""
+        """The curve in words; only what the study varies."""
         run = Path(self.start.removeprefix("run:").replace("{seed}", "")).name.rstrip("-_.")
         start = f"run {run}" if self.start.startswith("run:") else self.start
         more = [
@@ -46,14 +46,14 @@ class CurveSeries:
 
 @dataclass(frozen=True)
 class LabelCurvePoint:
-    """One amount of labels of a curve.
+    """The runs of a curve with one amount of labels.
 
     Attributes:
-        amount: as it was asked for.
-        labels: how many that is; None where no run says so.
-        values: of each seed's run and each sketch; 0 where there is no run.
+        amount: as given in the study.
+        labels: how many labels that is; None if no run says so.
+        values: of each seed's run and each sketch; 0 for a seed without a run.
         has_run: which seeds have a run.
-        failure_causes: causes, by seed.
+        failure_causes: by seed.
     """
 
     amount: str
@@ -64,7 +64,7 @@ class LabelCurvePoint:
 
     @property
     def mean_accuracy(self) -> float:
-        """Over sketches and the seeds there are."""
+        """The mean over sketches and the seeds that have a run."""
         return float(self.values[self.has_run].double().mean())
 
 
@@ -73,11 +73,11 @@ class StudyCurves:
     """All curves of a study.
 
     Attributes:
-        points_by_series: points by series, in the order of their labels; points that failed altogether among them.
-        evaluation: the evaluation of one run, for what all of them share: classes, split, counts.
+        points_by_series: points in the order of their labels, including those without any run.
+        evaluation: of one run, for what all runs share: classes, split, counts.
         query_labels: class of each sketch.
         class_names: of the unseen classes, by label.
-        image_sizes: sides of the images in pixels that the runs of a start were evaluated at, by start.
+        image_sizes: sides in pixels of the images that the runs of each start were evaluated at.
     """
 
     points_by_series: dict[CurveSeries, list[LabelCurvePoint]]
@@ -91,7 +91,7 @@ def compute_study_curves(study: LabelStudy, table: StudyTable) -> StudyCurves:
     """The curves of a study.
 
     Raises:
-        EvaluationError: no run has a result, or the metric isn't among the results.
+        EvaluationError: no run has a result, or the results lack the metric.
     """
     done = [row for row in table.rows if not row.has_failed]
     if not done:
@@ -108,9 +108,9 @@ def compute_study_curves(study: LabelStudy, table: StudyTable) -> StudyCurves:
             raise EvaluationError(
                 f"{run} was evaluated on other sketches than {done[0].run}", _SAME_IMAGES_HINT
             )
-    told = zip(one.labels.unique().tolist(), one.facts["classes"], strict=True)
-    names = {label: facts["name"] for label, facts in told}
-    found = restrict_to_common_queries(found, study.metric_column)  # of a class every sketch may be left out
+    classes = zip(one.labels.unique().tolist(), one.facts["classes"], strict=True)
+    names = {label: facts["name"] for label, facts in classes}
+    found = restrict_to_common_queries(found, study.metric_column)  # may leave out all sketches of a class
     one = found[done[0].run]
     values = {run: each.values[study.metric_column] for run, each in found.items()}
     curves = {
@@ -125,44 +125,44 @@ def compute_study_curves(study: LabelStudy, table: StudyTable) -> StudyCurves:
     return StudyCurves(curves, one, one.labels, names, sizes)
 
 
-def _list_series(asked: LabelStudy, table: StudyTable) -> list[CurveSeries]:
-    """The curves there are: as many as trained rows differ in more than amount and seed."""
-    found = [_series_of_row(row, asked) for row in table.rows if row.cell.trained]
+def _list_series(study: LabelStudy, table: StudyTable) -> list[CurveSeries]:
+    """The curves: one for each combination of trained rows' properties other than amount and seed."""
+    found = [_series_of_row(row, study) for row in table.rows if row.cell.trained]
     return list(dict.fromkeys(found)) or [
-        CurveSeries(start, "both", STRATIFIED_CHOICE, "all") for start in asked.starts
+        CurveSeries(start, "both", STRATIFIED_CHOICE, "all") for start in study.starts
     ]
 
 
-def _series_of_row(row: StudyRow, asked: LabelStudy) -> CurveSeries:
+def _series_of_row(row: StudyRow, study: LabelStudy) -> CurveSeries:
     labels = row.cell.labels
     classes = labels.classes or "all"
-    over_classes = len(asked.amounts_of_labels) == 1
-    # All labels are chosen in no way: they belong to each curve, and say the first one's.
-    choice = asked.choices[0] if labels.amount == "all" else row.cell.choice or STRATIFIED_CHOICE
+    over_classes = len(study.amounts_of_labels) == 1
+    # All labels need no choice: the row belongs to each curve, and is named after the first.
+    choice = study.choices[0] if labels.amount == "all" else row.cell.choice or STRATIFIED_CHOICE
     return CurveSeries(row.cell.start, labels.domains, choice, "all" if over_classes else classes)
 
 
-def _belongs_to_series(row: StudyRow, series: CurveSeries, asked: LabelStudy) -> bool:
-    """Whether a row is a point of a curve; the start itself and all labels are points of each that has its start."""
+def _belongs_to_series(row: StudyRow, series: CurveSeries, study: LabelStudy) -> bool:
+    """Whether a row is a point of a curve; the start itself and all labels are points of each curve of their start."""
     if row.cell.start != series.start:
         return False
     if not row.cell.trained:
         return True
-    mine = _series_of_row(row, asked)
+    own = _series_of_row(row, study)
     if row.cell.labels.amount == "all":
-        return (mine.domains, mine.classes) == (series.domains, series.classes)
-    return mine == series
+        return (own.domains, own.classes) == (series.domains, series.classes)
+    return own == series
 
 
 def _build_curve_points(
-    asked: LabelStudy, rows: Sequence[StudyRow], values: dict[Path, Tensor], table: StudyTable
+    study: LabelStudy, rows: Sequence[StudyRow], values: dict[Path, Tensor], table: StudyTable
 ) -> list[LabelCurvePoint]:
     groups: dict[tuple[str, str], list[StudyRow]] = {}
     for row in rows:
         cell = row.cell
         key = (cell.labels.amount, cell.labels.classes or "all") if cell.trained else ("0", "all")
         groups.setdefault(key, []).append(row)
-    points = [_build_curve_point(key, group, values, asked, table) for key, group in groups.items()]
+    points = [_build_curve_point(key, group, values, study, table) for key, group in groups.items()]
     return sorted(points, key=lambda point: torch.inf if point.labels is None else point.labels)
 
 
@@ -170,29 +170,29 @@ def _build_curve_point(
     key: tuple[str, str],
     rows: Sequence[StudyRow],
     values: dict[Path, Tensor],
-    asked: LabelStudy,
+    study: LabelStudy,
     table: StudyTable,
 ) -> LabelCurvePoint:
     amount, classes = key
     width = len(next(iter(values.values())))
-    found = torch.zeros(asked.seeds, width, dtype=torch.float64)
-    there = torch.zeros(asked.seeds, dtype=torch.bool)
+    accuracies = torch.zeros(study.seeds, width, dtype=torch.float64)
+    has_run = torch.zeros(study.seeds, dtype=torch.bool)
     for row in rows:
         if row.has_failed:
             continue
-        # A fixed start without training is one run that stands for all seeds.
-        places = [row.cell.seed] if row.cell.trained or len(rows) > 1 else range(asked.seeds)
-        for place in places:
-            found[place], there[place] = values[row.run].double(), True
+        # A fixed start without training is one run for all seeds.
+        seeds = [row.cell.seed] if row.cell.trained or len(rows) > 1 else range(study.seeds)
+        for seed in seeds:
+            accuracies[seed], has_run[seed] = values[row.run].double(), True
     counts = [sum(row.labels[d] for d in ("sketch", "photo")) for row in rows if not row.has_failed]
     labels = sum(counts) / len(counts) if counts else _estimate_label_count(rows[0], table)
     failed = {row.cell.seed: row.cause for row in rows if row.has_failed}
-    told = amount if classes == "all" else f"{amount} of {classes} classes"
-    return LabelCurvePoint(told, labels, found, there, failed)
+    name = amount if classes == "all" else f"{amount} of {classes} classes"
+    return LabelCurvePoint(name, labels, accuracies, has_run, failed)
 
 
 def _estimate_label_count(row: StudyRow, table: StudyTable) -> float | None:
-    """How many labels a run that failed would have read, from one with all labels of the same domains."""
+    """How many labels a failed run would have read, by a run with all labels of the same domains."""
     if not row.cell.trained:
         return 0.0
     amount, same = row.cell.labels.amount, row.cell.labels.domains

@@ -1,35 +1,33 @@
 """A study's findings as rows, for CSV, LaTeX and the page."""
 
-import csv
-import io
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ssl_sbir.evaluation.compare_tables import LATEX_ESCAPES
+from ssl_sbir.reports.tables import escape_latex, latex_table
 from ssl_sbir.studies.label_findings import Estimate, LabelFindings, describe_label_amount
 
 FindingsRows = list[dict[str, Any]]
 
 
 def point_rows(findings: LabelFindings) -> FindingsRows:
-    """One row a point of a curve: labels, accuracy with its interval, seeds with a result and without."""
-    found: FindingsRows = []
+    """One row per point of a curve: labels, accuracy with its interval, numbers of seeds with and without a result."""
+    rows: FindingsRows = []
     for series in findings.ordered_series:
-        for place, point in enumerate(findings.curve_points(series)):
-            value = findings.estimate_accuracy(series, place)
+        for index, point in enumerate(findings.curve_points(series)):
+            value = findings.estimate_accuracy(series, index)
             runs = {"seeds": int(point.has_run.sum()), "failed": len(point.failure_causes)}
             labels = {
                 "curve": series.describe_series(findings.study),
                 "amount": describe_label_amount(point.amount),
                 "labels": point.labels,
             }
-            found.append({**labels, **_interval_columns("accuracy", value), **runs})
-    return found
+            rows.append({**labels, **_interval_columns("accuracy", value), **runs})
+    return rows
 
 
 def saving_rows(findings: LabelFindings) -> FindingsRows:
-    """One row a curve and an amount of the reference's labels: what the curve needs for the same accuracy."""
+    """One row per curve and amount of the reference's labels: the labels that the curve needs for the same accuracy."""
     return [
         {
             "curve": one.series.describe_series(findings.study),
@@ -45,7 +43,7 @@ def saving_rows(findings: LabelFindings) -> FindingsRows:
 
 
 def area_rows(findings: LabelFindings) -> FindingsRows:
-    """One row a curve: the area under it."""
+    """One row per curve: the area under it."""
     return [
         {
             "curve": one.describe_series(findings.study),
@@ -57,7 +55,7 @@ def area_rows(findings: LabelFindings) -> FindingsRows:
 
 
 def class_rows(findings: LabelFindings) -> FindingsRows:
-    """One row a curve and unseen class: accuracy of the curve's first and last point."""
+    """One row per curve and unseen class: accuracy at the curve's first and last point."""
     return [
         {
             "curve": series.describe_series(findings.study),
@@ -71,24 +69,14 @@ def class_rows(findings: LabelFindings) -> FindingsRows:
     ]
 
 
-def study_rows_to_csv(rows: Sequence[Mapping[str, Any]]) -> str:
-    """CSV with full precision; ∞ stands for "not within the labels studied"."""
-    file = io.StringIO()
-    if rows:
-        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-    return file.getvalue()
-
-
 def study_rows_to_latex(rows: Sequence[Mapping[str, Any]], note: str) -> str:
     """A LaTeX tabular (booktabs) with three decimals."""
     head = list(rows[0]) if rows else []
-    body = [" & ".join(_format_latex_cell(row[name]) for name in head) + r" \\" for row in rows]
-    kinds = "".join("l" if isinstance(value, str) else "r" for value in (rows[0].values() if rows else ()))
-    titles = " & ".join(_format_latex_cell(name.replace("_", " ")) for name in head) + r" \\"
-    lines = [rf"\begin{{tabular}}{{{kinds}}}", r"\toprule", titles, r"\midrule", *body]
-    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", f"% {' '.join(note.split())}", ""])
+    body = [[_format_latex_cell(row[name]) for name in head] for row in rows]
+    alignment = "".join(
+        "l" if isinstance(value, str) else "r" for value in (rows[0].values() if rows else ())
+    )
+    return latex_table([name.replace("_", " ") for name in head], body, alignment, note)
 
 
 def _interval_columns(name: str, value: Estimate) -> dict[str, float]:
@@ -100,5 +88,4 @@ def _format_latex_cell(value: Any) -> str:
         if math.isinf(value):
             return r"$\infty$" if value > 0 else r"$-\infty$"
         return f"${value:,.0f}$" if abs(value) >= 10 or value == int(value) else f"${value:.3f}$"
-    signs = {**LATEX_ESCAPES, "\\": r"\textbackslash{}", "·": r"$\cdot$", "→": r"$\to$"}
-    return "".join(signs.get(sign, sign) for sign in str(value))
+    return escape_latex(str(value))

@@ -1,9 +1,9 @@
-"""A grid of ordinary runs in processes of their own: finished ones are skipped, failures recorded, the rest goes on.
+"""A grid of ordinary runs in worker processes: finished runs are skipped, and failures are recorded.
 
-    table = run_grid([Cell("sake", "folder:pets", seed=seed) for seed in range(3)], Path("runs/study"))
+    table = run_grid([StudyCell("sake", "folder:pets", seed=seed) for seed in range(3)], Path("runs/study"))
 
-Below `out` lie `runs/NAME/` (an ordinary run folder each), `cells/NAME.json` (how each ended), `logs/NAME.log` and
-`table.csv`. NAME ends with the hash of the cell, so that another setting, label or start is another run.
+The study's folder holds `runs/NAME/` (ordinary run folders), `cells/NAME.json` (how each run ended), `logs/NAME.log`
+and `table.csv`. NAME ends with the hash of the cell: a run with another setting, label or start has another name.
 """
 
 import json
@@ -27,38 +27,40 @@ from ssl_sbir.studies.worker_pool import Worker, threads_per_worker
 
 
 def run_grid(cells: Sequence[StudyCell], out: Path, jobs: int = 1, *, retry: bool = False) -> StudyTable:
-    """The table of a grid, whose cells are now made or recorded as failed.
+    """Runs the cells that have not ended yet, and returns the table of all.
 
-    A study that was killed goes on where it was, cells broken off in training from their last checkpoint.
+    A study that was interrupted is resumed, and so is training, from its last checkpoint.
 
     Args:
-        cells: what to run; equal ones run once.
+        cells: what to run; equal cells run once.
         out: folder of the study.
-        jobs: how many cells at a time; threads are divided among them.
-        retry: make cells anew that are recorded as failed.
+        jobs: number of runs at a time; threads are divided among them.
+        retry: run cells again that are recorded as failed.
 
     Raises:
-        ConfigError, DataError: no job, or a recipe, setting or data set that can't be.
-        RunError: another process is at this study.
+        ConfigError, DataError: `jobs` is 0, or a recipe, setting or data set is wrong.
+        RunError: another process is running this study.
     """
     if jobs < 1:
         raise ConfigError(f"--jobs {jobs}", "Give 1 or more.")
     data = {name: open_data(name).sha256 for name in {cell.data for cell in cells}}
-    places = [_GridEntry.from_cell(cell, out, data[cell.data]) for cell in cells]
+    entries = [_GridEntry.from_cell(cell, out, data[cell.data]) for cell in cells]
     make_folder(out)
     try:
         with FileLock(out / ".lock", timeout=0):
-            _run_entries([place for place in _distinct_entries(places) if not place.has_ended(retry)], jobs)
+            _run_entries([entry for entry in _distinct_entries(entries) if not entry.has_ended(retry)], jobs)
     except Timeout as error:
-        raise RunError(f"another process is at {out}", "Wait for it, or choose another --out.") from error
-    table = StudyTable([place.build_row() for place in places])
+        raise RunError(
+            f"another process is running the study in {out}", "Wait for it, or choose another --out."
+        ) from error
+    table = StudyTable([entry.build_row() for entry in entries])
     write_atomic(out / "table.csv", table.to_csv())
     return table
 
 
 @dataclass(frozen=True)
 class _GridEntry:
-    """A cell and where it lies."""
+    """A cell and its paths."""
 
     cell: StudyCell
     out: Path
@@ -81,12 +83,12 @@ class _GridEntry:
     def has_ended(self, retry: bool) -> bool:
         return self.record_path.is_file() and not (retry and read_run_json(self.record_path)["cause"])
 
-    def make_cell(self, worker: Worker) -> str:
-        """Has a worker make it, and records how it ended."""
+    def run_cell(self, worker: Worker) -> str:
+        """Lets a worker run it, records how that ended, and returns the cause of a failure or an empty text."""
         begun, before = time.monotonic(), 0.0
         if self.record_path.is_file():
             before = read_run_json(self.record_path)["seconds"]
-        cause = worker.make_cell(self.cell, self.run_folder, self.out / "logs" / f"{self.name}.log")
+        cause = worker.run_cell(self.cell, self.run_folder, self.out / "logs" / f"{self.name}.log")
         facts = {"cause": cause, "seconds": before + time.monotonic() - begun}
         facts["command"] = ["ssl-sbir", *self.cell.command_arguments(self.run_folder)]
         write_atomic(self.record_path, json.dumps({**facts, "cell": self.cell.facts()}, indent=1) + "\n")
@@ -102,34 +104,34 @@ def _short_start_name(start: str) -> str:
     return "".join(sign if sign.isalnum() else "_" for sign in name)[:24]
 
 
-def _distinct_entries(places: Sequence[_GridEntry]) -> list[_GridEntry]:
-    return list({place.name: place for place in places}.values())
+def _distinct_entries(entries: Sequence[_GridEntry]) -> list[_GridEntry]:
+    return list({entry.name: entry for entry in entries}.values())
 
 
-def _run_entries(places: Sequence[_GridEntry], jobs: int) -> None:
-    """Makes cells, `jobs` at a time; when it is interrupted, what is under way stays resumable."""
-    jobs = min(jobs, len(places))
+def _run_entries(entries: Sequence[_GridEntry], jobs: int) -> None:
+    """Runs cells, `jobs` at a time; after an interruption, unfinished runs can be resumed."""
+    jobs = min(jobs, len(entries))
     if not jobs:
         return
     workers = [Worker(threads_per_worker(jobs)) for _ in range(jobs)]
-    free: queue.SimpleQueue[Worker] = queue.SimpleQueue()
+    free_workers: queue.SimpleQueue[Worker] = queue.SimpleQueue()
     for worker in workers:
-        free.put(worker)
+        free_workers.put(worker)
 
-    def make_with_free_worker(place: _GridEntry) -> tuple[_GridEntry, str]:
-        worker = free.get()
+    def run_with_free_worker(entry: _GridEntry) -> tuple[_GridEntry, str]:
+        worker = free_workers.get()
         try:
-            return place, place.make_cell(worker)
+            return entry, entry.run_cell(worker)
         finally:
-            free.put(worker)
+            free_workers.put(worker)
 
     failed = 0
-    with show_progress(len(places), "study", "run") as counter, ThreadPoolExecutor(jobs) as pool:
+    with show_progress(len(entries), "study", "run") as counter, ThreadPoolExecutor(jobs) as pool:
         try:
-            for future in as_completed([pool.submit(make_with_free_worker, place) for place in places]):
-                place, cause = future.result()
+            for future in as_completed([pool.submit(run_with_free_worker, entry) for entry in entries]):
+                entry, cause = future.result()
                 failed += bool(cause)
-                counter.advance(1, last=place.name, failed=str(failed))
+                counter.advance(1, last=entry.name, failed=str(failed))
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
             for worker in workers:

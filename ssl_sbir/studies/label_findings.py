@@ -1,4 +1,4 @@
-"""What a label study found: curves with intervals, labels saved, areas, paired tests and gains of classes."""
+"""The findings of a label study: curves with intervals, labels saved, areas, paired tests, gains of classes."""
 
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -34,16 +34,16 @@ class Estimate:
 
 @dataclass(frozen=True)
 class LabelSaving:
-    """How many labels a curve needs for what the reference reaches with some.
+    """How many labels a curve needs for the accuracy that the reference reaches with a given amount.
 
     Attributes:
         series: the curve.
         amount: of the reference's labels.
-        labels: how many these are.
-        target: the accuracy they bring.
+        labels: how many labels that is.
+        target: the accuracy that the reference reaches with them.
         needed_labels: labels that the curve needs for it.
-        saved_labels: labels less; negative where it needs more.
-        reached_share: share of draws in which the curve comes up to it.
+        saved_labels: the difference; negative if the curve needs more.
+        reached_share: share of bootstrap draws in which the curve reaches it.
     """
 
     series: CurveSeries
@@ -57,7 +57,7 @@ class LabelSaving:
 
 @dataclass(frozen=True)
 class ClassGain:
-    """An unseen class: the accuracy of a curve's first and last point."""
+    """The accuracy of an unseen class at a curve's first and last point."""
 
     name: str
     first: float
@@ -65,12 +65,12 @@ class ClassGain:
 
     @property
     def gain(self) -> float:
-        """What labels add to it."""
+        """The difference between the last and the first point."""
         return self.last - self.first
 
 
 class LabelFindings:
-    """Everything the report says, computed from the values of each sketch in each run."""
+    """All findings of the report, computed from the values of each sketch in each run."""
 
     def __init__(self, study: LabelStudy, curves: StudyCurves, draws: int = CURVE_BOOTSTRAP_DRAWS) -> None:
         self.study, self.curves = study, curves
@@ -84,29 +84,29 @@ class LabelFindings:
         }
 
     def curve_points(self, series: CurveSeries) -> list[LabelCurvePoint]:
-        """The points of a curve that have a place and a value."""
+        """The points of a curve that have a number of labels and a run."""
         return [
             p for p in self.curves.points_by_series[series] if p.labels is not None and bool(p.has_run.any())
         ]
 
     @cached_property
     def ordered_series(self) -> list[CurveSeries]:
-        """Curves with at least one point, the reference first."""
+        """The curves with at least one point, the reference first."""
         return sorted(self.resampled_means, key=lambda one: one.start != self.study.reference_start)
 
     @property
     def reference_series(self) -> CurveSeries:
-        """The curve that the others are compared with."""
+        """The curve with which the others are compared."""
         return self.ordered_series[0]
 
     @cached_property
     def smallest_label_count(self) -> float:
-        """The smallest positive number of labels: where the axis turns logarithmic."""
+        """The smallest positive number of labels, where the axis becomes logarithmic."""
         positive = [p.labels for one in self.ordered_series for p in self.curve_points(one) if p.labels]
         return min(positive, default=1.0)
 
     def estimate_accuracy(self, series: CurveSeries, index: int) -> Estimate:
-        """The accuracy of a point."""
+        """The accuracy at a point."""
         return Estimate(
             self.curve_points(series)[index].mean_accuracy,
             *percentile_interval(self.resampled_means[series][:, index]),
@@ -114,32 +114,32 @@ class LabelFindings:
 
     def estimate_area(self, series: CurveSeries) -> Estimate:
         """The mean accuracy over the part of the axis that a curve covers."""
-        places, means = self._point_positions(series), self._point_means(series)
+        positions = self._point_positions(series)
         return Estimate(
-            float(area_under_curve(places, means)),
-            *percentile_interval(area_under_curve(places, self.resampled_means[series])),
+            float(area_under_curve(positions, self._point_means(series))),
+            *percentile_interval(area_under_curve(positions, self.resampled_means[series])),
         )
 
     @cached_property
     def label_savings(self) -> list[LabelSaving]:
-        """For each curve but the reference, and each amount of the reference's labels."""
+        """The savings of each other curve, for each amount of the reference's labels."""
         points = self.curve_points(self.reference_series)
         others = [one for one in self.ordered_series if one != self.reference_series]
         return [
-            self._compute_saving(one, place, point)
+            self._compute_saving(one, index, point)
             for one in others
-            for place, point in enumerate(points)
+            for index, point in enumerate(points)
             if point.labels
         ]
 
     def final_saving(self, series: CurveSeries) -> LabelSaving | None:
-        """What a curve saves at the accuracy that the reference reaches with all its labels."""
-        mine = [saving for saving in self.label_savings if saving.series == series]
-        return max(mine, key=lambda saving: saving.labels, default=None)
+        """A curve's saving at the accuracy that the reference reaches with its largest number of labels."""
+        savings = [saving for saving in self.label_savings if saving.series == series]
+        return max(savings, key=lambda saving: saving.labels, default=None)
 
     @cached_property
     def paired_tests(self) -> list[Difference]:
-        """Paired tests against the reference, with as many labels and with all of its labels; corrected together."""
+        """Paired tests against the reference with as many labels, and with its most labels; corrected together."""
         points = self.curve_points(self.reference_series)
         pairs = list[tuple[RunScores, RunScores]]()
         for series in self.ordered_series[1:]:
@@ -160,7 +160,7 @@ class LabelFindings:
         ]
 
     def class_gains(self, series: CurveSeries) -> list[ClassGain]:
-        """The unseen classes, by what labels add to them."""
+        """The unseen classes, largest gain first."""
         points = self.curve_points(series)
         first, last = (self._class_accuracies(point) for point in (points[0], points[-1]))
         labels = self.curves.query_labels.unique().tolist()
@@ -170,19 +170,20 @@ class LabelFindings:
         return sorted(gains, key=lambda one: -one.gain)
 
     def count_dips(self, series: CurveSeries) -> int:
-        """How many times more labels brought less accuracy."""
+        """How often the next larger number of labels has a lower accuracy."""
         return sum(b < a for a, b in pairwise(self._point_means(series)[0].tolist()))
 
-    def _compute_saving(self, series: CurveSeries, place: int, point: LabelCurvePoint) -> LabelSaving:
+    def _compute_saving(self, series: CurveSeries, index: int, point: LabelCurvePoint) -> LabelSaving:
         assert point.labels is not None
-        places, total = self._point_positions(series), point.labels
-        aim = torch.tensor([point.mean_accuracy], dtype=torch.float64)
-        best = label_counts(first_crossing(places, self._point_means(series), aim), self.smallest_label_count)
-        draws = label_counts(
-            first_crossing(
-                places, self.resampled_means[series], self.resampled_means[self.reference_series][:, place]
-            ),
-            self.smallest_label_count,
+        positions, total = self._point_positions(series), point.labels
+        target = torch.tensor([point.mean_accuracy], dtype=torch.float64)
+        target_draws = self.resampled_means[self.reference_series][:, index]
+        best, draws = (
+            label_counts(first_crossing(positions, means, aim), self.smallest_label_count)
+            for means, aim in (
+                (self._point_means(series), target),
+                (self.resampled_means[series], target_draws),
+            )
         )
         low, high = percentile_interval(draws)
         return LabelSaving(
@@ -205,7 +206,7 @@ class LabelFindings:
         )
 
     def _point_as_scored(self, series: CurveSeries, point: LabelCurvePoint) -> RunScores:
-        """A point as the comparison takes it: the mean over its seeds for each sketch."""
+        """A point as one run's scores: the mean over its seeds for each sketch."""
         name = f"{series.describe_series(self.study)} · {describe_label_amount(point.amount)}"
         values = {self.study.metric_column: point.values[point.has_run].mean(0)}
         return replace(self.curves.evaluation, name=name, values=values)

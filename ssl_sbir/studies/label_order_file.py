@@ -1,4 +1,4 @@
-"""The file that says in which order a start would have its training images labelled."""
+"""The file with the order in which a selection strategy labels the training images."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -13,14 +13,14 @@ from ssl_sbir.training.pipeline import load_starting_point
 
 
 def write_label_order(cell: StudyCell, run: Path) -> None:
-    """Writes the file by which the labels of a cell are chosen, unless none are chosen or it is there.
+    """Writes the order in which a cell's images are labelled, if it has a strategy and the file doesn't exist yet.
 
     Args:
-        cell: which start, data, split, seed and way to choose.
+        cell: names start, data, split, seed and strategy.
         run: its run folder.
 
     Raises:
-        SslSbirError: the way to choose is unknown, the start is unfinished, or data or split are wrong.
+        SslSbirError: the strategy is unknown, the start is unfinished, or data or split are wrong.
     """
     path = cell.label_budget(run).order
     if cell.choice is None or path is None or Path(path).is_file():
@@ -32,10 +32,10 @@ def write_label_order(cell: StudyCell, run: Path) -> None:
     )
 
 
-def _keys_in_label_order(cell: StudyCell, find: SelectionStrategy) -> Iterator[str]:
-    """The images' keys, most wanted first; each domain is ordered for itself, and labels are never read."""
+def _keys_in_label_order(cell: StudyCell, strategy: SelectionStrategy) -> Iterator[str]:
+    """The images' keys in the order of labelling, domain by domain; labels are never read."""
     encoder, data = load_starting_point(cell.training_request(Path()), cell.stage)
     for rows in data.rows.values():
         features = embed_rows(encoder, data.pack, data.manifest, rows)
-        order = find(features, len(data.classes), cell.seed)
+        order = strategy(features, len(data.classes), cell.seed)
         yield from (data.manifest.keys[int(row)] for row in rows[order.numpy()])

@@ -1,4 +1,4 @@
-"""The page of a label study, with everything it says as CSV and LaTeX beside it."""
+"""The page of a label study, and its tables as CSV and LaTeX."""
 
 import math
 from collections.abc import Iterator
@@ -10,6 +10,7 @@ from ssl_sbir.files import write_atomic
 from ssl_sbir.reports.render import json_text, render_template
 from ssl_sbir.reports.svg_charts import StripValue, strip_chart, top_of_scale
 from ssl_sbir.reports.svg_curves import Curve, CurvePoint, label_chart, legend_mark
+from ssl_sbir.reports.tables import csv_text
 from ssl_sbir.run import RunFolder
 from ssl_sbir.studies.curve_points import CurveSeries, compute_study_curves
 from ssl_sbir.studies.findings_tables import (
@@ -17,7 +18,6 @@ from ssl_sbir.studies.findings_tables import (
     class_rows,
     point_rows,
     saving_rows,
-    study_rows_to_csv,
     study_rows_to_latex,
 )
 from ssl_sbir.studies.label_findings import Estimate, LabelFindings, LabelSaving, describe_label_amount
@@ -33,22 +33,22 @@ def write_label_report(
     """Writes `index.html`, CSV and LaTeX of a study into its folder.
 
     Args:
-        study: what was to be found out.
-        table: what `run_study` returned.
+        study: the study.
+        table: as `run_study` returned it.
         out: folder of the study.
-        price: of a label, in any currency, for the cost calculator's start.
+        price: initial price of a label in the cost calculator, in any currency.
 
     Returns:
-        JSON-able facts: the answer in words, the findings, and the path of the page.
+        JSON-able facts: the result in words, the findings, and the path of the page.
 
     Raises:
         EvaluationError: no run has a result.
     """
     findings = LabelFindings(study, compute_study_curves(study, table))
     tables = {"points": point_rows, "savings": saving_rows, "areas": area_rows, "classes": class_rows}
-    rows = {name: of(findings) for name, of in tables.items()}
+    rows = {name: build_rows(findings) for name, build_rows in tables.items()}
     for name, found in rows.items():
-        write_atomic(out / f"{name}.csv", study_rows_to_csv(found))
+        write_atomic(out / f"{name}.csv", csv_text(found))
         write_atomic(
             out / f"{name}.tex",
             study_rows_to_latex(found, f"{study.metric_column}, {study.seeds} seeds, 95 % intervals"),
@@ -69,37 +69,40 @@ def write_label_report(
 
 
 def describe_final_saving(findings: LabelFindings, series: CurveSeries) -> str:
-    """One sentence: the labels that a curve needs for what the reference reaches with all of its own."""
-    asked, saving = findings.study, findings.final_saving(series)
-    name, other = series.describe_series(asked), findings.reference_series.describe_series(asked)
+    """One sentence: the labels that a curve needs for what the reference reaches with its most labels."""
+    study, saving = findings.study, findings.final_saving(series)
+    name, other = series.describe_series(study), findings.reference_series.describe_series(study)
     if saving is None:
-        return f"{other} has no result with labels, so nothing can be said of what {name} saves."
-    aim = f"what {other} reaches with {describe_label_amount(saving.amount)} ({saving.target:.3f})"
+        return f"{other} has no result with labels, so the labels that {name} saves are unknown."
+    target = f"what {other} reaches with {describe_label_amount(saving.amount)} ({saving.target:.3f})"
     if math.isinf(saving.needed_labels.value):
-        return f"Within the labels studied, {name} does not reach {aim}: {_describe_reached_draws(saving)}."
-    share = f"{_format_label_count(saving.needed_labels.value)} of {_format_label_count(saving.labels)} labels ({saving.needed_labels.value / saving.labels:.0%})"
-    low, high = (
-        _format_label_count(value) for value in (saving.needed_labels.low, saving.needed_labels.high)
+        return (
+            f"Within the labels studied, {name} does not reach {target}: {_describe_reached_draws(saving)}."
+        )
+    needed = saving.needed_labels
+    count, low, high, whole = map(_format_label_count, (needed.value, needed.low, needed.high, saving.labels))
+    return (
+        f"With {count} of {whole} labels ({needed.value / saving.labels:.0%}), {name} reaches {target}; "
+        f"95 % interval {low} to {high}, {_describe_reached_draws(saving)}."
     )
-    return f"With {share}, {name} reaches {aim}; 95 % interval {low} to {high}, {_describe_reached_draws(saving)}."
 
 
 def label_page_facts(
     findings: LabelFindings, facts: dict[str, Any], table: StudyTable, price: float
 ) -> dict[str, Any]:
-    """What the template needs."""
-    asked, about = findings.study, findings.curves.evaluation.facts
+    """The variables of the page's template."""
+    study, evaluation = findings.study, findings.curves.evaluation.facts
     return {
         **facts,
-        "asked": asked,
-        "reference": findings.reference_series.describe_series(asked),
+        "study": study,
+        "reference": findings.reference_series.describe_series(study),
         "chart": _build_label_chart(findings),
         "legend": [
-            (legend_mark(n), series.describe_series(asked))
+            (legend_mark(n), series.describe_series(study))
             for n, series in enumerate(findings.ordered_series)
         ],
-        "split": about["split"],
-        "counts": about["counts"],
+        "split": evaluation["split"],
+        "counts": evaluation["counts"],
         "size": " or ".join(map(str, sorted(set().union(*findings.curves.image_sizes.values())))),
         "tests": compare_tables.comparison_rows(findings.paired_tests) if findings.paired_tests else [],
         "test_head": compare_tables.COMPARISON_HEADER,
@@ -108,11 +111,11 @@ def label_page_facts(
         "price": price,
         "gains": [_class_gain_facts(findings, series) for series in findings.ordered_series],
         "runs": len(table.rows),
-        "scratch": "scratch" in asked.starts,
+        "scratch": "scratch" in study.starts,
         "notes": [
             *_notes_on_missing_curves(findings),
             *_notes_on_image_sizes(findings),
-            *_notes_on_seeds(asked, table),
+            *_notes_on_seeds(study, table),
         ],
     }
 
@@ -120,49 +123,52 @@ def label_page_facts(
 def _notes_on_missing_curves(findings: LabelFindings) -> Iterator[str]:
     for series in findings.curves.points_by_series:
         if series not in findings.ordered_series:
-            yield f"{series.describe_series(findings.study)} has no curve: none of its runs had a result. The causes stand below."
+            name = series.describe_series(findings.study)
+            yield f"{name} has no curve: none of its runs had a result. The causes are listed below."
 
 
 def _notes_on_image_sizes(findings: LabelFindings) -> Iterator[str]:
     sizes = findings.curves.image_sizes
     if len(set().union(*sizes.values())) > 1:
-        told = "; ".join(f"{start} {', '.join(map(str, sorted(of)))} px" for start, of in sizes.items())
+        listed = "; ".join(f"{start} {', '.join(map(str, sorted(own)))} px" for start, own in sizes.items())
         yield (
-            f"The starts see images of different sizes ({told}): what one gains over another may be the size's. "
+            f"The starts use images of different sizes ({listed}), which may explain their differences. "
             "Compare them at one size: --set encoder.size=PIXELS."
         )
 
 
-def _notes_on_seeds(asked: LabelStudy, table: StudyTable) -> Iterator[str]:
-    """What a reader must know before trusting an interval."""
-    if asked.seeds < 5:
+def _notes_on_seeds(study: LabelStudy, table: StudyTable) -> Iterator[str]:
+    """Limits of the intervals."""
+    if study.seeds < 5:
         yield (
-            f"Few seeds: resampling {asked.seeds} of them says little about others; read the intervals as lower bounds "
+            f"Few seeds: resampling {study.seeds} of them says little about others; read the intervals as lower bounds "
             "of the uncertainty."
         )
     seen = dict[str, StudyRow]()
     for row in table.rows:
         if row.has_failed or not row.cell.trained or row.cell.labels.amount == "all":
             continue
-        read = RunFolder(row.run).provenance["labels"]["sha256"]
-        first = seen.setdefault(f"{row.cell.start} {row.cell.choice} {read}", row)
+        labels_sha256 = RunFolder(row.run).provenance["labels"]["sha256"]
+        first = seen.setdefault(f"{row.cell.start} {row.cell.choice} {labels_sha256}", row)
         if first.cell.seed != row.cell.seed:
+            amount = describe_label_amount(row.cell.labels.amount)
             yield (
-                f"More seeds than data: {describe_label_amount(row.cell.labels.amount)}, seeds {first.cell.seed} and {row.cell.seed} of "
-                f"{row.cell.start} read the same labels."
+                f"More seeds than data: {amount}, seeds {first.cell.seed} and {row.cell.seed} of "
+                f"{row.cell.start} use the same labels."
             )
 
 
 def _build_label_chart(findings: LabelFindings) -> Any:
-    asked = findings.study
+    study = findings.study
     curves, ticks = [], dict[float, str]()
     for series in findings.ordered_series:
         dots = []
-        for place, point in enumerate(findings.curve_points(series)):
+        for index, point in enumerate(findings.curve_points(series)):
             assert point.labels is not None
-            value = findings.estimate_accuracy(series, place)
+            value = findings.estimate_accuracy(series, index)
             ticks[point.labels] = f"{point.labels:,.0f}"
-            text = f"{series.describe_series(asked)}, {describe_label_amount(point.amount)} ({point.labels:,.0f}): {_format_estimate(value)}"
+            amount = f"{describe_label_amount(point.amount)} ({point.labels:,.0f})"
+            text = f"{series.describe_series(study)}, {amount}: {_format_estimate(value)}"
             dots.append(
                 CurvePoint(point.labels, value.value, value.low, value.high, text, not point.failure_causes)
             )
@@ -171,12 +177,12 @@ def _build_label_chart(findings: LabelFindings) -> Any:
             for p in findings.curves.points_by_series[series]
             if p.labels is not None and not p.has_run.any()
         ]
-        curves.append(Curve(series.describe_series(asked), dots, missing))
-    aloud = f"{asked.metric_column} over the number of labels. " + " ".join(
+        curves.append(Curve(series.describe_series(study), dots, missing))
+    description = f"{study.metric_column} over the number of labels. " + " ".join(
         f"{one.name}: " + ", ".join(f"{dot.value:.3f} with {dot.labels:,.0f}" for dot in one.points) + "."
         for one in curves
     )
-    return label_chart(curves, findings.smallest_label_count, sorted(ticks.items()), aloud)
+    return label_chart(curves, findings.smallest_label_count, sorted(ticks.items()), description)
 
 
 def _cost_facts(findings: LabelFindings, series: CurveSeries) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The label-efficiency study: how much accuracy a label buys, from which start, and chosen how."""
+"""The label-efficiency study: accuracy by number of labels, starting point and selection strategy."""
 
 import itertools
 from collections.abc import Iterator
@@ -16,15 +16,14 @@ NO_LABEL_AMOUNTS = ("0", "0%")
 
 @dataclass(frozen=True, kw_only=True)
 class LabelStudy(Study):
-    """What to find out; every combination is a cell for each seed.
+    """The settings of a label study; every combination is a cell for each seed.
 
     Attributes:
         amounts: of labels: 0 for the start itself, shares such as "5%", or such as "5-per-class".
-        starts: imagenet, scratch or run:PATH; the first is what the others are compared with, unless imagenet is
-            among them.
+        starts: imagenet, scratch or run:PATH; the others are compared with imagenet, or with the first without it.
         domains: whose labels: both, sketch, photo.
         classes: numbers of labelled classes, or "all".
-        choices: stratified (as many of each class, which only labels can tell), random, k-centre, uncertainty or
+        choices: stratified (equally many of each class, which needs labels), random, k-centre, uncertainty or
             cluster-balanced.
     """
 
@@ -35,10 +34,10 @@ class LabelStudy(Study):
     choices: tuple[str, ...] = (STRATIFIED_CHOICE,)
 
     def __post_init__(self) -> None:
-        """Refuses what can't be studied.
+        """Checks the settings.
 
         Raises:
-            ConfigError: no seed, no start, no amount, an unknown way to choose, or a recipe that reads no labels.
+            ConfigError: no seed, start or amount, an unknown selection strategy, or a recipe that reads no labels.
         """
         super().__post_init__()
         for option in ("starts", "amounts", "domains", "classes", "choices"):
@@ -50,7 +49,7 @@ class LabelStudy(Study):
         if active and self.classes != ("all",):
             raise ConfigError(
                 f"--choices {', '.join(active)} with --classes",
-                "Who chooses images doesn't know their classes.",
+                "A selection strategy doesn't know the images' classes.",
             )
         if len(set(self.amounts)) == 1 and set(self.amounts) <= set(NO_LABEL_AMOUNTS):
             raise ConfigError("no amount of labels to study", "Add one: --fractions 0,10%,100%.")
@@ -62,7 +61,7 @@ class LabelStudy(Study):
 
     @property
     def reference_start(self) -> str:
-        """The start that the others are compared with."""
+        """The start with which the others are compared."""
         return "imagenet" if "imagenet" in self.starts else self.starts[0]
 
     @property
@@ -73,7 +72,7 @@ class LabelStudy(Study):
         )
 
     def build_cells(self) -> list[StudyCell]:
-        """Nothing is trained for 0 labels, where all seeds of a fixed start are the same cell."""
+        """One cell per combination and seed; with 0 labels nothing is trained, so a fixed start has one cell for all seeds."""
         return [
             cell
             for start in self.starts

@@ -1,4 +1,4 @@
-"""What a study of semantics found: each source with its interval, against none, a shuffled one and WordNet."""
+"""The findings of a semantics study: each source with its interval, compared with none, shuffled and WordNet."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -22,17 +22,17 @@ from ssl_sbir.studies.label_curves import BootstrapResamples, percentile_interva
 from ssl_sbir.studies.semantics_study import NO_SOURCE, SemanticsStudy
 from ssl_sbir.studies.study_table import StudyTable
 
-# SAKE with ConceptNet less SAKE with WordNet, one run each: what the fifth prototype reported (.568 and .547).
+# SAKE with ConceptNet minus SAKE with WordNet, one run each, as the fifth prototype reported (.568 and .547).
 REPORTED_GAP = 0.021
 NO_STRENGTH = "–"
 
 
 @dataclass(frozen=True)
 class StudyArm:
-    """One source at one strength; `edge_strength` is a dash for `none`.
+    """One source at one strength; `strength` is a dash for `none`.
 
     Attributes:
-        values: of each seed's run and each sketch; 0 where there is no run.
+        values: of each seed's run and each sketch; 0 for a seed without a run.
         has_run: which seeds have a run.
     """
 
@@ -48,7 +48,7 @@ class StudyArm:
 
     @property
     def display_name(self) -> str:
-        """Source and strength, in words; of a file the name alone."""
+        """Source and strength in words; of a path, the file name only."""
         head, colon, rest = self.source.partition(":")
         short = f"{head}{colon}{Path(rest).name if '/' in rest else rest}"
         return short if self.strength == NO_STRENGTH else f"{short} · {self.strength}"
@@ -56,13 +56,15 @@ class StudyArm:
 
 @dataclass(frozen=True)
 class ArmContrast:
-    """One arm less another, over the seeds that both have.
+    """One arm minus another, over the seeds that both have.
 
     Attributes:
+        baseline: the arm that is subtracted.
+        arm: the other one.
         low: start of the 95 % interval, seeds and sketches resampled together.
         high: its end.
-        by_seed: the difference of each seed.
-        test: over sketches and over classes, each sketch with its mean over seeds; corrected for all contrasts.
+        by_seed: the difference for each seed.
+        test: over sketches and over classes, with each sketch's mean over seeds; corrected for all contrasts.
     """
 
     baseline: StudyArm
@@ -74,25 +76,25 @@ class ArmContrast:
 
     @property
     def mean_difference(self) -> float:
-        """The mean over seeds and sketches."""
+        """The mean difference over seeds and sketches."""
         return self.test.difference
 
     @property
     def is_decisive(self) -> bool:
-        """Whether interval and test over classes agree that there is a difference."""
+        """Whether the interval excludes 0 and the test over classes is significant."""
         return (self.low > 0 or self.high < 0) and self.test.p_classes < 0.05
 
 
 class SemanticsFindings:
-    """Everything the report of a study of semantics says.
+    """All findings of a semantics study's report.
 
     Args:
-        study: what was to be found out.
-        table: what `run_study` returned.
+        study: the study.
+        table: as `run_study` returned it.
         evaluations: of the runs that have a result, by run; read from their folders by default.
 
     Raises:
-        EvaluationError: no run has a result, or the metric isn't among the results.
+        EvaluationError: no run has a result, or the results lack the metric.
     """
 
     def __init__(
@@ -116,20 +118,20 @@ class SemanticsFindings:
 
     @cached_property
     def study_arms(self) -> list[StudyArm]:
-        """Those with at least one result, in the order of the study."""
-        found = dict[tuple[str, str], StudyArm]()
+        """The arms with at least one result, in the order of the study."""
+        arms = dict[tuple[str, str], StudyArm]()
         for row in self.table.rows:
             key = row.cell.axes["source"], row.cell.axes["strength"]
-            if key not in found:
+            if key not in arms:
                 empty = torch.zeros(self.study.seeds, len(self.evaluation.labels), dtype=torch.float64)
-                found[key] = StudyArm(*key, empty, torch.zeros(self.study.seeds, dtype=torch.bool))
+                arms[key] = StudyArm(*key, empty, torch.zeros(self.study.seeds, dtype=torch.bool))
             if not row.has_failed:
-                found[key].values[row.cell.seed] = self.values[row.run]
-                found[key].has_run[row.cell.seed] = True
-        return [arm for arm in found.values() if bool(arm.has_run.any())]
+                arms[key].values[row.cell.seed] = self.values[row.run]
+                arms[key].has_run[row.cell.seed] = True
+        return [arm for arm in arms.values() if bool(arm.has_run.any())]
 
     def mean_with_interval(self, arm: StudyArm) -> tuple[float, float, float]:
-        """The mean of an arm, and its 95 % interval, seeds and sketches resampled together."""
+        """The mean of an arm and its 95 % interval; seeds and sketches are resampled together."""
         return (
             float(arm.values[arm.has_run].mean()),
             *percentile_interval(self.resamples.resample_means(arm.values, arm.has_run)),
@@ -137,21 +139,22 @@ class SemanticsFindings:
 
     @cached_property
     def corrected_contrasts(self) -> list[ArmContrast]:
-        """Each arm against none and against the shuffled one of its strength, and ConceptNet against WordNet."""
-        pairs = [(less, arm) for arm in self.study_arms for less in self._baselines_of(arm)]
-        drawn = [
-            self._compute_contrast(less, arm)
-            for less, arm in pairs
-            if bool((less.has_run & arm.has_run).any())
+        """Each arm against none and against the shuffled arm of its strength, and ConceptNet against WordNet."""
+        contrasts = [
+            self._compute_contrast(baseline, arm)
+            for arm in self.study_arms
+            for baseline in self._baselines_of(arm)
+            if bool((baseline.has_run & arm.has_run).any())
         ]
-        corrected = holm_correction([one.test.p for one in drawn])
+        corrected = holm_correction([one.test.p for one in contrasts])
         return [
-            replace(one, test=replace(one.test, p_holm=p)) for one, p in zip(drawn, corrected, strict=True)
+            replace(one, test=replace(one.test, p_holm=p))
+            for one, p in zip(contrasts, corrected, strict=True)
         ]
 
     @property
     def reported_contrasts(self) -> list[ArmContrast]:
-        """ConceptNet against WordNet, repaired or as shipped: what the reported gap is about."""
+        """ConceptNet against WordNet, repaired or as shipped: the comparison of the reported gap."""
         return [
             one
             for one in self.corrected_contrasts
@@ -174,13 +177,13 @@ class SemanticsFindings:
             or (other.strength == arm.strength and other.source_kind in _WORDNET_SOURCES and conceptnet)
         ]
 
-    def _compute_contrast(self, less: StudyArm, arm: StudyArm) -> ArmContrast:
-        both = less.has_run & arm.has_run
-        gains = arm.values - less.values
+    def _compute_contrast(self, baseline: StudyArm, arm: StudyArm) -> ArmContrast:
+        both = baseline.has_run & arm.has_run
+        gains = arm.values - baseline.values
         low, high = percentile_interval(self.resamples.resample_means(gains, both))
-        sides = [self._mean_over_seeds(one, both) for one in (less, arm)]
+        sides = [self._mean_over_seeds(one, both) for one in (baseline, arm)]
         test = compare_runs(sides, [self.study.metric_column])[0]
-        return ArmContrast(less, arm, low, high, tuple(gains[both].mean(1).tolist()), test)
+        return ArmContrast(baseline, arm, low, high, tuple(gains[both].mean(1).tolist()), test)
 
     def _mean_over_seeds(self, arm: StudyArm, seeds: Bool[Tensor, " s"]) -> RunScores:
         return replace(
@@ -194,9 +197,9 @@ _WORDNET_SOURCES = ("wordnet", "sake-shipped")
 
 
 def describe_reported_gap(findings: SemanticsFindings) -> list[str]:
-    """What the study says of the reported gap between ConceptNet and WordNet, a sentence a comparison."""
+    """The study's result on the reported gap between ConceptNet and WordNet, one sentence per comparison."""
     if not findings.reported_contrasts:
-        return ["ConceptNet and WordNet were not both studied: nothing is said of the reported gap."]
+        return ["ConceptNet and WordNet were not both studied, so the reported gap was not tested."]
     return [_describe_contrast(one) for one in findings.reported_contrasts] + _describe_best_sources(
         findings.corrected_contrasts
     )
@@ -204,22 +207,18 @@ def describe_reported_gap(findings: SemanticsFindings) -> list[str]:
 
 def _describe_contrast(one: ArmContrast) -> str:
     sign = "is above" if one.mean_difference > 0 else "is below"
-    sure = (
-        "interval and test over classes agree"
-        if one.is_decisive
-        else "which is no difference that these runs can tell from none"
-    )
-    inside = one.low <= REPORTED_GAP <= one.high
-    gap = "lies inside" if inside else "lies outside"
+    certainty = "significant" if one.is_decisive else "not significant"
+    gap = "lies inside" if one.low <= REPORTED_GAP <= one.high else "lies outside"
     return (
-        f"{one.arm.display_name} {sign} {one.baseline.display_name} by {abs(one.mean_difference):.4f} (95 % {one.low:+.4f} to {one.high:+.4f}, "
-        f"p over classes {one.test.p_classes:.3f}, {len(one.by_seed)} seeds): {sure}. "
+        f"{one.arm.display_name} {sign} {one.baseline.display_name} by {abs(one.mean_difference):.4f} "
+        f"(95 % {one.low:+.4f} to {one.high:+.4f}, "
+        f"p over classes {one.test.p_classes:.3f}, {len(one.by_seed)} seeds): {certainty}. "
         f"The reported +{REPORTED_GAP:.3f} {gap} that interval."
     )
 
 
 def _describe_best_sources(contrasts: Sequence[ArmContrast]) -> list[str]:
-    """Whether any source beats no semantics at all, beyond what its shuffled control does."""
+    """Which sources are better than no semantics."""
     gains = [
         one for one in contrasts if one.baseline.source == NO_SOURCE and one.arm.source_kind != "shuffled"
     ]
@@ -230,4 +229,6 @@ def _describe_best_sources(contrasts: Sequence[ArmContrast]) -> list[str]:
     ]
     if helping:
         return [f"Better than no semantics after correction: {', '.join(helping)}."]
-    return ["No source beats training without semantics after correction for the number of comparisons."]
+    return [
+        "No source is better than training without semantics after correction for the number of comparisons."
+    ]

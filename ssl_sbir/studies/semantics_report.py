@@ -1,4 +1,4 @@
-"""The page of a study of semantics, with everything it says as CSV, LaTeX and JSON beside it."""
+"""The page of a semantics study, and its tables as CSV, LaTeX and JSON."""
 
 from pathlib import Path
 from typing import Any
@@ -6,9 +6,10 @@ from typing import Any
 from ssl_sbir.files import write_atomic
 from ssl_sbir.reports.render import json_text, render_template
 from ssl_sbir.reports.svg_charts import StripValue, strip_chart, top_of_scale
+from ssl_sbir.reports.tables import csv_text
 from ssl_sbir.run import RunFolder
 from ssl_sbir.semantics import describe_resolutions, load_semantics
-from ssl_sbir.studies.findings_tables import study_rows_to_csv, study_rows_to_latex
+from ssl_sbir.studies.findings_tables import study_rows_to_latex
 from ssl_sbir.studies.semantics_findings import (
     ArmContrast,
     SemanticsFindings,
@@ -23,8 +24,8 @@ def write_semantics_report(study: SemanticsStudy, table: StudyTable, out: Path) 
     """Writes `index.html`, `study.json`, CSV and LaTeX of a study into its folder.
 
     Args:
-        study: what was to be found out.
-        table: what `run_study` returned.
+        study: the study.
+        table: as `run_study` returned it.
         out: folder of the study.
 
     Returns:
@@ -37,7 +38,7 @@ def write_semantics_report(study: SemanticsStudy, table: StudyTable, out: Path) 
     arms = [_arm_row(findings, arm) for arm in findings.study_arms]
     contrasts = [_contrast_row(one) for one in findings.corrected_contrasts]
     for name, rows in (("sources", arms), ("contrasts", contrasts)):
-        write_atomic(out / f"{name}.csv", study_rows_to_csv(rows))
+        write_atomic(out / f"{name}.csv", csv_text(rows))
         write_atomic(
             out / f"{name}.tex",
             study_rows_to_latex(rows, f"{study.metric_column}, {study.seeds} seeds, 95 % intervals"),
@@ -58,8 +59,8 @@ def write_semantics_report(study: SemanticsStudy, table: StudyTable, out: Path) 
     write_atomic(out / "study.json", json_text(facts, indent=1))
     most = top_of_scale([row["high"] for row in arms])
     strips = [strip_chart(StripValue(row["mean"], most, row["low"], row["high"])) for row in arms]
-    shown = {**facts, "asked": study, "strips": strips}
-    write_atomic(out / "index.html", render_template("semantics.html.j2", shown))
+    page = render_template("semantics.html.j2", {**facts, "study": study, "strips": strips})
+    write_atomic(out / "index.html", page)
     return {**facts, "page": str(out / "index.html")}
 
 
@@ -90,11 +91,11 @@ def _contrast_row(one: ArmContrast) -> dict[str, Any]:
     }
 
 
-def _name_resolution_facts(asked: SemanticsStudy, seen: list[str]) -> list[dict[str, Any]]:
-    """For each source the seen classes that it took for something else, or doesn't know."""
-    found = []
-    for source in asked.sources:
+def _name_resolution_facts(study: SemanticsStudy, seen: list[str]) -> list[dict[str, Any]]:
+    """For each source, the seen classes whose names it replaced or doesn't know."""
+    facts = []
+    for source in study.sources:
         if source != NO_SOURCE:
             resolved = load_semantics(source.replace("{seed}", "0")).resolve_names(seen)
-            found.append({"source": source, "told": describe_resolutions(resolved, len(seen))})
-    return found
+            facts.append({"source": source, "notes": describe_resolutions(resolved, len(seen))})
+    return facts

@@ -1,9 +1,9 @@
-"""The study of semantics: which source of class similarity helps SAKE, how strongly, and whether any does."""
+"""The semantics study: which source of class similarity improves SAKE, and by how much."""
 
 from dataclasses import dataclass
 
 from ssl_sbir.errors import ConfigError
-from ssl_sbir.objectives.distillation import Tilt
+from ssl_sbir.objectives.choices import Tilt
 from ssl_sbir.registry import did_you_mean
 from ssl_sbir.semantics import load_semantics
 from ssl_sbir.studies.study_cell import StudyCell
@@ -15,10 +15,10 @@ TILT_KINDS: tuple[Tilt, ...] = ("published", "calibrated")
 
 @dataclass(frozen=True)
 class TiltStrength:
-    """How far similarity tilts the teacher: one way, and its λ."""
+    """How far similarity tilts the teacher: the kind of tilt and its λ."""
 
     tilt: Tilt
-    nearness: float
+    similarity_weight: float
 
     @classmethod
     def from_text(cls, text: str) -> "TiltStrength":
@@ -30,18 +30,18 @@ class TiltStrength:
         tilt, _, number = text.partition(":")
         if tilt not in TILT_KINDS:
             raise ConfigError(
-                f"--strengths {text}: no such tilt.{did_you_mean(tilt, TILT_KINDS)}", _STRENGTH_HINT
+                f"--strengths {text}: unknown tilt.{did_you_mean(tilt, TILT_KINDS)}", _STRENGTH_HINT
             )
         try:
-            nearness = float(number)
+            weight = float(number)
         except ValueError as error:
-            raise ConfigError(f"--strengths {text}: '{number}' is no number", _STRENGTH_HINT) from error
-        if nearness < 0 or (tilt == "calibrated" and nearness >= 1):
-            raise ConfigError(f"--strengths {text}: {nearness:g} is out of range", _STRENGTH_HINT)
-        return cls("published" if tilt == "published" else "calibrated", nearness)
+            raise ConfigError(f"--strengths {text}: '{number}' is not a number", _STRENGTH_HINT) from error
+        if weight < 0 or (tilt == "calibrated" and weight >= 1):
+            raise ConfigError(f"--strengths {text}: {weight:g} is out of range", _STRENGTH_HINT)
+        return cls("published" if tilt == "published" else "calibrated", weight)
 
     def __str__(self) -> str:
-        return f"{self.tilt}, λ {self.nearness:g}"
+        return f"{self.tilt}, λ {self.similarity_weight:g}"
 
 
 _STRENGTH_HINT = "Write published:.3 (0 or more) or calibrated:.5 (0 to below 1)."
@@ -49,12 +49,12 @@ _STRENGTH_HINT = "Write published:.3 (0 or more) or calibrated:.5 (0 to below 1)
 
 @dataclass(frozen=True, kw_only=True)
 class SemanticsStudy(Study):
-    """What to find out; every source at every strength is a cell for each seed, and `none` one for each seed.
+    """The settings of a semantics study; a cell for each source, strength and seed, and for `none` one per seed.
 
     The recipe is sake, or one with the same settings.
 
     Attributes:
-        sources: as `load_semantics` takes them; `{seed}` in one becomes the run's seed ("shuffled:{seed}:wordnet").
+        sources: specs of `load_semantics`; `{seed}` stands for the run's seed ("shuffled:{seed}:wordnet").
         strengths: tilts and their λ.
     """
 
@@ -62,7 +62,7 @@ class SemanticsStudy(Study):
     strengths: tuple[TiltStrength, ...]
 
     def __post_init__(self) -> None:
-        """Refuses what can't be studied, before the first run.
+        """Checks the settings before the first run.
 
         Raises:
             SslSbirError: no seed, source or strength, or a source that can't be loaded.
@@ -76,7 +76,7 @@ class SemanticsStudy(Study):
             load_semantics(source.replace("{seed}", "0"))
 
     def build_cells(self) -> list[StudyCell]:
-        """Those of a strength together, seed by seed, so that a study that is cut short can be compared."""
+        """The cells, by strength and then by seed, so that an interrupted study can be evaluated."""
         return [
             self._build_source_cell(source, strength, seed)
             for strength in self.strengths
@@ -86,10 +86,12 @@ class SemanticsStudy(Study):
         ]
 
     def _build_source_cell(self, source: str, strength: TiltStrength, seed: int) -> StudyCell:
-        # Without a source nothing is tilted: the recipe's own way to say so, which costs no look at any name.
+        # The recipe's own setting for no semantics, which resolves no names.
         spec = "null" if source == NO_SOURCE else source.replace("{seed}", str(seed))
         tilted = (
-            () if source == NO_SOURCE else (f"tilt={strength.tilt}", f"similarity_weight={strength.nearness}")
+            ()
+            if source == NO_SOURCE
+            else (f"tilt={strength.tilt}", f"similarity_weight={strength.similarity_weight}")
         )
         axes = {"source": source, "strength": "–" if source == NO_SOURCE else str(strength)}
         return self.build_cell(seed, f"semantics={spec}", *tilted, axes=axes)

@@ -1,4 +1,4 @@
-"""One run of a study: what it is made of, its hash, and the command that would make it by hand."""
+"""One run of a study: its settings, its hash, and the command that repeats it."""
 
 import json
 from collections.abc import Mapping
@@ -7,14 +7,14 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from ssl_sbir import recipes
 from ssl_sbir.config import hash_named_files, to_yaml
 from ssl_sbir.data.label_budget import LabelBudget
 from ssl_sbir.data.readers import open_data
 from ssl_sbir.errors import ConfigError
 from ssl_sbir.files import sha256_of
-from ssl_sbir.training.pipeline import TrainingRequest, configure_recipe
-from ssl_sbir.training.recipe import TrainingStage
+from ssl_sbir.training.recipe_catalog import recipe_info
+from ssl_sbir.training.settings import TrainingStage
+from ssl_sbir.training.training_request import TrainingRequest, resolve_settings
 
 IMAGENET_START, SCRATCH_START, RUN_START_PREFIX = "imagenet", "scratch", "run:"
 
@@ -29,16 +29,16 @@ class StudyCell:
         start: `imagenet` (the encoder's published weights), `scratch` (random ones) or `run:PATH`; a path with
             `{seed}` in it is another run for each seed.
         labels: which labels of the seen classes training reads.
-        choice: how its start chooses the images to label (`studies.choice`); None leaves it to `labels`.
-        seed: of the run, its labels and its scratch.
+        choice: the strategy that selects images to label (`label_choice`); None leaves it to `labels`.
+        seed: of the run, its labels and its random weights.
         split: a published split, a JSON file, or None.
         preset: a named set of settings.
         settings: `key=value` texts.
-        transductive: train on all images, those of the unseen classes too, without labels; pretraining only.
-        trained: False evaluates the encoder that training would start from, and trains nothing.
+        transductive: train on all images, including those of unseen classes, without labels; pretraining only.
+        trained: False evaluates the encoder that training would start from.
         protocols: of the evaluation.
         centre: of the evaluation: none or train.
-        axes: what else the table says of it, by column; changes nothing of the run.
+        axes: further columns of the table; they don't change the run.
     """
 
     recipe: str
@@ -57,41 +57,41 @@ class StudyCell:
     axes: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Refuses a start of another form, and labels of unseen classes.
+        """Checks start and images.
 
         Raises:
-            ConfigError: it is none of imagenet, scratch and run:PATH; fine-tuning on all images.
+            ConfigError: the start is none of imagenet, scratch and run:PATH, or a fine-tuning recipe is transductive.
         """
         if self.transductive and self.stage != "pretraining":
             raise ConfigError(
-                f"{self.recipe} reads labels: unseen classes can't be among what it trains on",
-                "Leave `transductive` to recipes of pretraining.",
+                f"{self.recipe} reads labels, so it can't be trained on unseen classes",
+                "Use `transductive` with pretraining recipes only.",
             )
         if self.start not in (IMAGENET_START, SCRATCH_START) and not self.start.startswith(RUN_START_PREFIX):
             raise ConfigError(f"unknown start '{self.start}'", "Give imagenet, scratch or run:PATH.")
 
     @property
     def stage(self) -> TrainingStage:
-        """What the recipe is for."""
-        return recipes.load_recipe(self.recipe).stage
+        """The recipe's stage."""
+        return recipe_info(self.recipe).stage
 
     @property
     def start_run(self) -> Path | None:
-        """The run folder it starts from, if any."""
+        """The run folder that it starts from, if any."""
         if not self.start.startswith(RUN_START_PREFIX):
             return None
         return Path(self.start.removeprefix(RUN_START_PREFIX).replace("{seed}", str(self.seed)))
 
     def label_budget(self, out: Path) -> LabelBudget:
-        """The labels it reads; where they are chosen, by the order in a file that all runs beside `out` share."""
+        """The labels that it reads; with a strategy, by the order in a file that the study's runs share."""
         if self.choice is None:
             return self.labels
-        same = replace(self, labels=LabelBudget(), axes={}).sha256()[:12]
-        return replace(self.labels, order=str(out.parents[1] / "orders" / f"{self.choice}-{same}.txt"))
+        key = replace(self, labels=LabelBudget(), axes={}).sha256()[:12]
+        return replace(self.labels, order=str(out.parents[1] / "orders" / f"{self.choice}-{key}.txt"))
 
     def training_request(self, out: Path, *, resume: bool = False) -> TrainingRequest:
-        """What a training command would be asked for."""
-        random = ("encoder.pretrained=false",) if self.start == SCRATCH_START else ()
+        """The request of the training command."""
+        random_weights = ("encoder.pretrained=false",) if self.start == SCRATCH_START else ()
         return TrainingRequest(
             recipe=self.recipe,
             data=self.data,
@@ -99,66 +99,73 @@ class StudyCell:
             split=None if self.transductive else self.split,
             start=self.start_run,
             preset=self.preset,
-            settings=(*self.settings, *random, f"seed={self.seed}"),
+            settings=(*self.settings, *random_weights, f"seed={self.seed}"),
             labels=self.label_budget(out),
             resume=resume,
         )
 
     def command_arguments(self, out: Path) -> list[str]:
-        """The arguments of `ssl-sbir` that make the same run; `evaluate`'s for one that is not trained."""
-        order = self.training_request(out)
+        """The arguments of `ssl-sbir` that repeat the run; without training, those of `evaluate`."""
+        request = self.training_request(out)
         if not self.trained:
             return ["evaluate", str(out), "--data", self.data]
         verb = "finetune" if self.stage == "finetuning" else "pretrain"
         options = {
             "--data": self.data,
-            "--split": order.split,
-            "--from": order.start,
+            "--split": request.split,
+            "--from": request.start,
             "--preset": self.preset,
             "--out": out,
         }
-        if not order.labels.includes_all_labels:
-            options |= {"--labels": order.labels.amount, "--label-domains": order.labels.domains}
-            options |= {"--label-classes": order.labels.classes, "--label-order": order.labels.order}
-        given = [part for name, value in options.items() if value is not None for part in (name, str(value))]
-        return [verb, self.recipe, *given, *(part for text in order.settings for part in ("--set", text))]
+        if not request.labels.includes_all_labels:
+            options |= {"--labels": request.labels.amount, "--label-domains": request.labels.domains}
+            options |= {"--label-classes": request.labels.classes, "--label-order": request.labels.order}
+        arguments = [
+            part for name, value in options.items() if value is not None for part in (name, str(value))
+        ]
+        return [
+            verb,
+            self.recipe,
+            *arguments,
+            *(part for text in request.settings for part in ("--set", text)),
+        ]
 
     def sha256(self, data_sha256: str | None = None) -> str:
-        """The hash of everything that decides its result: settings, data, split, labels and starting weights.
+        """The hash of everything that determines the result: settings, data, split, labels and starting weights.
 
         Args:
-            data_sha256: the manifest's, where the caller knows it.
+            data_sha256: the manifest's hash, if it is known.
 
         Raises:
             ConfigError, DataError: recipe, settings or data are wrong.
         """
-        recipe, _ = configure_recipe(replace(self, choice=None).training_request(Path()), self.stage)
+        config, _ = resolve_settings(replace(self, choice=None).training_request(Path()), self.stage)
         file = Path(self.recipe).read_text("utf-8") if self.recipe.endswith(".py") else ""
         split = Path(self.split) if self.split and Path(self.split).is_file() else None
         labels = (self.labels.amount, self.labels.domains, self.labels.classes or "", self.choice or "")
         return sha256_of(
-            recipe.name + file,
-            to_yaml(recipe.config),
+            recipe_info(self.recipe).name + file,
+            to_yaml(config),
             data_sha256 or open_data(self.data).sha256,
             split.read_text("utf-8") if split else self.split or "",
             self.start + _start_weights_sha256(self.start_run),
             *(labels if self.trained else ()),
             json.dumps([self.trained, self.protocols, self.centre, *(["transductive"] * self.transductive)]),
-            *chain.from_iterable(sorted(hash_named_files(recipe.config.model_dump(mode="json")).items())),
+            *chain.from_iterable(sorted(hash_named_files(config.model_dump(mode="json")).items())),
         )
 
     def facts(self) -> dict[str, Any]:
-        """JSON-able; `of` reads them back."""
+        """JSON-able facts, the input of `from_facts`."""
         return {**vars(self), "labels": vars(self.labels), "axes": dict(self.axes)}
 
     @classmethod
     def from_facts(cls, facts: Mapping[str, Any]) -> "StudyCell":
-        """The cell that `facts` describes."""
+        """The cell of these `facts`."""
         tuples = {key: tuple(facts[key]) for key in ("settings", "protocols")}
         return cls(**{**facts, **tuples, "labels": LabelBudget(**facts["labels"])})
 
 
 def _start_weights_sha256(run: Path | None) -> str:
-    """The hash of a run's exported weights; empty where there are none yet."""
+    """The hash of a run's exported weights; empty if there are none."""
     file = run / "model" / "model.safetensors" if run else None
     return sha256_of(file.read_bytes()) if file and file.is_file() else ""

@@ -1,4 +1,4 @@
-"""What all studies ask for, and how one is run."""
+"""The settings that all studies share, and running a study."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
@@ -13,17 +13,17 @@ from ssl_sbir.studies.study_table import StudyTable
 
 @dataclass(frozen=True, kw_only=True)
 class Study(ABC):
-    """What to find out by a grid of runs.
+    """A study: a grid of runs with one recipe.
 
     Attributes:
         data: data spec.
-        recipe: what fine-tunes.
+        recipe: of the runs.
         split: a published split, a JSON file, or None for a hashed one.
-        seeds: how many: 0, 1, ….
+        seeds: number of seeds: 0, 1, ….
         preset: named settings of the recipe.
         settings: `key=value` texts.
         protocol: of the evaluation.
-        metric: of the protocol; what the report is about.
+        metric: of the protocol, for the report.
         centre: of the evaluation: none or train.
     """
 
@@ -38,7 +38,7 @@ class Study(ABC):
     centre: str = "none"
 
     def __post_init__(self) -> None:
-        """Refuses what can't be studied, before the first run.
+        """Checks the settings before the first run.
 
         Raises:
             ConfigError: there is no seed.
@@ -48,15 +48,15 @@ class Study(ABC):
 
     @property
     def metric_column(self) -> str:
-        """What the report is about, by its name in the table."""
+        """The table's column of the reported metric."""
         return f"{self.protocol} {self.metric}"
 
     @abstractmethod
     def build_cells(self) -> list[StudyCell]:
-        """The runs it is made of."""
+        """The runs of the study."""
 
     def build_cell(self, seed: int, *settings: str, **more: Any) -> StudyCell:
-        """A run of its recipe; `photo_manifest` as `Cell` takes it."""
+        """A run of its recipe; `more` are arguments of `StudyCell`."""
         return StudyCell(
             self.recipe,
             self.data,
@@ -71,15 +71,15 @@ class Study(ABC):
 
 
 def run_study(study: Study, out: Path, jobs: int = 1, *, retry: bool = False) -> StudyTable:
-    """The tidy table of a study; one row a run, failed ones with their cause.
+    """Runs a study, and returns its table, one row per run; failed runs have a cause.
 
     Args:
-        study: what to find out.
-        out: folder of the study; called again, it goes on there.
-        jobs: how many runs at a time.
-        retry: make runs anew that are recorded as failed.
+        study: the study.
+        out: its folder; an interrupted study in it is resumed.
+        jobs: number of runs at a time.
+        retry: repeat runs that are recorded as failed.
 
     Raises:
-        SslSbirError: settings, data or split are wrong, or another process is at this study.
+        SslSbirError: settings, data or split are wrong, or another process is running this study.
     """
     return run_grid(study.build_cells(), out, jobs, retry=retry)

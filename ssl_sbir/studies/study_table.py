@@ -1,28 +1,27 @@
-"""The tidy table of a study: one row a cell, finished or failed."""
+"""The table of a study: one row per cell, finished or failed."""
 
-import csv
-import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ssl_sbir.reports.tables import csv_text
 from ssl_sbir.run import RunFolder
 from ssl_sbir.studies.study_cell import StudyCell
 
 
 @dataclass(frozen=True)
 class StudyRow:
-    """One cell and what came of it.
+    """One cell and its result.
 
     Attributes:
-        cell: what was asked for.
+        cell: the cell.
         run: its run folder.
-        cause: why it failed; empty where it didn't.
-        seconds: what it took, all attempts that ended by themselves together.
-        metrics: micro means by "<protocol> <metric>"; empty where it failed.
-        labels: how many labels of sketches and of photos training read, and of how many classes.
+        cause: why it failed; empty if it didn't.
+        seconds: duration of all attempts that weren't interrupted.
+        metrics: micro means by "<protocol> <metric>"; empty if it failed.
+        labels: numbers of sketch labels, photo labels and classes that training read.
     """
 
     cell: StudyCell
@@ -38,10 +37,10 @@ class StudyRow:
         return bool(self.cause)
 
     def to_columns(self) -> dict[str, Any]:
-        """Its cells in a tidy table, by column."""
+        """The row's values by column."""
         cell = self.cell
         amount = cell.labels if cell.trained else None
-        asked = {
+        settings = {
             "recipe": cell.recipe,
             "start": cell.start,
             "labels": amount.amount if amount else "0",
@@ -55,8 +54,19 @@ class StudyRow:
             "centre": cell.centre,
         }
         counts = {f"labelled_{name}": count for name, count in self.labels.items()}
-        end = {"status": "failed" if self.has_failed else "done", "cause": self.cause, "run": str(self.run)}
-        return {**asked, **cell.axes, **counts, **end, "seconds": round(self.seconds, 1), **self.metrics}
+        result = {
+            "status": "failed" if self.has_failed else "done",
+            "cause": self.cause,
+            "run": str(self.run),
+        }
+        return {
+            **settings,
+            **cell.axes,
+            **counts,
+            **result,
+            "seconds": round(self.seconds, 1),
+            **self.metrics,
+        }
 
 
 @dataclass(frozen=True)
@@ -66,31 +76,25 @@ class StudyTable:
     rows: Sequence[StudyRow]
 
     def to_records(self) -> list[dict[str, Any]]:
-        """One dictionary a row, all with the same keys; None where a row has no value."""
-        found = [row.to_columns() for row in self.rows]
-        names = list(dict.fromkeys(name for columns in found for name in columns))
-        return [{name: columns.get(name) for name in names} for columns in found]
+        """One dictionary per row, all with the same keys; None for a missing value."""
+        rows = [row.to_columns() for row in self.rows]
+        names = list(dict.fromkeys(name for columns in rows for name in columns))
+        return [{name: columns.get(name) for name in names} for columns in rows]
 
     def to_csv(self) -> str:
-        """The same as CSV."""
-        records, file = self.to_records(), io.StringIO()
-        if not records:
-            return ""
-        writer = csv.DictWriter(file, list(records[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(records)
-        return file.getvalue()
+        """The table as CSV."""
+        return csv_text(self.to_records())
 
 
 def build_study_row(cell: StudyCell, run: Path, cause: str, seconds: float) -> StudyRow:
-    """The row of a cell whose run ended.
+    """The row of a cell that has ended.
 
     Raises:
         RunError: the run folder is damaged.
     """
     results = sorted(run.glob("evaluate/*/results.json"))
     if cause or not results:
-        return StudyRow(cell, run, cause or "its evaluation is gone", seconds)
+        return StudyRow(cell, run, cause or "its evaluation is missing", seconds)
     facts = json.loads(results[0].read_text("utf-8"))
     metrics = {
         f"{protocol} {metric}": value
@@ -102,5 +106,5 @@ def build_study_row(cell: StudyCell, run: Path, cause: str, seconds: float) -> S
 
 
 def _read_label_counts(run: RunFolder) -> dict[str, int]:
-    found = run.provenance["labels"] or {"count": {"sketch": 0, "photo": 0}, "classes": 0}
-    return {**found["count"], "classes": found["classes"]}
+    labels = run.provenance["labels"] or {"count": {"sketch": 0, "photo": 0}, "classes": 0}
+    return {**labels["count"], "classes": labels["classes"]}

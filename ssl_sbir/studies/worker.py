@@ -1,7 +1,7 @@
-"""The process that makes cells, one after another: `python -m ssl_sbir.studies.worker`, spoken to by `Worker`.
+"""The process that runs cells one after another: `python -m ssl_sbir.studies.worker`, used by `Worker`.
 
-A line of JSON comes in for each cell and one goes out. Loading torch takes longer than many a small cell, so a
-process serves until it dies; what dies with it is the cell it was at, and nothing else.
+It reads one line of JSON per cell and answers with one. Loading torch takes longer than a small cell, so the process
+serves many cells; if it dies, only the current cell fails.
 """
 
 import json
@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from ssl_sbir.errors import SslSbirError
-from ssl_sbir.evaluation.evaluated_encoder import EvaluationSettings, evaluate_run
+from ssl_sbir.evaluation.evaluate_run import EvaluationSettings, evaluate_run
 from ssl_sbir.memory import keep_freed_memory
 from ssl_sbir.run import PROVENANCE_FILE, RunFolder
 from ssl_sbir.studies.label_order_file import write_label_order
@@ -26,50 +26,48 @@ OUT_OF_MEMORY = "ran out of memory"
 
 
 def train_and_evaluate_cell(cell: StudyCell, folder: Path) -> None:
-    """Trains and evaluates a cell, from where an earlier attempt broke off.
+    """Trains and evaluates a cell, resuming an interrupted attempt.
 
     Raises:
-        SslSbirError: as `enter_training_mode` and `evaluated` do.
+        SslSbirError: as `train` and `evaluate_run` do.
     """
     begun = (folder / PROVENANCE_FILE).is_file()
     if not (begun and RunFolder(folder).is_finished):
         write_label_order(cell, folder)
-        begin = train if cell.trained else export_untrained
-        begin(cell.training_request(folder, resume=begun), cell.stage, _print_log_line)
+        run_stage = train if cell.trained else export_untrained
+        run_stage(cell.training_request(folder, resume=begun), cell.stage, _print_log_line)
     if not any(folder.glob("evaluate/*/results.json")):
         device = "cuda" if torch.cuda.is_available() else "cpu"
-        how = EvaluationSettings(protocols=cell.protocols, centre=cell.centre, device=device)
-        evaluate_run(str(folder), cell.data, cell.split, how)
+        settings = EvaluationSettings(protocols=cell.protocols, centre=cell.centre, device=device)
+        evaluate_run(str(folder), cell.data, cell.split, settings)
 
 
 def find_failure_cause(cell: StudyCell, folder: Path) -> str:
-    """Makes a cell; returns why that failed, or nothing."""
+    """Runs a cell, and returns the cause of a failure or an empty text."""
     try:
         train_and_evaluate_cell(cell, folder)
     except SslSbirError as error:
         return error.message
     except (MemoryError, torch.OutOfMemoryError):
         return OUT_OF_MEMORY
-    except Exception as error:  # whatever it is, the other cells go on
+    except Exception as error:  # one failed cell doesn't stop the others
         return f"{type(error).__name__}: {error}"
     return ""
 
 
 def main() -> None:
-    """Serves until the other end closes; should the study be killed, nothing goes on behind its back."""
+    """Serves until the study closes the pipe or dies."""
     keep_freed_memory()
     answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # what libraries print must not be taken for an answer
-    asked: queue.Queue[dict[str, Any]] = queue.Queue()
-    threading.Thread(target=_read_requests, args=(asked,), daemon=True).start()
+    os.dup2(2, 1)  # keeps what libraries print out of the answers
+    requests: queue.Queue[dict[str, Any]] = queue.Queue()
+    threading.Thread(target=_read_requests, args=(requests,), daemon=True).start()
     while True:
-        request = asked.get()
+        request = requests.get()
         folder = Path(request["folder"])
         _redirect_output_to(Path(request["log"]))
         cell = StudyCell.from_facts(request["cell"])
-        sys.argv[1:] = cell.command_arguments(
-            folder
-        )  # a run's provenance names the command that makes it by hand
+        sys.argv[1:] = cell.command_arguments(folder)  # provenance records the command that repeats the run
         cause = find_failure_cause(cell, folder)
         if cause:
             _print_log_line(f"failed: {cause}")
@@ -77,9 +75,9 @@ def main() -> None:
         answers.flush()
 
 
-def _read_requests(asked: "queue.Queue[dict[str, Any]]") -> None:
+def _read_requests(requests: "queue.Queue[dict[str, Any]]") -> None:
     for line in sys.stdin:
-        asked.put(json.loads(line))
+        requests.put(json.loads(line))
     os._exit(0)
 
 

@@ -1,4 +1,4 @@
-"""Worker processes as the study sees them: ask one for a cell, hear why it failed, start another when one dies."""
+"""Worker processes from the study's side: each runs cells one after another, and is replaced if it dies."""
 
 import json
 import os
@@ -12,22 +12,22 @@ from ssl_sbir.studies.study_cell import StudyCell
 
 
 class WorkerClosed(Exception):
-    """The study stops: the cell under way has not ended, and is to be resumed."""
+    """The study stops; the current cell has not ended and can be resumed."""
 
 
 class Worker:
-    """A process that makes cells; started when it is first asked, and anew after it died."""
+    """A process that runs cells; started for the first cell, and again after it died."""
 
     def __init__(self, threads: int) -> None:
         self._threads = str(threads)
         self._process: subprocess.Popen[str] | None = None
         self._closed = False
 
-    def make_cell(self, cell: StudyCell, folder: Path, log: Path) -> str:
-        """Makes a cell in a run folder, with what it prints in a log; returns why that failed, or nothing.
+    def run_cell(self, cell: StudyCell, folder: Path, log: Path) -> str:
+        """Runs a cell in a run folder with its output in a log; returns the cause of a failure or an empty text.
 
         Raises:
-            Closed: it was closed meanwhile.
+            WorkerClosed: it was closed meanwhile.
         """
         process = self._running_process()
         assert process.stdin is not None
@@ -47,7 +47,7 @@ class Worker:
         return _describe_exit(code, log)
 
     def close(self) -> None:
-        """Ends the process, whatever it is at."""
+        """Kills the process."""
         self._closed, process = True, self._process
         if process is not None:
             process.kill()
@@ -64,13 +64,13 @@ class Worker:
                 stdout=subprocess.PIPE,
                 text=True,
                 env={**os.environ, **threads},
-                start_new_session=True,  # Ctrl+C reaches the study alone, which then ends its workers
+                start_new_session=True,  # Ctrl+C reaches only the study, which then kills its workers
             )
         return self._process
 
 
 def _wait_and_close_pipes(process: "subprocess.Popen[str]") -> int:
-    """The exit code of a process that ends, whose pipes are closed then."""
+    """Waits for a process to end, closes its pipes and returns its exit code."""
     code = process.wait()
     for pipe in (process.stdin, process.stdout):
         if pipe is not None:
@@ -80,15 +80,15 @@ def _wait_and_close_pipes(process: "subprocess.Popen[str]") -> int:
 
 
 def threads_per_worker(jobs: int) -> int:
-    """How many threads each of so many workers gets: this process's share, divided."""
-    given = os.environ.get("OMP_NUM_THREADS", "")
-    own = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    whole = int(given) if given.isdecimal() else own
-    return max(1, whole // jobs)
+    """The number of threads of each worker: this process's threads divided by the number of workers."""
+    setting = os.environ.get("OMP_NUM_THREADS", "")
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    threads = int(setting) if setting.isdecimal() else cores
+    return max(1, threads // jobs)
 
 
 def _describe_exit(code: int, log: Path) -> str:
-    """Why a process ended without an answer."""
+    """The cause of an exit without an answer."""
     if code < 0:
         name = signal.Signals(-code).name
         likely = ": most likely the machine ran out of memory" if name == "SIGKILL" else ""

@@ -1,4 +1,4 @@
-"""Checkpoints without pickle: weights and optimiser state as safetensors, the rest as JSON, whole or absent."""
+"""Checkpoints without pickle: weights and optimiser state as safetensors, the rest as JSON, written atomically."""
 
 import json
 import shutil
@@ -20,39 +20,39 @@ CHECKPOINTS_KEPT = 2
 def save_checkpoint(
     folder: Path, step: int, modules: Mapping[str, nn.Module], optimizer: torch.optim.Optimizer, **state: Any
 ) -> None:
-    """Writes `folder/step-N` at once and removes all but the newest checkpoints.
+    """Writes `folder/step-N` atomically and removes all but the newest checkpoints.
 
     Args:
-        folder: the run's `list_checkpoints`.
-        step: how many steps are done.
+        folder: the run's folder of checkpoints.
+        step: number of steps done.
         modules: file stem → module; their state is written to `<stem>.safetensors`.
-        optimizer: its state goes to `optimizer.safetensors`.
-        state: whatever else is JSON-able.
+        optimizer: its state is written to `optimizer.safetensors`.
+        state: further JSON-able facts.
     """
-    with atomic_folder(folder / f"step-{step:06d}") as place:
+    with atomic_folder(folder / f"step-{step:06d}") as written:
         for name, module in modules.items():
-            save_file(_contiguous_state(module.state_dict()), place / f"{name}.safetensors")
+            save_file(_contiguous_state(module.state_dict()), written / f"{name}.safetensors")
         tensors, groups = _flatten_optimizer(optimizer)
-        save_file(tensors, place / "optimizer.safetensors")
+        save_file(tensors, written / "optimizer.safetensors")
         facts = {"step": step, "groups": groups, **state}
-        (place / "state.json").write_text(json.dumps(facts), encoding="utf-8")
+        (written / "state.json").write_text(json.dumps(facts), encoding="utf-8")
     for old in list_checkpoints(folder)[:-CHECKPOINTS_KEPT]:
         shutil.rmtree(old)
 
 
 def list_checkpoints(folder: Path) -> list[Path]:
     """The checkpoints in a folder, oldest first."""
-    found = [place for place in folder.glob("step-*") if place.name.removeprefix("step-").isdecimal()]
-    return sorted(found, key=lambda place: int(place.name.removeprefix("step-")))
+    checkpoints = [path for path in folder.glob("step-*") if path.name.removeprefix("step-").isdecimal()]
+    return sorted(checkpoints, key=lambda path: int(path.name.removeprefix("step-")))
 
 
 def load_checkpoint(
     folder: Path, modules: Mapping[str, nn.Module], optimizer: torch.optim.Optimizer
 ) -> dict[str, Any]:
-    """Puts a checkpoint's values into the modules and the optimiser; returns the rest of its state.
+    """Loads a checkpoint into the modules and the optimiser; returns the rest of its state.
 
     Raises:
-        RunError: a file is damaged, or a tensor is missing, superfluous or of another shape.
+        RunError: a file is damaged, or a tensor is missing, unexpected or of another shape.
     """
     for name, module in modules.items():
         load_module_state(
@@ -75,7 +75,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     """The tensors in a safetensors file.
 
     Raises:
-        RunError: the file is missing, cut off or something else.
+        RunError: the file is missing, truncated or not a safetensors file.
     """
     try:
         return load_file(path)
@@ -84,19 +84,19 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
 
 def load_module_state(module: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
-    """Puts tensors into a module, every one exactly.
+    """Loads tensors into a module, strictly.
 
     Args:
         module: receives the values.
         tensors: name → value.
-        path: where they came from, for the error.
+        path: the file they came from, for the error.
 
     Raises:
-        RunError: a tensor is missing, superfluous or of another shape.
+        RunError: a tensor is missing, unexpected or of another shape.
     """
     own = module.state_dict()
     problems = [f"tensor '{name}' is missing" for name in own.keys() - tensors.keys()]
-    problems += [f"tensor '{name}' doesn't belong there" for name in tensors.keys() - own.keys()]
+    problems += [f"tensor '{name}' is unexpected" for name in tensors.keys() - own.keys()]
     problems += [
         f"tensor '{name}' has shape {list(tensors[name].shape)} instead of {list(own[name].shape)}"
         for name in own.keys() & tensors.keys()
@@ -127,7 +127,7 @@ def _flatten_optimizer(optimizer: torch.optim.Optimizer) -> tuple[dict[str, Tens
 
 
 def _restore_optimizer(
-    optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor], groups: list[dict[str, Any]], place: Path
+    optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor], groups: list[dict[str, Any]], path: Path
 ) -> None:
     state: dict[int, dict[str, Tensor]] = {}
     for key, value in tensors.items():
@@ -137,5 +137,5 @@ def _restore_optimizer(
         optimizer.load_state_dict({"state": state, "param_groups": groups})
     except ValueError as error:
         raise RunError(
-            f"{place}: the optimiser's state doesn't fit ({error})", _REMOVE_CHECKPOINT_HINT.format(place)
+            f"{path}: the optimiser's state doesn't fit ({error})", _REMOVE_CHECKPOINT_HINT.format(path)
         ) from error

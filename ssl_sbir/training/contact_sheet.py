@@ -1,4 +1,4 @@
-"""A contact sheet of what training will see: images, their random views, and pseudo-sketches of photos."""
+"""A contact sheet of what training sees: images, random views of them, and pseudo-sketches of photos."""
 
 from collections.abc import Sequence
 
@@ -8,11 +8,13 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
-from ssl_sbir.augment.kornia_views import Augment, AugmentConfig
+from ssl_sbir.augment.kornia_views import Augment
+from ssl_sbir.augment.settings import AugmentConfig
 from ssl_sbir.data.batches import Pack
 from ssl_sbir.data.manifest import Domain, Manifest
 from ssl_sbir.data.training_set import ManifestRows, TrainingSet
-from ssl_sbir.edges.pseudo_sketches import EdgeDetector, PseudoSketcher
+from ssl_sbir.edges.choices import EdgeDetector
+from ssl_sbir.edges.pseudo_sketches import PseudoSketcher
 from ssl_sbir.errors import DataError
 from ssl_sbir.seeding import seed_everything
 
@@ -29,19 +31,19 @@ def contact_sheet(
     views: int = 6,
     seed: int = 0,
 ) -> Image.Image:
-    """A sheet with a row for each of some photos, then of some sketches.
+    """A sheet with one row per image: some photos, then some sketches.
 
-    In each row: the image and `sample_views` random views of it; for a photo, then, by each detector its pseudo-sketch and
-    a random view of that.
+    A row shows the image and random views of it; for a photo also, for each edge detector, its pseudo-sketch and a
+    random view of that.
 
     Args:
         manifest: the images.
         pack: their pixels.
-        config: how strongly views differ.
-        detectors: what draws the photos.
+        config: strengths of the views.
+        detectors: edge detectors that make the pseudo-sketches.
         images: rows of each domain.
         views: views of each image.
-        seed: decides which images and which views.
+        seed: selects images and views.
 
     Raises:
         DataError: there is no readable image.

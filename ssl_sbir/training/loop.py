@@ -1,13 +1,13 @@
-"""The only training loop: any recipe, on any device, with checkpoints that a crash can't spoil."""
+"""The training loop: any recipe, on any device, with checkpoints that survive a crash."""
 
 import logging
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from lightning_fabric import Fabric
@@ -16,12 +16,13 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from ssl_sbir.data.batches import Batch
-from ssl_sbir.data.training_set import BATCH_KEYS, BatchSchedule, TrainingSet
+from ssl_sbir.data.schedule import BATCH_KEYS, BatchSchedule
+from ssl_sbir.data.training_set import TrainingSet
 from ssl_sbir.devices import check_accelerator
 from ssl_sbir.encoders import Encoder, save_encoder
 from ssl_sbir.errors import ConfigError, RunError
 from ssl_sbir.fusion import TextTower, save_text_tower
-from ssl_sbir.precision import has_bf16
+from ssl_sbir.precision import resolve_precision
 from ssl_sbir.progress import ProgressCounter, show_progress
 from ssl_sbir.run import RunFolder
 from ssl_sbir.seeding import repeatable_kernels, seed_everything
@@ -29,18 +30,12 @@ from ssl_sbir.training.checkpoint import list_checkpoints, load_checkpoint, save
 from ssl_sbir.training.monitor import Monitor, MonitorFacts
 from ssl_sbir.training.optim import create_optimizer, freeze_stages, learning_rate
 from ssl_sbir.training.recipe import EXACT_DISTRIBUTED, Recipe
+from ssl_sbir.training.training_request import DeviceConfig as DeviceConfig
 
 LOG_STEPS = 10
-logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # a run says its device and precision itself
-
-
-@dataclass(frozen=True)
-class DeviceConfig:
-    """Where a run computes: accelerator (auto, cpu, cuda, mps), processes per node, and nodes."""
-
-    accelerator: str = "auto"
-    devices: int = 1
-    nodes: int = 1
+logging.getLogger("lightning_fabric").setLevel(
+    logging.WARNING
+)  # the summary of a run names its device and precision
 
 
 def fit(
@@ -55,22 +50,22 @@ def fit(
     Args:
         recipe: method and settings.
         encoder: the starting point.
-        data: images the run may see.
-        open_run: gives the run that receives metrics, checkpoints and the exported model. Called once nothing can be
-            refused any more, so that a refusal leaves nothing behind, and an older run where it was.
+        data: images and labels the run may read.
+        open_run: returns the run that receives metrics, checkpoints and the exported model. Called after all checks,
+            so that an error leaves no folder behind and an existing run as it was.
         device_config: devices; a single one by default.
 
     Returns:
         The trained encoder, in evaluation mode, as exported to the run's `model`.
 
     Raises:
-        RunError: the loss stopped being a number, or a checkpoint doesn't fit.
+        RunError: the loss is not finite, or a checkpoint doesn't fit.
         DataError: a batch is larger than the data.
-        ConfigError: the device isn't there, or several processes can't share the batch evenly.
+        ConfigError: the device is missing, or several processes can't divide the batch evenly.
     """
-    asked = recipe.config.batch
+    batch = recipe.config.batch
     schedule = BatchSchedule.from_training_set(
-        data, asked.sketches, asked.photos, recipe.config.seed, pairs=asked.pairs
+        data, batch.sketches, batch.photos, recipe.config.seed, pairs=batch.pairs
     )
     fabric = _create_fabric(recipe, device_config or DeviceConfig(), encoder)
     fabric.launch()
@@ -79,7 +74,7 @@ def fit(
     with repeatable_kernels(fabric.device):
         state = _LoopState.from_recipe(recipe, encoder, data, fabric, schedule)
         run = open_run()
-        fabric.barrier()  # no process looks for a checkpoint before the first one has made the folder
+        fabric.barrier()  # no process reads a checkpoint before the first one has written the folder
         state.resume_from(run)
         if fabric.is_global_zero:
             _warn_if_inexact(recipe, fabric.world_size)
@@ -107,7 +102,7 @@ def _warn_if_inexact(recipe: Recipe, processes: int) -> None:
 
 
 def total_steps(recipe: Recipe, schedule: BatchSchedule) -> int:
-    """How many optimiser steps a run takes."""
+    """The number of optimiser steps of a run."""
     optim = recipe.config.optim
     steps = max(round(optim.epochs * schedule.steps_per_epoch / optim.accumulate), 1)
     return min(steps, optim.max_steps or steps)
@@ -121,7 +116,7 @@ class _LossModule(nn.Module):
         self.recipe, self.model = recipe, model
 
     def forward(self, batch: Batch, device: torch.device) -> Mapping[str, Tensor]:
-        # Bytes become floats only in here: Fabric would round floats that come in to the precision of the step.
+        # Bytes become floats only in here: Fabric rounds float inputs to the precision of the step.
         moved = batch.to(device)
         self.recipe.augment.begin_step(moved)
         return self.recipe.loss(self.model, moved)
@@ -147,7 +142,7 @@ class _LoopState:
     ) -> "_LoopState":
         model: Any = recipe.build(encoder, data.classes)
         if fabric.world_size > 1 and fabric.device.type == "cuda":
-            model = convert_sync_batchnorm(model)  # torch has no batch norm that processors share
+            model = convert_sync_batchnorm(model)  # torch has none for CPUs
         model.to(device=fabric.device, memory_format=torch.channels_last)
         recipe.prepare(model, data)
         if recipe.config.compile:
@@ -178,16 +173,16 @@ class _LoopState:
         return {"model": self.model} | ({"average": self.average} if self.average else {})
 
     def resume_from(self, run: RunFolder) -> None:
-        places = list_checkpoints(run.path / "checkpoints")
-        if places:
-            self.step = load_checkpoint(places[-1], self.saved_modules, self.optimizer.optimizer)["step"]
+        checkpoints = list_checkpoints(run.path / "checkpoints")
+        if checkpoints:
+            self.step = load_checkpoint(checkpoints[-1], self.saved_modules, self.optimizer.optimizer)["step"]
 
     def save_state(self, run: RunFolder) -> None:
         if self.fabric.is_global_zero:
             save_checkpoint(run.path / "checkpoints", self.step, self.saved_modules, self.optimizer.optimizer)
 
     def observe_features(self) -> MonitorFacts:
-        """What the monitor sees now; a collapse is said at once."""
+        """The monitor's measures of the present features; warns of a collapse."""
         facts = self.monitor.measure_features(self.model.encoder, self.step)
         self.monitor.warn_of_collapse(facts, self.step)
         return facts
@@ -197,7 +192,7 @@ class _LoopState:
         return trained.eval()
 
     def save_text_side(self, folder: Path) -> None:
-        """Writes how the model reads text, if it does."""
+        """Writes the text side of the model, if it has one."""
         tower = getattr(self.model, "tower", None)
         if isinstance(tower, TextTower):
             save_text_tower(tower, folder)
@@ -212,7 +207,7 @@ def _run_steps(state: _LoopState, schedule: BatchSchedule, data: TrainingSet, ru
             batches_a_step = config.optim.accumulate
             epoch, within = divmod(state.step * batches_a_step, schedule.steps_per_epoch)
             if within < batches_a_step:
-                # A resumed run comes here before its first step.
+                # Also before the first step of a resumed run.
                 state.recipe.progress = state.step / state.total
                 state.recipe.before_epoch(state.model, data, epoch)
             terms = _take_step(state, batches)
@@ -236,18 +231,21 @@ def _read_step_batches(
     augment, seed = state.recipe.augment, state.recipe.config.seed
 
     def read_step(step: int) -> list[Batch]:
-        places = range(step * accumulate, (step + 1) * accumulate)
-        batches = [data.read_batch(schedule.rows_of_step(place)[rank::world]) for place in places]
-        for place, batch in zip(places, batches, strict=True):
-            augment.prefetch_views(batch, (seed, place, rank))
+        numbers = range(step * accumulate, (step + 1) * accumulate)
+        batches = [
+            replace(data.read_batch(schedule.rows_of_step(n)[rank::world]), key=(seed, n, rank))
+            for n in numbers
+        ]
+        for batch in batches:
+            augment.prefetch_views(batch)
         return batches
 
     with ThreadPoolExecutor(1) as reader:
         ahead = reader.submit(read_step, state.step)
         for step in range(state.step, state.total):
-            asked = time.monotonic()
+            started = time.monotonic()
             batches = ahead.result()
-            state.seconds_waited += time.monotonic() - asked
+            state.seconds_waited += time.monotonic() - started
             if step + 1 < state.total:
                 ahead = reader.submit(read_step, step + 1)
             yield batches
@@ -288,8 +286,8 @@ def _report_step(
     rate: float,
     started: float,
 ) -> None:
-    look = state.fabric.is_global_zero and state.monitor.is_due(state.step, state.total)
-    if state.step % LOG_STEPS and state.step != state.total and not look:
+    observe = state.fabric.is_global_zero and state.monitor.is_due(state.step, state.total)
+    if state.step % LOG_STEPS and state.step != state.total and not observe:
         counter.advance(1)
         return
     _check_finite_loss(terms, state.step)
@@ -302,7 +300,7 @@ def _report_step(
         lr = state.optimizer.param_groups[0]["lr"]
         facts = {"step": state.step, "epoch": round(epoch, 4), "lr": lr, **values}
         facts |= {"images_per_s": round(rate, 1), "data_wait": round(wait, 4)}
-        run.log_metrics({**facts, **({"monitor": state.observe_features()} if look else {})})
+        run.log_metrics({**facts, **({"monitor": state.observe_features()} if observe else {})})
 
 
 def _check_finite_loss(terms: dict[str, Tensor], step: int) -> None:
@@ -312,10 +310,10 @@ def _check_finite_loss(terms: dict[str, Tensor], step: int) -> None:
 
 
 def _check_finite_weights(model: nn.Module, step: int) -> None:
-    """Before they are saved: a gradient can be infinite where the loss that it comes from is a number."""
+    """Checks the weights before they are saved: a gradient can be infinite where its loss is finite."""
     for name, parameter in model.named_parameters():
         if not torch.isfinite(parameter).all():
-            raise RunError(f"the weight '{name}' is no number any more at step {step}", _START_OVER_HINT)
+            raise RunError(f"the weight '{name}' is not finite at step {step}", _START_OVER_HINT)
 
 
 _START_OVER_HINT = "Start over with a lower learning rate: --overwrite --set optim.lr=…"
@@ -323,7 +321,7 @@ _START_OVER_HINT = "Start over with a lower learning rate: --overwrite --set opt
 
 def _create_fabric(recipe: Recipe, device_config: DeviceConfig, encoder: Encoder) -> Fabric:
     check_accelerator(device_config.accelerator, device_config.devices)
-    # Some weights get no gradient in some steps: a tower without images, a term with nothing to teach.
+    # Some weights get no gradient in some steps: a tower without images, a term without labels.
     several = device_config.devices * device_config.nodes > 1
     return Fabric(
         accelerator=device_config.accelerator,
@@ -332,28 +330,3 @@ def _create_fabric(recipe: Recipe, device_config: DeviceConfig, encoder: Encoder
         precision=resolve_precision(recipe.config.precision, device_config.accelerator, encoder),
         strategy="ddp_find_unused_parameters_true" if several else "auto",
     )
-
-
-def resolve_precision(
-    requested: Literal["auto", "32-true", "bf16-mixed"], accelerator: str, encoder: nn.Module
-) -> Literal["bf16-mixed", "32-true"]:
-    """The precision that is asked for; `auto` is the faster one."""
-    return fast_precision(accelerator, encoder) if requested == "auto" else requested
-
-
-def fast_precision(accelerator: str, encoder: nn.Module | None = None) -> Literal["bf16-mixed", "32-true"]:
-    """`bf16-mixed` where it is faster, `32-true` elsewhere.
-
-    On a processor that takes arithmetic in bfloat16 (emulation is 20 × slower) and an encoder without depthwise
-    convolutions: those gain nothing at 96 px and take twice as long at 48 px, where dense ones gain 1.5 to 2 ×.
-    """
-    if accelerator in ("auto", "cuda", "gpu") and torch.cuda.is_available():
-        return "bf16-mixed" if has_bf16("cuda") else "32-true"
-    if accelerator in ("auto", "mps") and torch.backends.mps.is_available():
-        return "32-true"
-    return "bf16-mixed" if has_bf16("cpu") and not _has_depthwise(encoder) else "32-true"
-
-
-def _has_depthwise(encoder: nn.Module | None) -> bool:
-    parts = encoder.modules() if encoder is not None else ()
-    return any(isinstance(part, nn.Conv2d) and part.groups == part.in_channels > 1 for part in parts)

@@ -1,4 +1,4 @@
-"""Watching a run without labels: how its features lie, and whether they are collapsing."""
+"""Measures of a run's features without labels, and a warning when they collapse."""
 
 import sys
 from collections.abc import Mapping
@@ -24,12 +24,12 @@ MonitorFacts = dict[str, dict[str, float]]
 
 @dataclass(frozen=True)
 class Monitor:
-    """Looks at an encoder's features of some of a run's images, the same ones at every look.
+    """Measures an encoder's features of a sample of a run's images, the same ones at every check.
 
     Attributes:
         recipe: gives settings and views.
         data: the images of the run.
-        rows: what is looked at of each domain.
+        rows: the sample of each domain.
     """
 
     recipe: Recipe
@@ -38,33 +38,33 @@ class Monitor:
 
     @classmethod
     def for_run(cls, recipe: Recipe, data: TrainingSet) -> "Monitor":
-        """A monitor over up to `monitor.images` images of each domain that has two or more, drawn by the seed.
+        """A monitor of up to `monitor.images` images of each domain that has two or more, sampled by the seed.
 
         Raises:
-            ConfigError: retrieval of seen classes is asked for, but no split says which are seen.
+            ConfigError: `monitor.seen_retrieval` is on, but no split says which classes are seen.
         """
         config = recipe.config
-        if config.monitor.seen and data.restricted_to is None:
+        if config.monitor.seen_retrieval and data.restricted_to is None:
             raise ConfigError(
-                "monitor.seen: no split says which classes are seen, and unseen ones must stay out",
-                "Name one (--split), or leave monitor.seen off.",
+                "monitor.seen_retrieval: no split says which classes are seen, and unseen ones must stay out",
+                "Name one (--split), or leave monitor.seen_retrieval off.",
             )
         random = np.random.default_rng(config.seed)
         rows = {of: random.permutation(data.rows[of])[: config.monitor.images] for of in Domain}
         return cls(recipe, data, {of: part for of, part in rows.items() if len(part) > 1})
 
     def is_due(self, step: int, total: int) -> bool:
-        """Whether to look after that step: after every so many, and after the last one."""
+        """Whether to measure after that step: at regular intervals, and after the last one."""
         steps = self.recipe.config.monitor.steps
         return bool(steps) and (step % steps == 0 or step == total)
 
     @torch.no_grad()
     def measure_features(self, encoder: Encoder, step: int) -> MonitorFacts:
-        """Alignment, uniformity, rank and spread of each domain; with `monitor.seen` retrieval too.
+        """Alignment, uniformity, rank and spread of each domain; with `monitor.seen_retrieval`, mAP too.
 
-        Means that the encoder takes off are left on: what is left of features that have collapsed is noise, and
-        spread as wide as can be. Leaves the encoder in evaluation mode. Draws views of its own: the engine seeds
-        every step anew.
+        Domain means that the encoder subtracts are not subtracted here: without them, collapsed features are noise,
+        which is widely spread. Leaves the encoder in evaluation mode. Seeds its own random views; the training loop
+        seeds every step again.
         """
         seed_everything(self.recipe.config.seed, step)
         encoder.eval()
@@ -80,19 +80,19 @@ class Monitor:
             }
             for of, (first, second) in views.items()
         }
-        if self.recipe.config.monitor.seen:
+        if self.recipe.config.monitor.seen_retrieval:
             facts["seen"] = self._seen_class_retrieval(encoder)
         return facts
 
     def warn_of_collapse(self, facts: MonitorFacts, step: int) -> None:
-        """Says on stderr which domain's features have collapsed."""
+        """Prints on stderr which domain's features have collapsed."""
         config = self.recipe.config.monitor
         for name, values in facts.items():
-            for what, least in (("rank", config.least_rank), ("spread", config.least_spread)):
-                if values.get(what, least) < least:
+            for measure, minimum in (("rank", config.min_rank), ("spread", config.min_spread)):
+                if values.get(measure, minimum) < minimum:
                     print(
-                        f"warning: {name} features are collapsing at step {step}: {what} {values[what]:.3g}"
-                        f" is below {least:g} (monitor.least_{what}). Lower optim.lr, or take another recipe.",
+                        f"warning: {name} features are collapsing at step {step}: {measure} {values[measure]:.3g}"
+                        f" is below {minimum:g} (monitor.min_{measure}). Lower optim.lr, or use another recipe.",
                         file=sys.stderr,
                         flush=True,
                     )
@@ -109,7 +109,7 @@ class Monitor:
 
     def _seen_class_retrieval(self, encoder: Encoder) -> dict[str, float]:
         assert self.data.restricted_to is not None
-        if self.data.classes:  # fine-tuning: the labels that the run may read, and no other
+        if self.data.classes:  # fine-tuning: only the labels that the run may read
             codes = self.data.labels.numpy()
             rows = {of: part[codes[part] >= 0] for of, part in self.rows.items()}
         else:
@@ -130,8 +130,8 @@ class Monitor:
 def mean_average_precision(
     score: Float[Tensor, "q n"], query: Int[Tensor, " q"], gallery: Int[Tensor, " n"]
 ) -> float:
-    """Mean over queries, of those with a relevant item, of the mean precision at each relevant item."""
+    """Mean average precision over the queries that have a relevant gallery item."""
     relevant = (query[:, None] == gallery[None, :]).gather(1, score.argsort(1, descending=True)).float()
-    place = torch.arange(1, len(gallery) + 1, device=score.device)
-    precision = (relevant.cumsum(1) / place * relevant).sum(1) / relevant.sum(1).clamp(min=1)
+    rank = torch.arange(1, len(gallery) + 1, device=score.device)
+    precision = (relevant.cumsum(1) / rank * relevant).sum(1) / relevant.sum(1).clamp(min=1)
     return precision[relevant.any(1)].mean().item()

@@ -1,4 +1,4 @@
-"""Optimisers and learning-rate courses by name; frozen stages and stages that learn more slowly."""
+"""Optimisers and learning-rate schedules by name; frozen stages and layer-wise learning rates."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -11,42 +11,42 @@ from ssl_sbir.encoders import Encoder
 from ssl_sbir.encoders.stages import EncoderStage, encoder_stages
 from ssl_sbir.errors import ConfigError
 from ssl_sbir.registry import did_you_mean
-from ssl_sbir.training.recipe import OptimConfig
+from ssl_sbir.training.settings import OptimConfig
 
 
 def freeze_stages(encoder: Encoder, freeze: int | Sequence[str]) -> list[EncoderStage]:
-    """Freezes an encoder's first stages, or those of these names, and tells which they are.
+    """Freezes an encoder's first stages, or those of these names, and returns them.
 
-    Their weights get no gradient; where nothing before them needs one either, autograd keeps nothing of them, so
-    that they cost a forward pass only. The training loop holds them in evaluation mode: batch norms keep their
+    Their weights get no gradient; if nothing before them needs one either, autograd stores no activations of them and
+    they cost a forward pass only. The training loop keeps them in evaluation mode, so that batch norms keep their
     statistics.
 
     Args:
         encoder: any encoder (`ssl_sbir.encoders.stages` lists its stages).
-        freeze: how many of the first stages, or the names of some.
+        freeze: the number of first stages to freeze, or names of stages.
 
     Raises:
         ConfigError: it has fewer stages, or none of that name.
     """
-    there = encoder_stages(encoder)
-    names = [stage.name for stage in there]
+    stages = encoder_stages(encoder)
+    names = [stage.name for stage in stages]
     hint = f"Its stages, input first: {', '.join(names)}."
     if isinstance(freeze, int):
-        if freeze > len(there):
-            raise ConfigError(f"optim.freeze = {freeze}: the encoder has {len(there)} stages", hint)
-        chosen = there[:freeze]
+        if freeze > len(stages):
+            raise ConfigError(f"optim.freeze = {freeze}: the encoder has {len(stages)} stages", hint)
+        chosen = stages[:freeze]
     else:
         for name in freeze:
             if name not in names:
                 raise ConfigError(f"optim.freeze: no stage '{name}'.{did_you_mean(name, names)}", hint)
-        chosen = [stage for stage in there if stage.name in freeze]
+        chosen = [stage for stage in stages if stage.name in freeze]
     for stage in chosen:
         for parameter in stage.parameters():
             parameter.requires_grad_(False)
     return chosen
 
 
-UNDECAYED_SUFFIXES = ("bias", "scale", "shift")  # also where there is one for each domain
+UNDECAYED_SUFFIXES = ("bias", "scale", "shift")  # also those of one domain
 
 
 def create_optimizer(
@@ -55,12 +55,12 @@ def create_optimizer(
     """The optimiser of a model's trainable parameters; vectors (biases, norms) get no weight decay.
 
     Args:
-        model: what is trained.
+        model: the module to train.
         config: name, rates and decays.
-        encoder: the part of it whose stages `config.layer_decay` slows.
-        images: in a step, to which `config.lr_batch` scales the rate.
+        encoder: the part of the model whose stages get the learning rates of `config.layer_decay`.
+        images: images per step, to which `config.lr_batch` scales the rate.
 
-    A group's `lr_scale` multiplies the rate of the schedule.
+    Each group's `lr_scale` multiplies the learning rate of the schedule.
 
     Raises:
         ConfigError: everything is frozen.
@@ -84,7 +84,7 @@ def create_optimizer(
         if (part := [p for p in trainable if scale.get(p, 1.0) == factor and (p in decayed) == matrices])
     ]
     if not groups:
-        raise ConfigError("nothing is left to train: every stage is frozen", "Lower optim.freeze.")
+        raise ConfigError("there is nothing to train: every stage is frozen", "Lower optim.freeze.")
     if config.name == "sgd":
         return torch.optim.SGD(groups, lr=config.lr, momentum=0.9, nesterov=True)
     kind = torch.optim.AdamW if config.name == "adamw" else torch.optim.Adam
@@ -92,9 +92,9 @@ def create_optimizer(
 
 
 def _layer_lr_scales(encoder: Encoder, decay: float) -> dict[nn.Parameter, float]:
-    """What multiplies the learning rate of each parameter: 1 in the last stage, less by `decay` a stage before."""
-    there = encoder_stages(encoder)
-    return {p: decay ** (len(there) - 1 - at) for at, stage in enumerate(there) for p in stage.parameters()}
+    """The factor of each parameter's learning rate: 1 in the last stage, times `decay` for each stage before it."""
+    stages = encoder_stages(encoder)
+    return {p: decay ** (len(stages) - 1 - i) for i, stage in enumerate(stages) for p in stage.parameters()}
 
 
 _LR_SCHEDULES: dict[str, Callable[[float], float]] = {
@@ -105,7 +105,7 @@ _LR_SCHEDULES: dict[str, Callable[[float], float]] = {
 
 
 def learning_rate(config: OptimConfig, step: int, total: int) -> float:
-    """The learning rate of a step: a linear rise over the warm-up, then the schedule's course.
+    """The learning rate of a step: a linear rise over the warm-up, then the schedule.
 
     Args:
         config: schedule, warm-up share and largest rate.

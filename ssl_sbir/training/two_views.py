@@ -1,38 +1,28 @@
-"""Recipes that show the network two views of each image: their common settings, the views, and what they refuse."""
+"""Recipes that compare two random views of each image: how the views are sampled."""
 
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
-from pydantic import Field
-from torch import Tensor
+from torch import Tensor, nn
+from typing_extensions import TypeVar
 
-from ssl_sbir.augment.kornia_views import Augment, AugmentConfig, pseudo_sketch, random_crop
+from ssl_sbir.augment.kornia_views import Augment, pseudo_sketch, random_crop
 from ssl_sbir.data.batches import Batch
 from ssl_sbir.data.manifest import Domain
-from ssl_sbir.data.training_set import BATCH_KEYS, BatchSchedule, TrainingSet
-from ssl_sbir.errors import DataError
-from ssl_sbir.training.recipe import EXACT_DISTRIBUTED, BatchConfig, Recipe, RecipeConfig
+from ssl_sbir.data.training_set import TrainingSet
+from ssl_sbir.training.recipe import EXACT_DISTRIBUTED, Recipe
+from ssl_sbir.training.recipe_checks import check_batch_not_single
+from ssl_sbir.training.two_views_settings import TwoViewConfig
 
 DomainView = tuple[Tensor, Tensor]
 LOCAL_CROP_AREA = (0.05, 0.3)
 
 
-class TwoViewConfig(RecipeConfig):
-    """Settings of every recipe that compares two views of an image."""
-
-    pseudo_sketch_view: bool = Field(False, description="the second view of a photo is its own pseudo-sketch")
-    augment: AugmentConfig = Field(
-        AugmentConfig(
-            min_crop_area=0.3, color_jitter=0.8, grayscale=0.2, blur=0.3, perspective=0.2, rotation=15
-        ),
-        description="",
-    )
-
-
 TwoViewConfigT = TypeVar("TwoViewConfigT", bound=TwoViewConfig)
+TwoViewModelT = TypeVar("TwoViewModelT", bound=nn.Module, default=Any)
 
 
-class TwoViewRecipe(Recipe[TwoViewConfigT]):
+class TwoViewRecipe(Recipe[TwoViewConfigT, TwoViewModelT]):
     """A recipe that compares two views of each image; its subclasses say how."""
 
     stage = "pretraining"
@@ -40,10 +30,10 @@ class TwoViewRecipe(Recipe[TwoViewConfigT]):
 
     def __init__(self, config: TwoViewConfigT) -> None:
         super().__init__(config)
-        self.local_augment = Augment(config.augment.model_copy(update={"crop": 1.0}))
+        self.local_augment = Augment(config.augment.model_copy(update={"min_crop_area": 1.0}))
 
-    def prepare(self, model: Any, data: TrainingSet) -> None:  # noqa: ARG002
-        """Refuses a batch in which an image has no other to be told from.
+    def prepare(self, model: TwoViewModelT, data: TrainingSet) -> None:  # noqa: ARG002
+        """Refuses a batch that holds a single image of a domain, which has none to be compared with.
 
         Raises:
             DataError: a batch holds a single image of a domain.
@@ -51,10 +41,10 @@ class TwoViewRecipe(Recipe[TwoViewConfigT]):
         check_batch_not_single(self.name, data, self.config.batch)
 
     def sample_views(self, batch: Batch) -> tuple[DomainView, DomainView]:
-        """Two random views of each image with their domains; with `pseudo_sketch_view` a photo's second one is drawn."""
-        first = self.augment(batch.image, batch.domain), batch.domain
+        """Two random views of each image with their domains; with `pseudo_sketch_view` a photo's second is a pseudo-sketch."""
+        first = self.augment.view_batch(batch), batch.domain
         if not self.config.pseudo_sketch_view:
-            return first, (self.augment(batch.image, batch.domain), batch.domain)
+            return first, (self.augment.view_batch(batch), batch.domain)
         image, drawn = photos_to_sketches(batch)
         return first, (self.augment(image, drawn), drawn)
 
@@ -63,24 +53,6 @@ class TwoViewRecipe(Recipe[TwoViewConfigT]):
         with torch.autocast(batch.image.device.type, enabled=False):
             part = random_crop(batch.image, *LOCAL_CROP_AREA)
         return self.local_augment(part, batch.domain), batch.domain
-
-
-def check_batch_not_single(recipe: str, data: TrainingSet, batch: BatchConfig) -> None:
-    """For recipes that compare the images of a domain with each other.
-
-    Raises:
-        DataError: a batch holds a single image of a domain.
-    """
-    for domain, images in BatchSchedule.from_training_set(
-        data, batch.sketches, batch.photos, 0
-    ).sizes.items():
-        if images < 2:
-            name = domain.name.lower()
-            raise DataError(
-                f"{recipe} compares images with each other, and a batch holds a single {name}"
-                f" ({data.manifest.name} has {len(data.rows[domain])})",
-                f"Give more images, or leave these out: --set {BATCH_KEYS[domain]}=0",
-            )
 
 
 def photos_to_sketches(batch: Batch) -> DomainView:

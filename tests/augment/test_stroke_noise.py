@@ -2,7 +2,8 @@
 
 import torch
 
-from ssl_sbir.augment.kornia_views import Augment, AugmentConfig
+from ssl_sbir.augment.kornia_views import Augment
+from ssl_sbir.augment.settings import AugmentConfig
 from ssl_sbir.augment.stroke_noise import cut_stroke_gaps, deform_strokes, vary_stroke_width
 
 

@@ -49,8 +49,8 @@ def pictures(tmp_path):
 
 def test_a_single_image_has_nothing_to_be_told_from(pictures, tmp_path):
     data = pictures(1, 0)
-    both = "Lower batch.sketches and batch.photos with --set: photos take the places of both"
-    refused(pretrain("simclr", data, tmp_path / "run"), "a batch wants 16 photo images but", "has 1", both)
+    both = "Lower batch.sketches and batch.photos with --set: photos fill the whole batch"
+    refused(pretrain("simclr", data, tmp_path / "run"), "a batch needs 16 photo images but", "has 1", both)
     alone = ("batch.photos=1", "batch.sketches=0")
     refused(
         pretrain("byol", data, tmp_path / "run", *alone), "byol compares images", "a single photo", "has 1"
@@ -76,7 +76,7 @@ def test_images_that_are_all_the_same_are_refused(pictures, tmp_path):
 def test_a_batch_larger_than_the_data_is_refused(shapes, tmp_path):
     refused(
         pretrain("swav", shapes, tmp_path / "run", "batch.photos=100"),
-        "a batch wants 100 photo images but",
+        "a batch needs 100 photo images but",
         "has 72",
         "Lower batch.photos",
     )
@@ -105,7 +105,7 @@ def test_a_single_photo_a_step_is_refused_by_methods_of_photos(pictures, tmp_pat
 def test_pairs_of_one_domain_are_refused(shapes, tmp_path, absent):
     result = pretrain("simclr", shapes, tmp_path / "run", "batch.pairs=true", f"batch.{absent}=0")
     there = "sketches" if absent == "photos" else "photos"
-    refused(result, f"batch.pairs: a batch holds {there} alone", "Give photos and sketches")
+    refused(result, f"batch.pairs: a batch holds {there} only", "Give photos and sketches")
     assert not (tmp_path / "run").exists()
 
 

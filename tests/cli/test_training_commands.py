@@ -1,4 +1,4 @@
-"""`pretrain`, `finetune`, `iterate_recipes` and `data preview` through their own entry point, with what people get wrong."""
+"""`pretrain`, `finetune`, `recipes` and `data preview` through their own entry point, with what people get wrong."""
 
 import importlib.metadata
 import json
@@ -177,7 +177,7 @@ def test_fine_tuning_goes_on_from_a_run_and_remembers_where_it_began(shapes, tmp
                 tmp_path / "third", "--split", tmp_path / "other.json",
                 *sets(*TINY, "embedding_dim=16", "teacher_size=32"))  # fmt: skip
     taught = facts["labelled_classes"][0]
-    refused(third, f"was taught labels of '{taught}'", "the split other holds out", "Start from a run of")
+    refused(third, f"was trained on labels of '{taught}'", "the split other holds out", "Start from a run of")
     assert not (tmp_path / "third").exists()
 
 

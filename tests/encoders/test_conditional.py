@@ -100,5 +100,5 @@ def test_nothing_to_condition_is_said() -> None:
 
 def test_a_block_outside_its_encoder_is_refused() -> None:
     encoder = load_encoder("efficientnet_lite0_conditional", size=32, pretrained=False)
-    with pytest.raises(RuntimeError, match="outside DomainConditioned"):
+    with pytest.raises(RuntimeError, match="outside its DomainConditionedEncoder"):
         encoder.encoder(image(), BOTH)

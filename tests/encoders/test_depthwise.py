@@ -26,7 +26,9 @@ def test_gradients_are_those_of_torch(kernel, sides, layout, monkeypatch):
     plain = nn.Conv2d(6, 6, (rows, columns), padding=padding, groups=6, dtype=torch.float64)
     row = nn.Sequential(copy.deepcopy(plain))
     replace_depthwise_convs(row)
-    monkeypatch.setattr(DepthwiseConv2d, "_worth", lambda *_: True)  # larger maps and doubles, too
+    monkeypatch.setattr(
+        DepthwiseConv2d, "_use_fast_gradient", lambda *_: True
+    )  # larger maps and doubles, too
     image = torch.randn(3, 6, *sides, dtype=torch.float64).contiguous(memory_format=layout)
     for found, expected in zip(gradients(row, image), gradients(plain, image), strict=True):
         torch.testing.assert_close(found, expected)

@@ -7,7 +7,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from ssl_sbir.encoders import Encoder, ProjectedEncoder, TwoTowerEncoder, load_encoder
-from ssl_sbir.encoders.packaged_weights import find_lite0_checkpoint, rename_by_order
+from ssl_sbir.encoders.installed_packages import find_lite0_checkpoint
+from ssl_sbir.encoders.packaged_weights import rename_by_order
 from ssl_sbir.errors import EncoderError
 
 packaged = pytest.mark.skipif(

@@ -15,5 +15,5 @@ def test_features_at_the_own_size_are_a_packs_of_that_size_and_are_kept(shapes, 
     rows = manifest.find_rows(domain=Domain.PHOTO)[[40, 3, 17]]
     expected = embed_rows(encoder, prepare_pack(manifest, 48), manifest, rows, cache=False)
     torch.testing.assert_close(embed_rows_at_native_size(encoder, manifest, rows), expected)
-    monkeypatch.setattr(embeddings, "_computed", None)  # a second look computes nothing
+    monkeypatch.setattr(embeddings, "_compute_features", None)  # a second look computes nothing
     torch.testing.assert_close(embed_rows_at_native_size(encoder, manifest, rows), expected)

@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 
 from ssl_sbir.encoders import load_text_encoder
+from ssl_sbir.encoders.installed_packages import find_package_file
 from ssl_sbir.encoders.misspelling import words_one_edit_away
-from ssl_sbir.encoders.packaged_weights import find_package_file
 from ssl_sbir.encoders.text_word_average import WordVectorTextEncoder
 from ssl_sbir.encoders.word_vector_files import WordVectorTable
 from ssl_sbir.errors import DataError, EncoderError
@@ -49,12 +49,12 @@ def test_order_and_company_of_texts_make_no_difference(minilm):
 
 def test_a_long_text_is_read_in_pieces_whose_tokens_are_averaged(minilm):
     text = "a large grey elephant with a trunk stands beside a river " * 60
-    reading = minilm.reading(text)
-    assert reading.pieces == 3
-    assert reading.cut == 0
-    assert "read in 3 pieces" in minilm.notes([text])[0]
+    report = minilm.tokenization_report(text)
+    assert report.num_windows == 3
+    assert report.num_truncated == 0
+    assert "read in 3 windows" in minilm.notes([text])[0]
     ids = minilm.tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
-    assert len(ids) == reading.read
+    assert len(ids) == report.num_tokens
     total, count = torch.zeros(384), 0
     for start in range(0, len(ids), 254):
         piece = torch.tensor([[101, *ids[start : start + 254], 102]])
@@ -67,7 +67,7 @@ def test_a_long_text_is_read_in_pieces_whose_tokens_are_averaged(minilm):
 def test_a_text_beyond_all_measure_is_cut_and_said(minilm, monkeypatch):
     monkeypatch.setattr("ssl_sbir.encoders.text_transformer.MAX_WINDOWS", 2)
     text = "owl " * 600
-    assert minilm.reading(text).cut == 600 - 2 * 254
+    assert minilm.tokenization_report(text).num_truncated == 600 - 2 * 254
     assert any("92 tokens were cut off" in note for note in minilm.notes([text]))
     torch.testing.assert_close(minilm([text]), minilm(["owl " * 508]), atol=1e-5, rtol=1e-4)
 
@@ -87,10 +87,10 @@ def test_misspelt_and_foreign_text_is_read_as_far_as_it_goes(minilm):
         ]
     )
     assert right @ wrong > right @ other + 0.3
-    assert minilm.notes(["an umbrela"]) == ["'umbrela' is no word it knows whole: did you mean 'umbrella'?"]
+    assert minilm.notes(["an umbrela"]) == ["'umbrela' is not in the vocabulary: did you mean 'umbrella'?"]
     assert minilm.notes(["an umbrella", "a windmill by a hedgehog's house"]) == []
     assert minilm(["un éléphant gris", "слон", "𓃰𓂀"]).isfinite().all()
-    assert "not known and passed over" in minilm.notes(["𓃰"])[0]
+    assert "not in the vocabulary and skipped" in minilm.notes(["𓃰"])[0]
 
 
 def test_glove_mends_misspelt_words_and_says_so(glove):
@@ -108,8 +108,8 @@ def test_a_mean_of_words_is_the_mean_of_their_unit_vectors():
     encoder = WordVectorTextEncoder("own", WordVectorTable(["red", "house", "the", "sea-horse"], vectors))
     torch.testing.assert_close(encoder(["the red house"])[0], torch.tensor([0.5**0.5, 0.5**0.5]))
     torch.testing.assert_close(encoder(["the"])[0], torch.tensor([0.5**0.5, 0.5**0.5]))
-    reading = encoder.tokenization_report("The red-house sea-horse, zzz")
-    assert (reading.num_tokens, reading.unknown_words) == (4, ("zzz",))
+    report = encoder.tokenization_report("The red-house sea-horse, zzz")
+    assert (report.num_tokens, report.unknown_words) == (4, ("zzz",))
 
 
 def test_one_edit_away_finds_what_a_typist_does():

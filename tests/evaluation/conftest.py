@@ -6,7 +6,7 @@ from torch.nn import functional as F
 from ssl_sbir.data.readers import open_data
 from ssl_sbir.data.splits import Split
 from ssl_sbir.encoders import Encoder, Preprocess
-from ssl_sbir.evaluation.evaluate_run import evaluate_encoder
+from ssl_sbir.evaluation.evaluate_encoder import evaluate_encoder
 
 SEEN, UNSEEN = ("bar", "circle", "cross"), ("ring", "square", "triangle")
 

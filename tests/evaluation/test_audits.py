@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from ssl_sbir.encoders.embed import embed_rows
 from ssl_sbir.evaluation import evaluate_embeddings
 from ssl_sbir.evaluation.audits.retrieval_audits import diversity_audit, label_in_features_audit
-from ssl_sbir.evaluation.evaluate_run import evaluate_encoder
+from ssl_sbir.evaluation.evaluate_encoder import evaluate_encoder
 
 
 def test_an_honest_evaluation_passes(evaluated):
@@ -38,7 +38,7 @@ def test_a_model_that_is_told_the_texts_is_caught(eyes, drawings, split):
 
     def leaking(encoder, pack, manifest, rows):
         vectors = embed_rows(encoder, pack, manifest, rows, cache=False)
-        told = torch.tensor([[float(sum(map(ord, manifest.text_of(int(row)))))] for row in rows])
+        told = torch.tensor([[float(sum(map(ord, manifest.text_of_row(int(row)))))] for row in rows])
         return torch.cat([vectors, told / 100], 1)
 
     found = evaluate_encoder(eyes, described, split, embedder=leaking, draws=10).result

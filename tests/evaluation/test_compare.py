@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from ssl_sbir.cli import app
 from ssl_sbir.evaluation.compare_runs import compare_runs, holm_correction, load_run_scores, sign_flip_p
-from ssl_sbir.evaluation.evaluate_run import evaluate_encoder
+from ssl_sbir.evaluation.evaluate_encoder import evaluate_encoder
 from ssl_sbir.evaluation.metrics.bootstrap import percentile_intervals, resampled_means
 from ssl_sbir.evaluation.report.write_results import save_evaluation
 from ssl_sbir.group_means import class_means
@@ -91,15 +91,15 @@ def test_tables_come_in_four_formats(two, tmp_path):
 
 def test_what_cant_be_compared_is_refused(two, eyes, drawings, split, tmp_path):
     first, second = two
-    fewer = drawings.select(np.delete(np.arange(len(drawings)), drawings.rows(classes=["ring"])[0]))
+    fewer = drawings.select_rows(np.delete(np.arange(len(drawings)), drawings.find_rows(classes=["ring"])[0]))
     save_evaluation(evaluate_encoder(eyes, fewer, split, draws=10), tmp_path / "fewer")
     (second / "evaluate" / "shapes" / "ranking.safetensors").write_bytes(b"x")
     for arguments, told in (
         ([first], "can't be compared"),
         ([first, tmp_path / "nowhere"], "holds no evaluation"),
         ([first, first, "--metric", "standard mAP"], "has no 'standard mAP'"),
-        ([first, tmp_path / "fewer"], "were evaluated on other"),
-        ([first, second], "is no whole evaluation"),
+        ([first, tmp_path / "fewer"], "were evaluated on different"),
+        ([first, second], "the evaluation is incomplete"),
         ([first, first, "--out", tmp_path / "t.docx"], "unknown format '.docx'"),
         ([first, first, "--split", "other"], "holds no evaluation"),
     ):

@@ -74,7 +74,7 @@ def test_queries_without_a_relevant_item_are_reported_and_left_out(features):
     for name in ("standard", "sake", "zse", "sempcyc", "doodle2search", "yelamarthi"):
         assert found.protocols[name].micro == pytest.approx(kept.protocols[name].micro, nan_ok=True)
     assert "my_own_thing" in refused(query, ql, gallery[some], gl[some], classes=NAMES, missing="error")
-    assert "nothing of" in refused(query[ql == 2], ql[ql == 2], gallery[some], gl[some])
+    assert "no photo of 1 class(es)" in refused(query[ql == 2], ql[ql == 2], gallery[some], gl[some])
 
 
 def test_chance_is_what_random_orders_score(features):
@@ -203,7 +203,7 @@ def test_names_can_stand_in_the_place_of_labels(features, tmp_path):
         (lambda a: a.__setitem__("gallery_labels", a["gallery_labels"][1:]), "gallery_labels"),
         (
             lambda a: a["gallery_labels"].__setitem__(a["gallery_labels"] == 3, 1),
-            "the gallery has nothing of",
+            "the gallery has no photo of",
         ),
         (
             lambda a: (
@@ -232,10 +232,10 @@ def test_bad_files_are_refused_with_a_cause(features, tmp_path, spoil, told):
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        ({"query_instances": np.arange(90)}, "one side alone"),
-        ({"gallery_instances": np.arange(90)}, "one side alone"),
+        ({"query_instances": np.arange(90)}, "only one side has instances"),
+        ({"gallery_instances": np.arange(90)}, "only one side has instances"),
         ({"strides": (0, 1)}, "strides are (0, 1)"),
-        ({"bits": (16,), "training": np.ones((40, 3))}, "training features are 3 wide"),
+        ({"bits": (16,), "training": np.ones((40, 3))}, "training features have 3 columns"),
         ({"bits": (16,), "training": np.ones(40)}, "training has shape [40]"),
         ({"bits": (16,), "training": np.full((40, 12), np.nan)}, "training row 0"),
     ],
@@ -271,10 +271,10 @@ def test_lacking_classes_can_be_left_out_on_purpose(features, tmp_path):
         (["--embeddings", "no/such.npz"], "no such file"),
         (["--embeddings", __file__], "neither .npz nor .safetensors"),
         ([], "nothing to evaluate"),
-        (["some-run"], "evaluated on what?"),
+        (["some-run"], "no data to evaluate on"),
         (["--embeddings", "x.npz", "--protocol", "zsee"], "Did you mean 'zse'"),
         (["--embeddings", "x.npz", "--ties", "stabel"], "Did you mean 'stable'"),
-        (["--embeddings", "x.npz", "--data", "folder:x"], "goes without --data"),
+        (["--embeddings", "x.npz", "--data", "folder:x"], "can't be combined with --data"),
     ],
 )
 def test_bad_requests_are_refused_with_a_cause(arguments, told):

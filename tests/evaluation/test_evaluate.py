@@ -13,13 +13,13 @@ from ssl_sbir.data.manifest import Domain
 from ssl_sbir.encoders.embed import embed_rows
 from ssl_sbir.errors import DataError, EvaluationError
 from ssl_sbir.evaluation import evaluate_embeddings
-from ssl_sbir.evaluation.evaluate_run import evaluate_encoder
+from ssl_sbir.evaluation.evaluate_encoder import evaluate_encoder
 from ssl_sbir.evaluation.generalised import generalized_test_set
 from ssl_sbir.evaluation.report.write_results import save_evaluation
 
 
 def test_figures_are_those_of_the_embeddings(evaluated, eyes):
-    test = evaluated.test
+    test = evaluated.test_set
     query, gallery = (
         embed_rows(eyes, test.pack, test.manifest, rows) for rows in (test.queries, test.gallery)
     )
@@ -48,7 +48,7 @@ def test_centring_takes_the_means_of_seen_images_only(eyes, drawings, split):
         (Domain.SKETCH, found.test_set.queries, found.features.query),
         (Domain.PHOTO, found.test_set.gallery, found.features.gallery),
     ):
-        seen = embed_rows(eyes, pack, drawings, drawings.rows(domain, split.seen))
+        seen = embed_rows(eyes, pack, drawings, drawings.find_rows(domain, split.seen))
         want = embed_rows(eyes, pack, drawings, rows) - seen.mean(0)
         torch.testing.assert_close(features, want, atol=1e-5, rtol=1e-4)
     assert found.facts["centre"] == "train"
@@ -102,7 +102,7 @@ def test_instances_come_from_the_data(sketchy_mini, eyes):
 def test_an_unseen_class_without_photos_is_reported(eyes, drawings, split):
     label = drawings.classes.index("ring")
     keep = ~((drawings.label == label) & (drawings.domain == Domain.PHOTO))
-    fewer = drawings.select(np.flatnonzero(keep))
+    fewer = drawings.select_rows(np.flatnonzero(keep))
     assert evaluate_encoder(eyes, fewer, split, draws=10).result.counts["classes_without_photos"] == ["ring"]
     with pytest.raises(EvaluationError, match="ring"):
         evaluate_encoder(eyes, fewer, split, missing="error", draws=10)
@@ -110,8 +110,10 @@ def test_an_unseen_class_without_photos_is_reported(eyes, drawings, split):
 
 def test_data_without_unseen_classes_are_refused(eyes, drawings, split):
     with pytest.raises(DataError):
-        evaluate_encoder(eyes, drawings.select(drawings.rows(classes=split.seen)).without_labels(), split)
-    sketches = drawings.select(drawings.rows(Domain.SKETCH))
+        evaluate_encoder(
+            eyes, drawings.select_rows(drawings.find_rows(classes=split.seen)).without_labels(), split
+        )
+    sketches = drawings.select_rows(drawings.find_rows(Domain.SKETCH))
     with pytest.raises(EvaluationError, match="no readable photos"):
         evaluate_encoder(eyes, sketches, split)
 
@@ -134,7 +136,7 @@ def test_a_corrupt_cache_is_rebuilt_with_a_notice(eyes, drawings, split, capsys,
     for file in (tmp_path / "embeddings").glob("*.safetensors"):
         file.write_bytes(b"\x00" * 40)
     assert evaluate_encoder(eyes, drawings, split, draws=10).result.protocols["standard"].micro == want
-    assert "computing them anew" in capsys.readouterr().err
+    assert "computing them again" in capsys.readouterr().err
 
 
 def test_the_command_evaluates_a_named_encoder(shapes, tmp_path):
@@ -217,7 +219,7 @@ def test_a_run_is_evaluated_on_its_own_split_beside_its_beginning(unlike, tmp_pa
     assert told.stdout.startswith("INTEGRITY AUDIT FAILED: training used 1 unseen class(es): bar")
     sized = CliRunner().invoke(app, [*arguments, "--size", "64"])
     assert sized.exit_code == 2
-    assert "keeps the size it was trained at" in sized.stderr
+    assert "keeps the size it was trained with" in sized.stderr
 
 
 def _split_file(folder, seen, unseen):

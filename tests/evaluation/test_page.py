@@ -64,7 +64,7 @@ def test_a_sheet_shows_each_row_in_its_place(evaluated):
 
     from PIL import Image
 
-    pack, rows = evaluated.test.pack, evaluated.test.queries
+    pack, rows = evaluated.test_set.pack, evaluated.test_set.queries
     found = build_sheets(pack, np.concatenate([rows, rows]))
     sheet = np.asarray(Image.open(io.BytesIO(found.images[0])).convert("L"), float)
     for row in rows[[0, 7, 35]]:
@@ -111,20 +111,20 @@ def test_the_page_works_by_keyboard_in_a_browser(written):
         tab.on("pageerror", lambda error: wrong.append(str(error)))
         tab.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
         tab.goto(written.as_uri())
-        assert tab.locator("#asked > li").count() == 12
+        assert tab.locator("#sketch-list > li").count() == 12
         assert tab.evaluate("document.documentElement.scrollWidth") <= 400
         tab.focus("#after")
         tab.keyboard.press("Enter")
-        assert tab.inner_text("#said") == "13 to 24 of 36"
+        assert tab.inner_text("#position") == "13 to 24 of 36"
         tab.select_option("#only", label="ring")
-        assert set(tab.locator("#asked h3").all_inner_texts()) == {"ring"}
-        marks = tab.locator("#asked > li").first.locator(".told").all_inner_texts()
+        assert set(tab.locator("#sketch-list h3").all_inner_texts()) == {"ring"}
+        marks = tab.locator("#sketch-list > li").first.locator(".label").all_inner_texts()
         assert {mark[0] for mark in marks} <= {"✓", "✗"}
         tab.focus("#map-1")
         tab.keyboard.press("ArrowRight")
         tab.keyboard.press("ArrowLeft")
         assert tab.locator("#map-1 .tip").is_visible()
-        assert re.match(r"(sketch|photo) of (ring|square|triangle)", tab.inner_text("#spoken"))
+        assert re.match(r"(sketch|photo) of (ring|square|triangle)", tab.inner_text("#map-announcement"))
         tab.click("[data-map=map-2]")
         assert tab.locator("#map-2").is_visible()
         assert not wrong

@@ -150,8 +150,8 @@ def test_clip_at_ranks_one_random_photo_a_query():
 
 
 def test_the_path_for_other_devices_finds_the_same(monkeypatch):
-    from ssl_sbir.evaluation.metrics import blockwise as engine
-    from ssl_sbir.ranking import sorting as order
+    from ssl_sbir.evaluation.metrics import blockwise
+    from ssl_sbir.ranking.sorting import SortedItems
 
     rng = np.random.default_rng(6)
     tensors = (
@@ -164,10 +164,10 @@ def test_the_path_for_other_devices_finds_the_same(monkeypatch):
 
     def torch_only(scores):
         keys, items = torch.sort(-scores, dim=1, stable=True)
-        return order.SortedItems(items, keys)
+        return SortedItems(items, keys)
 
-    monkeypatch.setattr(engine, "best_first", torch_only)
-    monkeypatch.setattr(engine, "_native", lambda values: values)
+    monkeypatch.setattr(blockwise, "sort_best_first", torch_only)
+    monkeypatch.setattr(blockwise, "_to_numpy_on_cpu", lambda values: values)
     found = compute_query_values(*tensors, resolve_protocols())
     for name in PRESETS:
         for metric, column in want[name].items():

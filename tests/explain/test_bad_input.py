@@ -46,9 +46,9 @@ def test_an_encoder_without_feature_maps_names_the_methods_that_remain(shapes, t
     )
     assert done.exit_code == 0, done.output
     html = page.read_text("utf-8")
-    assert "The methods that remain are gradcam, occlusion, strokes, integrated, attention." in html
-    assert "taken apart into pairs of regions" in html
-    assert "The colours were found by covering places" in html
+    assert "This encoder supports gradcam, occlusion, strokes, integrated, attention." in html
+    assert "split into pairs of regions" in html
+    assert "The colours come from covering parts" in html
     assert all(section in html for section in SECTIONS)
 
 
@@ -65,6 +65,6 @@ def test_a_similarity_of_zero(shapes, tmp_path):
     report = build_query_report(explainer, explainer.search_and_explain(str(tmp_path / "blank.png")))
     assert {result.explanation.score for result in report.facts.results} == {0.0}
     html = report.save(tmp_path / "page.html").read_text("utf-8")
-    assert "take the order below as chance" in html
+    assert "no better than chance" in html
     assert "exactly zero" in html
     assert all(section in html for section in SECTIONS)

@@ -46,8 +46,8 @@ def test_the_nearest_ideas_and_the_path_between_them():
     ]
     assert first.path[1].weight == 0.2
     assert first.weight == 0.04
-    assert any("only 0.04 alike" in note for note in first.notes)
-    assert second.words == "Both stand nearest to “cow”."
+    assert any("only 0.04 of 1" in note for note in first.notes)
+    assert second.words == "Both are nearest to “cow”."
     assert graph.asked == [("cow", "horse")]
 
 

@@ -7,13 +7,23 @@ from ssl_sbir.explain import explain_pairs
 from ssl_sbir.explain.attribution.encoded_images import encode_images
 from ssl_sbir.explain.attribution.occlusion import COVER_VALUE
 from ssl_sbir.explain.faithfulness.deletion_insertion import (
+    FaithfulnessCurves,
     deletion_insertion_curves,
     edge_maps,
     random_maps,
     resize_maps,
 )
-from ssl_sbir.explain.faithfulness.faithfulness_tests import BaselineAreas, evaluate_faithfulness
-from ssl_sbir.explain.faithfulness.trust_verdict import assess_trust, tally_methods
+from ssl_sbir.explain.faithfulness.faithfulness_tests import (
+    BaselineAreas,
+    FaithfulnessCheck,
+    evaluate_faithfulness,
+)
+from ssl_sbir.explain.faithfulness.trust_verdict import (
+    MethodTally,
+    assess_trust,
+    reliance_advice,
+    tally_methods,
+)
 from ssl_sbir.explain.faithfulness.weight_randomization import RandomizedAgreement
 
 
@@ -47,6 +57,34 @@ def test_curves_equal_a_slow_loop(sides):
         for curve, inserting in ((found.deletion, False), (found.insertion, True)):
             slow = slow_curve(photos, row, maps[n], other[0], 3, 3, inserting)
             assert curve[n, :, 0].tolist() == pytest.approx(slow, abs=1e-5)
+
+
+def test_the_area_is_the_mean_height_of_insertion_minus_that_of_deletion():
+    curves = FaithfulnessCurves(torch.tensor([[[1.0], [0.5], [0.0]]]), torch.tensor([[[0.0], [1.0], [1.0]]]))
+    assert curves.areas.tolist() == [[0.75 - 0.5]]
+
+
+def test_images_are_covered_by_default_as_the_study_says_in_six_steps_of_twelve_by_twelve_cells(sides):
+    _, photos = sides
+    rows, other = torch.zeros(1, dtype=torch.int64), torch.rand(1, 3)
+    maps = torch.rand(1, 12, 12, generator=torch.Generator().manual_seed(0))
+    found = deletion_insertion_curves(photos, rows, maps, other)
+    assert torch.equal(
+        found.deletion, deletion_insertion_curves(photos, rows, maps, other, steps=6, cells=12).deletion
+    )
+
+
+def test_the_random_baseline_is_the_mean_over_the_draws(sides):
+    sketch, photos = sides
+    found = BaselineAreas(photos, sketch.embedding, 3).random_areas((4, 4))
+    maps = random_maps(2 * 3, (4, 4))
+    for k in range(2):
+        row = torch.tensor([k])
+        slow = [
+            deletion_insertion_curves(photos, row, maps[draw * 2 + k][None], sketch.embedding).areas.item()
+            for draw in range(3)
+        ]
+        assert found[k].item() == pytest.approx(sum(slow) / 3, abs=1e-6)
 
 
 def test_curves_start_and_end_at_the_whole_and_the_covered_image(sides):
@@ -137,12 +175,63 @@ def test_the_verdict_follows_the_counts(sides):
     true = [[check] for check in evaluate_faithfulness("gradcam", sketch, good, photos.embedding, plain)]
     false = [[check] for check in evaluate_faithfulness("gradcam", sketch, -good, photos.embedding, plain)]
     assert tally_methods(true)[0].pairs_random == 2
-    assert "better than chance in 2 of 2 pairs" in assess_trust(true).verdict
+    assert "better than random maps in 2 of 2 pairs" in assess_trust(true).verdict
     assert "Don't rely on them" in assess_trust(false).verdict
     assert assess_trust([]) is None
-    steady = assess_trust(true, [RandomizedAgreement(1.0, "all", 0.9, 0.8)], (0.9, None)).verdict
-    assert "less than they should" in steady
-    assert "hold still" in steady
+
+
+@pytest.mark.parametrize(
+    ("pairs", "pairs_random", "edges", "advice"),
+    [
+        (10, 5, 10, "Don't rely on them here"),
+        (10, 6, 10, "Rely on them for the area"),
+        (10, 6, 5, "hardly more than a map of the image's edges"),
+        (10, 10, 6, "Rely on them for the area"),
+        (5, 5, 5, "Rely on them for the area"),
+        (4, 4, 4, "so few pairs prove little"),
+    ],
+)
+def test_the_advice_changes_at_six_of_ten_wins_and_at_five_pairs(pairs, pairs_random, edges, advice):
+    tally = MethodTally("occlusion", pairs, pairs_random, edges, pairs, pairs_random)
+    assert advice in reliance_advice(tally)
+
+
+def test_a_pair_is_won_by_both_sides_together_and_maps_are_counted_alone():
+    def check(side, area):
+        return FaithfulnessCheck("strokes", side, (), (), area, 0.0, 0.5)
+
+    won = [check("drawing", 0.3), check("photo", -0.2)]
+    lost = [check("drawing", 0.1), check("photo", -0.2)]
+    assert tally_methods([won, lost]) == (MethodTally("strokes", 4, 2, 0, 2, 1),)
+
+
+@pytest.mark.parametrize(
+    ("drawing", "photo", "said"),
+    [
+        (0.49, None, "change as they should"),
+        (-0.49, None, "change as they should"),
+        (0.9, 0.1, "change less than they should"),
+        (-0.51, None, "change less than they should"),
+    ],
+)
+def test_maps_of_shuffled_weights_must_correlate_below_one_half(drawing, photo, said):
+    first, last = RandomizedAgreement(0.5, "a", 1.0, 1.0), RandomizedAgreement(1.0, "b", drawing, photo)
+    tested = [[FaithfulnessCheck("occlusion", "photo", (), (), 1.0, 0.0, 0.0)]]
+    assert said in assess_trust(tested, [first, last]).verdict
+
+
+@pytest.mark.parametrize(
+    ("steady", "said"),
+    [
+        ((0.71, None), "hardly change"),
+        ((0.9, 0.5), "change somewhat"),
+        ((None, 0.41), "change somewhat"),
+        ((0.39, None), "change a lot"),
+    ],
+)
+def test_stability_is_worded_by_the_mean_correlation(steady, said):
+    tested = [[FaithfulnessCheck("occlusion", "photo", (), (), 1.0, 0.0, 0.0)]]
+    assert f"They {said} when an image is shifted" in assess_trust(tested, (), steady).verdict
 
 
 def test_ink_that_matters_is_told_from_ink_that_does_not(spots, sketch, photos):

@@ -115,7 +115,7 @@ def test_a_drawing_kept_as_strokes_is_taken_apart_as_it_was_drawn(tmp_path):
 def slow_rollout(encoder, image):
     """Every block computed by hand, attention included."""
     model = encoder.backbone
-    x = model._pos_embed(model.patch_embed(encoder.normalised(image)))
+    x = model._pos_embed(model.patch_embed(encoder.normalize_image(image)))
     flow = torch.eye(x.shape[1])[None]
     for block in model.blocks:
         heads = block.attn.num_heads
@@ -143,14 +143,14 @@ def test_a_vision_transformer_gets_attention_maps_and_a_cnn_is_told(vit, spots, 
     assert has_attention(ProjectedEncoder(vit, nn.Linear(vit.width, 4)))
     with pytest.raises(ExplainError, match="no vision transformer") as error:
         explain_pairs(spots, sketch, photos, methods=["attention"])
-    assert "occlusion, strokes, integrated" in error.value.hint
+    assert "supports gradcam, regions, occlusion, strokes, integrated." in error.value.hint
 
 
 def slow_token_gradcam(encoder, image, other):
     """One picture: the last block by hand on tokens that carry a gradient, then the formula in loops."""
     model = encoder.backbone
     with torch.no_grad():
-        tokens = model._pos_embed(model.patch_embed(encoder.normalised(image)))
+        tokens = model._pos_embed(model.patch_embed(encoder.normalize_image(image)))
         for block in model.blocks[:-1]:
             tokens = block(tokens)
     tokens.requires_grad_()

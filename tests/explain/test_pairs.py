@@ -8,7 +8,7 @@ from torch import nn
 
 from ssl_sbir.data.manifest import Domain
 from ssl_sbir.encoders import DomainCentredEncoder, ProjectedEncoder, load_encoder
-from ssl_sbir.encoders.packaged_weights import find_lite0_checkpoint
+from ssl_sbir.encoders.installed_packages import find_lite0_checkpoint
 from ssl_sbir.errors import ExplainError
 from ssl_sbir.explain import explain_pairs
 from ssl_sbir.explain.attribution.gradcam import feature_gradcam

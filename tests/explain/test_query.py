@@ -104,8 +104,8 @@ def test_paths_between_ideas_come_from_a_graph(run, shapes, tmp_path):
     ideas = [result["explanation"]["concepts"] for result in json.loads(done.stdout)["results"]]
     for one in ideas:
         start, end = one["drawing"][0]["name"], one["photo"][0]["name"]
-        told = f"{start} —is a→ figure ←is a— {end}"
-        assert one["words"] == (told if start != end else f"Both stand nearest to “{start}”.")
+        path = f"{start} —is a→ figure ←is a— {end}"
+        assert one["words"] == (path if start != end else f"Both are nearest to “{start}”.")
     wrong = command(run, *arguments, "--semantics", "conceptnot:x")
     assert wrong.exit_code == 2
     assert "conceptnot" in wrong.output

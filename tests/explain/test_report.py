@@ -108,12 +108,13 @@ def test_a_photo_without_file_is_said_to_be_missing(facts):
 def test_zero_similarity_and_no_feature_map_render(spots, mapless, sketch, photos):
     blank = page_of(answer(spots, sketch * 0 + 1, photos))
     assert "exactly zero" in blank
-    assert "wasn't taken apart" in page_of(answer(mapless, sketch, photos))
+    assert "can't be split into pairs of regions" in page_of(answer(mapless, sketch, photos))
 
 
 def test_no_result_renders(facts):
     empty = dataclasses.replace(facts, results=(), verdict=describe_best_match([], 0.0))
-    assert "Nothing came back" in page_of(empty)
+    assert "No results: there is no photo to explain" in page_of(empty)
+    assert "No results: the gallery holds no photo" in page_of(empty)
 
 
 def test_ten_results_stay_small(spots, sketch, photos):

@@ -1,6 +1,6 @@
 import pytest
 import torch
-from encoders_for_tests import Convolution
+from encoders_for_tests import Convolution, Spots
 from scipy import stats
 from torch import nn
 
@@ -63,6 +63,28 @@ def test_an_encoder_that_moves_with_the_picture_is_steady_and_noise_is_not(spots
 
     noisy = shift_stability(Noisy().eval(), torch.rand(3, 32, 32), torch.rand(3, 3, 32, 32), "regions")
     assert noisy[1] < 0.5
+
+
+def test_images_move_by_four_percent_in_four_directions(sketch, photos):
+    seen = []
+
+    class Recording(Spots):
+        def feature_map(self, image, domain):
+            seen.append(image)
+            return super().feature_map(image, domain)
+
+    shift_stability(Recording().eval(), sketch, photos, "regions")
+    step = 3  # of 64 pixels
+    for move in ((step, 0), (-step, 0), (0, step), (0, -step)):
+        moved = shift_images(photos, move, 0.5)
+        assert any(image.shape == moved.shape and torch.equal(image, moved) for image in seen)
+
+
+def test_maps_of_moved_images_are_moved_back(spots):
+    blank, spot = torch.ones(3, 64, 64), torch.full((1, 3, 64, 64), 0.5)
+    blank[:, 20:44, 20:44] = 0.0
+    spot[:, :, 20:44, 20:44] = torch.tensor([1.0, 0.0, 0.0])[:, None, None]
+    assert shift_stability(spots, blank, spot, "integrated", shift=1 / 8)[1] > 0.8
 
 
 def test_pictures_move_and_the_rim_is_filled():

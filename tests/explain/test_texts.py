@@ -37,44 +37,44 @@ def test_a_text_of_known_words_is_one_query_with_the_drawing(explainer):
 
 
 def test_parts_of_drawing_and_text_sum_to_the_score_of_the_query(explainer):
-    answer = explainer.answer("ring/03.png", "red round zzz")
-    image = torch.from_numpy(answer.pixels.copy()).permute(2, 0, 1).float() / 255
+    found = explainer.search_and_explain("ring/03.png", "red round zzz")
+    image = torch.from_numpy(found.pixels.copy()).permute(2, 0, 1).float() / 255
     vector = explainer.fuse(image, ["red round zzz"])[0]
-    for one, row in zip(answer.known, answer.rows, strict=True):
-        place = explainer.gallery.rows.tolist().index(row)
-        whole = torch.cosine_similarity(vector, explainer.gallery.embeddings[place], 0).item()
+    for one, row in zip(found.explanations, found.rows, strict=True):
+        index = explainer.gallery.rows.tolist().index(row)
+        whole = torch.cosine_similarity(vector, explainer.gallery.embeddings[index], 0).item()
         assert sum(one.parts.values()) == pytest.approx(whole, abs=1e-5)
         assert sum(word.shapley for word in one.words.words) == pytest.approx(one.parts["text"], abs=1e-6)
         assert one.words.words[2].shapley == pytest.approx(0, abs=1e-6)
-    assert [change.change for change in answer.changes][-1] == "without any text"
+    assert [change.change for change in found.counterfactuals][-1] == "without any text"
 
 
 def test_a_text_of_unknown_words_gets_the_drawing_s_page_and_says_so(explainer, tmp_path):
-    plain = explainer.answer("ring/03.png")
-    report = build_query_report(explainer, explainer.answer("ring/03.png", "zzz qwx"))
-    assert [result.id for result in report.facts.results] == [one.result for one in plain.known]
-    assert any("no word that the encoder knows" in warning for warning in report.facts.warnings)
-    assert "no word that the encoder knows" in report.save(tmp_path / "page.html").read_text()
-    half = build_query_report(explainer, explainer.answer("ring/03.png", "red zzz")).facts
-    assert any("passed over: zzz" in warning for warning in half.warnings)
+    plain = explainer.search_and_explain("ring/03.png")
+    report = build_query_report(explainer, explainer.search_and_explain("ring/03.png", "zzz qwx"))
+    assert [result.id for result in report.facts.results] == [one.result for one in plain.explanations]
+    assert any("knows no word of the text" in warning for warning in report.facts.warnings)
+    assert "knows no word of the text" in report.save(tmp_path / "page.html").read_text()
+    half = build_query_report(explainer, explainer.search_and_explain("ring/03.png", "red zzz")).facts
+    assert any("skipped: zzz" in warning for warning in half.warnings)
 
 
 def test_a_run_with_a_text_side_is_explained_with_its_words(shapes, tmp_path):
     run = run_with_text(tmp_path)
-    asked = ExplanationRequest(
+    request = ExplanationRequest(
         str(run), str(shapes), ("ring/03.png",), text="the red zzqq thing", top=2, draws=0
     )
-    report, page = run_explanation(asked)
+    report, page = run_explanation(request)
     known = report.facts.results[0].explanation
     assert [word.text for word in known.words.words] == ["the", "red", "zzqq", "thing"]
     assert known.parts["drawing"] + known.parts["text"] == pytest.approx(known.score)
     assert report.facts.changes
     assert any("zzqq" in warning for warning in report.facts.warnings)
-    assert "Which words" in page.read_text()
+    assert "<h4>Words</h4>" in page.read_text()
     share = report.facts.share
     assert 0 < share < 1
     assert (
-        f"the drawing counts for {100 * share:.0f} %, the sentence for {100 - 100 * share:.0f} %"
+        f"the drawing counts for {100 * share:.0f} %, the text for {100 - 100 * share:.0f} %"
         in page.read_text()
     )
 

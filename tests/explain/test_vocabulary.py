@@ -39,7 +39,7 @@ def slow_means(encoder, manifest, rows, domain):
 def test_prototypes_are_means_of_each_domain(encoder, manifest):
     found = class_prototypes(encoder, manifest, ["circle", "square", "nothing_of_that_name"], per_class=12)
     assert found.names == ("circle", "square")
-    slow = slow_means(encoder, manifest, manifest.rows(Domain.PHOTO, ["square"]), Domain.PHOTO)
+    slow = slow_means(encoder, manifest, manifest.find_rows(Domain.PHOTO, ["square"]), Domain.PHOTO)
     assert torch.allclose(found.photo[1], slow, atol=1e-4)
     assert not torch.allclose(found.photo, found.sketch, atol=1e-3)
     assert class_prototypes(encoder, manifest, ["circle"]) is None
@@ -47,11 +47,11 @@ def test_prototypes_are_means_of_each_domain(encoder, manifest):
 
 def test_drawn_prototypes_are_means_of_other_drawings_moved_to_the_photos(encoder, manifest):
     photos = torch.randn(9, encoder.width)
-    asked = int(manifest.rows(Domain.SKETCH, ["ring"])[3])
+    asked = int(manifest.find_rows(Domain.SKETCH, ["ring"])[3])
     found = sketch_prototypes(
         encoder, manifest, ["ring", "cross"], photos, excluded_rows=[asked], per_class=12
     )
-    rows = [row for row in manifest.rows(Domain.SKETCH, ["ring"]) if row != asked]
+    rows = [row for row in manifest.find_rows(Domain.SKETCH, ["ring"]) if row != asked]
     assert torch.allclose(
         found.sketch[0], slow_means(encoder, manifest, np.array(rows), Domain.SKETCH), atol=1e-4
     )
@@ -62,7 +62,7 @@ def test_drawn_prototypes_are_means_of_other_drawings_moved_to_the_photos(encode
 
 
 def test_the_asked_drawing_is_known_by_key_row_and_file(manifest, shapes):
-    row = int(manifest.rows(Domain.SKETCH, ["ring"])[3])
+    row = int(manifest.find_rows(Domain.SKETCH, ["ring"])[3])
     queries = ["ring/03.png", str(row), str(shapes / "sketch" / "ring" / "03.png"), "nothing.png"]
     assert find_query_rows(queries, manifest) == [row] * 3
 
@@ -70,7 +70,7 @@ def test_the_asked_drawing_is_known_by_key_row_and_file(manifest, shapes):
 def test_texts_are_a_vocabulary_less_what_is_not_understood():
     found = text_vocabulary(Tower(Mean()), ["red", "the_round", "zebra", "red"], "names")
     assert found.names == ("red", "the_round")
-    assert found.source == "2 names, as the run reads them"
+    assert found.source == "2 names, embedded by the run's text encoder"
     assert torch.equal(found.photo[0], torch.eye(3)[0])
     assert text_vocabulary(Tower(Mean()), ["red", "zebra"], "names") is None
 
@@ -82,7 +82,7 @@ def concepts_with(data, encoder, vocabulary, classes):
 
 def test_the_label_of_a_photo_that_is_searched_is_never_used(encoder, manifest):
     for classes in (("ring", "cross"), None):
-        photos = manifest.rows(Domain.PHOTO, classes)
+        photos = manifest.find_rows(Domain.PHOTO, classes)
         mixed = manifest.label.copy()
         mixed[photos] = np.roll(mixed[photos], 7)
         if classes is None:
@@ -130,4 +130,4 @@ def test_a_run_that_reads_text_names_photos_by_words(shapes, tmp_path):
     facts, html = explained(run, shapes, tmp_path / "a.html")
     assert {near.name for near in facts.results[0].explanation.concepts.photo} <= {"apple", "bear", "castle"}
     assert facts.settings["ideas"].startswith("3 names of classes")
-    assert "as the run reads them" in html
+    assert "embedded by the run&#39;s text encoder" in html

@@ -15,7 +15,7 @@ from ssl_sbir.encoders import (
     load_text_encoder,
     save_encoder,
 )
-from ssl_sbir.fusion import TextTower, fusion_registry, save_text_tower
+from ssl_sbir.fusion import TextTower, create_fusion, save_text_tower
 from ssl_sbir.run import RunFolder
 
 KNOWN = {"red": 0, "round": 1, "the": 2}
@@ -78,7 +78,7 @@ def run_with_text(folder, words="red round the"):
     (folder / "words.txt").write_text("\n".join(lines) + "\n")
     encoder = DomainHeadsEncoder(load_encoder("timm:test_efficientnet", size=32, pretrained=False), 8).eval()
     text = load_text_encoder(f"vectors:{folder / 'words.txt'}")
-    tower = TextTower(text, encoder, nn.Linear(3, 8), fusion_registry.get("late")(8)).eval()
+    tower = TextTower(text, encoder, nn.Linear(3, 8), create_fusion("late", 8)).eval()
     RunFolder.create(folder / "run", "", {"recipe": "none"})
     save_encoder(encoder, folder / "run" / "model", write_extra=lambda place: save_text_tower(tower, place))
     return folder / "run"

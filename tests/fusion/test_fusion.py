@@ -9,7 +9,7 @@ from torch import nn
 
 from ssl_sbir.encoders import DomainHeadsEncoder, load_encoder, load_text_encoder, save_encoder, to_two_towers
 from ssl_sbir.errors import ConfigError, EncoderError, RunError
-from ssl_sbir.fusion import LabelTextTower, TextTower, fusion_registry, load_text_tower, save_text_tower
+from ssl_sbir.fusion import LabelTextTower, TextTower, create_fusion, load_text_tower, save_text_tower
 from ssl_sbir.fusion.calibration import (
     average_precision_per_query,
     best_sketch_share,
@@ -42,7 +42,7 @@ def made(words, kind, seed=0):
     if kind == "concatenation":
         return LabelTextTower(text, encoder, 8)
     extra = {"words": 6, "channels": stage_channels(encoder.encoder)} if kind == "modulation" else {}
-    tower = TextTower(text, encoder, nn.Linear(6, 8), fusion_registry.get(kind)(8, **extra))
+    tower = TextTower(text, encoder, nn.Linear(6, 8), create_fusion(kind, 8, **extra))
     for parameter in tower.fusion.parameters():
         nn.init.normal_(parameter, std=0.1)
     return tower.eval()
@@ -116,7 +116,7 @@ def test_modulation_changes_the_drawing_only_where_there_is_a_text(words):
     owl, tree = (tower._encode_sketches(image, tower.encoder([word] * 2)) for word in ("owl", "tree"))
     assert not torch.allclose(owl, tree, atol=1e-4)
     assert not torch.allclose(owl, plain, atol=1e-4)
-    with pytest.raises(EncoderError, match="reads the drawing itself"):
+    with pytest.raises(EncoderError, match="needs the drawing's pixels"):
         tower.fuse(plain, ["owl", "tree"])
 
 
@@ -257,10 +257,10 @@ def test_descriptions_tell_nothing_of_unseen_classes(tmp_path, capsys):
     with forbid_unseen_classes(["tree", "sea turtle"]):
         assert load_class_clauses(f"conceptnet:{file}", ("cat",)) == {"cat": ("is found at a street",)}
     assert "2 clauses left out" in capsys.readouterr().err
-    with pytest.raises(ConfigError, match="says nothing of any class, such as owl"):
+    with pytest.raises(ConfigError, match="has no statement about any class, such as owl"):
         load_class_clauses(f"conceptnet:{file}", ("owl",))
     file.write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(ConfigError, match="is no text in UTF-8"):
+    with pytest.raises(ConfigError, match="is not UTF-8 text"):
         load_class_clauses(f"conceptnet:{file}", ("cat",))
 
 

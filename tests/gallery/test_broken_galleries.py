@@ -37,7 +37,7 @@ WRITER = """
 import os, signal, sys, time, torch
 from ssl_sbir.gallery.create import open_gallery
 gallery = open_gallery(sys.argv[1], device="cpu")
-with gallery.writing():
+with gallery.write_transaction():
     gallery.remove(["a"])
     gallery.add(["other"], torch.ones(1, 8))
     print("holding", flush=True)

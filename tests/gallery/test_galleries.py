@@ -55,7 +55,7 @@ def keeps_its_promises(engine, make, tmp_path: Path) -> None:
     assert gallery.search(vectors(2), 3) == [[], []]
     items, queries = vectors(60), vectors(5, seed=1)
     ids = [*HOSTILE, *(f"photo/{n}.jpg" for n in range(50))]
-    with gallery.writing():
+    with gallery.write_transaction():
         gallery.add(ids[:30], items[:30], [{"n": n} for n in range(30)])
         gallery.add(ids[30:], items[30:])
     assert len(gallery) == 60
@@ -94,14 +94,14 @@ def names_what_it_refuses(engine, make) -> None:
     bad = vectors(2)
     bad[1, 3] = torch.nan
     for ids, items, said in (
-        (["b", "b"], vectors(2), "'b' comes twice"),
+        (["b", "b"], vectors(2), "'b' occurs twice"),
         (["b"], vectors(2), "1 ids, 2 vectors"),
-        (["b", "c"], bad, "item 1 holds a number that is not finite"),
+        (["b", "c"], bad, "item 1 holds a value that is not finite"),
         (["b"], vectors(1, 17), r"shape \[1, 17\] for a gallery of width 16"),
     ):
         with pytest.raises(GalleryError, match=said):
             gallery.add(ids, items)
-    with pytest.raises(GalleryError, match="query 1 holds a number"):
+    with pytest.raises(GalleryError, match="query 1 holds a value"):
         gallery.search(bad, 1)
     assert len(gallery) == 1
 
@@ -130,8 +130,9 @@ def test_flat_faiss_finds_all_and_approximate_kinds_say_their_recall(make):
         found = gallery.search(queries, 10)
         shared = sum(len(set(a) & set(b)) for a, b in zip(names(found), names(true), strict=True)) / 750
         assert shared >= least
-        assert gallery.recall(10, queries) == pytest.approx(shared)
-        assert gallery.recall() >= least
+        assert gallery.measure_recall(10, queries) == pytest.approx(shared)
+        assert gallery.measure_recall() >= least
+        assert gallery.recall_facts() == ({} if kind == "flat" else {"recall@10": gallery.measure_recall()})
         assert found == true or kind != "flat"
         assert gallery.remove(ids[:2500]) == 2500
         assert {int(it.id) >= 2500 for it in gallery.search(queries[:1], 10)[0]} == {True}

@@ -1,4 +1,4 @@
-"""An index that is made anew takes the old one's place when it is whole, and not before."""
+"""An index that is overwritten is replaced when the new one is complete, and not before."""
 
 import shutil
 from pathlib import Path
@@ -92,7 +92,7 @@ def test_whoever_opened_the_old_index_adds_nothing_to_the_new_one(engine, tmp_pa
         lambda: old.add(["g"], some[:1]),
         lambda: old.remove(["u"]),
     ):
-        with pytest.raises(GalleryError, match="made anew since it was opened"):
+        with pytest.raises(GalleryError, match="overwritten after it was opened"):
             change()
     assert {it.id for it in new.search(some, 1)[0]} <= set("uvwxyz")
     assert len(new) == 6

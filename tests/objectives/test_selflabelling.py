@@ -111,7 +111,7 @@ def test_sharing_follows_the_photos_or_is_even_and_leaves_empty_groups_empty():
     photo_class = torch.tensor([0] * 30 + [1] * 10)
     sketches = torch.randn(400, 8, generator=torch.Generator().manual_seed(5))
     scores, size = cosine_to_centers(sketches, photos, photo_class, 3), photo_class.bincount(minlength=3)
-    sharing = {"temperature": 0.02, "share": 1.0, "rounds": 300}
+    sharing = {"temperature": 0.02, "confident_fraction": 1.0, "rounds": 300}
     for evenness, first in ((0.0, 300), (1.0, 200)):
         counts = assign_balanced(scores, size, class_balance=evenness, **sharing).label.bincount(minlength=3)
         assert counts[2] == 0

@@ -7,13 +7,19 @@ import torch
 
 from ssl_sbir.errors import ConfigError
 from ssl_sbir.objectives import semantic_losses as semantic
+from ssl_sbir.semantics.similarity_source import AS_IT_IS, Resolution, Semantics
 
 
-class Names:
+class Letters(Semantics):
     """Classes are similar by the letters they share; `xyzzy` is no word."""
 
-    def resolve_names(self, names):
-        return {name: None if name == "xyzzy" else name for name in names}
+    spec = "letters"
+
+    def resolve_name(self, name):
+        return None if name == "xyzzy" else Resolution(name, AS_IT_IS, (0,))
+
+    def compare_keys(self, rows, columns):
+        raise NotImplementedError
 
     def similarity(self, a, b):
         assert "xyzzy" not in a
@@ -23,7 +29,7 @@ class Names:
 
 @pytest.fixture(autouse=True)
 def _names(monkeypatch):
-    monkeypatch.setattr(semantic, "_loaded", lambda spec: Names())
+    monkeypatch.setattr(semantic, "load_semantics", lambda spec: Letters())
 
 
 CLASSES = ("cow", "crow", "owl", "bat")
@@ -54,21 +60,9 @@ def test_close_classes_are_negatives_more_often():
             assert weights[i, j].item() == pytest.approx(value / sum(row.values()), rel=1e-4)
 
 
-def test_negatives_are_drawn_by_class_however_many_images_it_has():
-    weights = torch.tensor([[0.0, 0.8, 0.2], [0.5, 0.0, 0.5], [0.5, 0.5, 0.0]])
-    candidate = torch.tensor([0, 1, 2, 2, 2, 2, -1])
-    torch.manual_seed(0)
-    places = semantic.sample_negatives(torch.zeros(2000, dtype=torch.long), candidate, weights)
-    assert set(candidate[places].tolist()) == {1, 2}
-    assert (candidate[places] == 1).float().mean().item() == pytest.approx(0.8, abs=0.04)
-    alone = semantic.sample_negatives(torch.tensor([0, 1]), torch.tensor([0, 0, -1]), weights)
-    assert alone.tolist() == [-1, alone[1].item()]
-    assert alone[1] in (0, 1)
-
-
 def test_similarities_become_vectors_whose_products_they_are():
     vectors = semantic.class_vectors("letters", CLASSES, "refuse")
-    wanted = Names().similarity(CLASSES, CLASSES)
+    wanted = Letters().similarity(CLASSES, CLASSES)
     torch.testing.assert_close(vectors @ vectors.T, wanted, atol=0.05, rtol=0)
     torch.testing.assert_close(vectors.norm(dim=1), torch.ones(4))
 
@@ -76,7 +70,7 @@ def test_similarities_become_vectors_whose_products_they_are():
 def test_a_name_that_no_source_knows_is_refused_or_left_neutral():
     with pytest.raises(ConfigError, match=r"doesn't know the class 'xyzzy'") as told:
         semantic.class_vectors("letters", (*CLASSES, "xyzzy"), "refuse")
-    assert "unknown=neutral" in told.value.hint
+    assert "unknown_classes=neutral" in told.value.hint
     similarity = semantic.class_similarity("letters", (*CLASSES, "xyzzy"), "neutral")
     assert similarity[4].abs().sum() == 0
     assert semantic.class_vectors("letters", (*CLASSES, "xyzzy"), "neutral")[4].abs().sum() < 1e-6

@@ -1,4 +1,4 @@
-"""The parts that methods of two views share: domains apart, slow twins, prototypes that can be held, kept queues."""
+"""Parts that methods of two views share: separate domains, momentum encoder, frozen prototypes, saved queues."""
 
 import pytest
 import torch
@@ -36,15 +36,15 @@ def test_each_domain_is_compared_among_its_own():
 def test_a_twin_starts_alike_and_follows_slowly_without_a_gradient():
     encoder = load_encoder("timm:test_efficientnet", size=32, pretrained=False)
     model = ProjectionModel(encoder, nn.Linear(encoder.width, 4))
-    model.twin = MomentumEncoder(model)
-    before = [p.clone() for p in model.twin.parameters()]
+    momentum_encoder = MomentumEncoder(model)
+    before = [p.clone() for p in momentum_encoder.parameters()]
     with torch.no_grad():
         for p in (*model.encoder.parameters(), *model.projection_head.parameters()):
             p.add_(1)
-    model.twin.update(model, 0.9)
-    moved = [new - old for new, old in zip(model.twin.parameters(), before, strict=True)]
+    momentum_encoder.update(model, 0.9)
+    moved = [new - old for new, old in zip(momentum_encoder.parameters(), before, strict=True)]
     torch.testing.assert_close(torch.cat([m.flatten() for m in moved]).mean(), torch.tensor(0.1))
-    assert not any(p.requires_grad for p in model.twin.parameters())
+    assert not any(p.requires_grad for p in momentum_encoder.parameters())
 
 
 def test_momentum_rises_as_lightlys_schedule_does():

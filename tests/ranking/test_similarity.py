@@ -15,22 +15,22 @@ from ssl_sbir.ranking.sorting import sort_best_first, top_k_items
 
 
 def all_scores(scores):
-    return torch.cat([scores.tile(i) for i in range(len(scores))])
+    return torch.cat([scores.compute_tile(i) for i in range(len(scores))])
 
 
-def drawn(seed, rows, width, dtype=torch.float32):
+def random_rows(seed, rows, width, dtype=torch.float32):
     return torch.from_numpy(np.random.default_rng(seed).standard_normal((rows, width))).to(dtype)
 
 
 def test_cosine_is_the_cosine():
-    query, gallery = drawn(0, 1100, 16), drawn(1, 70, 16)
+    query, gallery = random_rows(0, 1100, 16), random_rows(1, 70, 16)
     want = torch.nn.functional.cosine_similarity(query.double()[:, None], gallery.double()[None], dim=2)
     torch.testing.assert_close(all_scores(cosine_scores(query, gallery)).double(), want, atol=3e-7, rtol=0)
 
 
 @pytest.mark.parametrize("offset", [0.0, 5000.0])
 def test_euclidean_orders_by_distance(offset):
-    query, gallery = drawn(0, 9, 16) + offset, drawn(1, 70, 16) + offset
+    query, gallery = random_rows(0, 9, 16) + offset, random_rows(1, 70, 16) + offset
     nearest = torch.cdist(query.double(), gallery.double()).argsort(1)
     assert torch.equal(
         torch.from_numpy(sort_best_first(all_scores(euclidean_scores(query, gallery))).items), nearest
@@ -46,8 +46,8 @@ def test_euclidean_ties_of_codes_are_exact():
 
 
 def test_equal_vectors_tie_exactly_wherever_they_stand():
-    gallery = drawn(1, 37, 51)[torch.randint(0, 37, (997,))]
-    scores = all_scores(cosine_scores(drawn(0, 300, 51), gallery))
+    gallery = random_rows(1, 37, 51)[torch.randint(0, 37, (997,))]
+    scores = all_scores(cosine_scores(random_rows(0, 300, 51), gallery))
     for group in (distinct_rows(gallery)[1] == kind for kind in range(37)):
         assert (scores[:, group] == scores[:, group][:, :1]).all()
 
@@ -76,7 +76,7 @@ def test_best_first_is_a_stable_descending_sort(seed, items, dtype):
 
 
 def test_units_are_known_up_to_rounding():
-    features = drawn(0, 50, 33)
+    features = random_rows(0, 50, 33)
     assert are_unit_vectors(features / features.norm(dim=1, keepdim=True))
     assert not are_unit_vectors(features)
 

@@ -6,16 +6,17 @@ import torch
 from ssl_sbir import recipes
 from ssl_sbir.data.readers import open_data
 from ssl_sbir.errors import ConfigError, DataError
-from ssl_sbir.objectives.teacher_distillation import check_single_process, update_ema
+from ssl_sbir.objectives.teacher_distillation import update_ema
 from ssl_sbir.training.pipeline import TrainingRequest, train
+from ssl_sbir.training.recipe_checks import check_single_process
 
 TINY = ("encoder.name=timm:test_efficientnet", "encoder.pretrained=false", "encoder.size=32", "embedding_dim=32", "teacher_size=32",
         "batch.sketches=16", "batch.photos=16", "checkpoint_steps=2", "optim.max_steps=6")  # fmt: skip
 OWN = {
-    "coclr": ("queue=16", "projection_dim=16", "alone=0.3", "neighbours=2"),
+    "coclr": ("queue_size=16", "projection_dim=16", "mining_start=0.3", "neighbours=2"),
     "ucdir": ("num_clusters=6",),
     "crossmodal": (),
-    "labelfree": ("clusters=6", "sketch_contrast=0.5", "optim.epochs=3"),
+    "labelfree": ("num_clusters=6", "sketch_contrast=0.5", "optim.epochs=3"),
 }
 
 
@@ -75,7 +76,7 @@ def test_without_photos_the_recipes_that_then_apply_are_named(shapes, tmp_path, 
 def test_memories_of_keys_refuse_a_second_process(monkeypatch):
     monkeypatch.setattr("torch.distributed.is_initialized", lambda: True)
     monkeypatch.setattr("torch.distributed.get_world_size", lambda: 2)
-    with pytest.raises(ConfigError, match="2 were asked for"):
+    with pytest.raises(ConfigError, match="2 were started"):
         check_single_process("ucdir")
 
 

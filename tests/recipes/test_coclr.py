@@ -10,7 +10,8 @@ from ssl_sbir import recipes
 from ssl_sbir.data.image_pack import prepare_pack
 from ssl_sbir.data.manifest import Domain
 from ssl_sbir.data.readers import open_data
-from ssl_sbir.data.training_set import BatchSchedule, TrainingSet
+from ssl_sbir.data.schedule import BatchSchedule
+from ssl_sbir.data.training_set import TrainingSet
 from ssl_sbir.encoders import (
     DomainCentredEncoder,
     ProjectedEncoder,
@@ -28,7 +29,15 @@ def made(shapes):
     data = TrainingSet.from_manifest(manifest, prepare_pack(manifest, 32), None, labelled=False)
     kind = recipes.load_recipe("coclr")
     recipe = kind(
-        kind.Config(teacher_size=32, queue=24, projection=8, code=16, neighbours=3, mask_own=0, alone=0.5)
+        kind.Config(
+            teacher_size=32,
+            queue_size=24,
+            projection_dim=8,
+            embedding_dim=16,
+            neighbours=3,
+            own_key_mask_prob=0,
+            mining_start=0.5,
+        )
     )
     towers = TwoTowerEncoder(
         *(load_encoder("timm:test_efficientnet", size=32, pretrained=False) for _ in Domain)
@@ -46,36 +55,47 @@ def test_positives_are_itself_and_the_neighbours_in_the_other_view_once_the_queu
         torch.arange(6),
         dict(zip(Domain, unit(torch.randn(2, 6, 8, generator=draw), dim=2), strict=True)),
     )
-    own_only = [{0}] * 6
-    for other, expected in ((None, own_only), (Domain.SKETCH, own_only)):  # an empty queue mines nothing
-        found = recipe._positive(model.queue, row, key, other)
-        assert [set(p.nonzero()[:, 0].tolist()) for p in found] == expected
-    model.queue.enter(unit(torch.randn(2, 24, 8, generator=draw), dim=2), torch.arange(24) // 2)
-    for other in Domain:
-        found = recipe._positive(model.queue, row, key, other)
-        for i in range(6):
-            likeness = {j: float(key[other][i] @ model.queue.keys[other, j]) for j in range(24)}
-            same = {j for j in range(24) if int(model.queue.row[j]) == i}
-            nearest = sorted(likeness.keys() - same, key=lambda j: -likeness[j])[:3]
-            assert set(found[i].nonzero()[:, 0].tolist()) == {0} | {1 + j for j in same | set(nearest)}
+    for progress in (0.2, 0.7):  # an empty queue mines nothing
+        recipe.progress = progress
+        found = recipe._positive_keys(model.view_queue, row, key, Domain.SKETCH)
+        assert [set(p.nonzero()[:, 0].tolist()) for p in found] == [{0}] * 6
+    model.view_queue.enqueue_keys(unit(torch.randn(2, 24, 8, generator=draw), dim=2), torch.arange(24) // 2)
+    for progress in (0.2, 0.7):
+        recipe.progress = progress
+        for other in Domain:
+            found = recipe._positive_keys(model.view_queue, row, key, other)
+            for i in range(6):
+                likeness = {j: float(key[other][i] @ model.view_queue.keys[other, j]) for j in range(24)}
+                same = {j for j in range(24) if int(model.view_queue.row[j]) == i}
+                nearest = (
+                    sorted(likeness.keys() - same, key=lambda j: -likeness[j])[:3] if progress > 0.5 else []
+                )
+                assert set(found[i].nonzero()[:, 0].tolist()) == {0} | {1 + j for j in same | set(nearest)}
 
 
 def test_both_views_learn_first_then_one_at_a_time_while_the_other_rests(made):
     recipe, model, data = made
-    batch = data.batch(BatchSchedule.from_training_set(data, 8, 8, 0).rows_of_step(0)).to("cpu")
+    batch = data.read_batch(BatchSchedule.from_training_set(data, 8, 8, 0).rows_of_step(0)).to("cpu")
     named = []
     for progress in (0.0, 0.5, 0.6, 0.75, 0.99):
         recipe.progress = progress
-        model.queue.fresh.fill_(99)
+        model.view_queue.fresh.fill_(99)
         model.zero_grad(set_to_none=True)
         terms = recipe.loss(model, batch)
         torch.stack(list(terms.values())).sum().backward()
-        towers = model.coded.encoder
+        towers = model.uncentered_encoder.encoder
         learnt = [
             any(p.grad is not None for p in tower.parameters()) for tower in (towers.photo, towers.sketch)
         ]
-        named.append((set(terms), *learnt, model.queue.full, model.coded.linear.weight.grad is not None))
-    photos, drawings = {"photos", "preserve"}, {"drawings", "sketches", "preserve"}
+        named.append(
+            (
+                set(terms),
+                *learnt,
+                model.view_queue.is_full,
+                model.uncentered_encoder.linear.weight.grad is not None,
+            )
+        )
+    photos, drawings = {"photos", "distillation"}, {"drawings", "sketch_contrast", "distillation"}
     assert named == [
         (photos | drawings, True, True, True, True),
         (photos, True, False, False, False),  # a turn begins: the keys are stale
@@ -139,15 +159,15 @@ def test_a_known_pairs_sketch_stands_in_for_the_pseudo_sketch(made):
     rows = torch.from_numpy(data.rows[Domain.SKETCH][:2]), torch.from_numpy(data.rows[Domain.PHOTO][:3])
     recipe.instance = torch.full((len(data.manifest),), -1)
     recipe.instance[rows[0][1]] = recipe.instance[rows[1][2]] = 5
-    batch = data.batch(torch.cat(rows).numpy()).to("cpu")
-    drawn = recipe._drawn(batch)
+    batch = data.read_batch(torch.cat(rows).numpy()).to("cpu")
+    drawn = recipe._draw_photos(batch)
     torch.testing.assert_close(drawn[2], batch.image[1])
     assert not torch.allclose(drawn[0], batch.image[0])
 
 
 def test_it_learns_on_real_photos_and_sketches(sketchy_mini, tmp_path):
     data = subset(sketchy_mini, tmp_path / "data", ("airplane", "apple", "bell", "cup"))
-    settings = ("encoder.size=48", "teacher_size=48", "batch.photos=20", "batch.sketches=20", "queue=60", "alone=0.9",
+    settings = ("encoder.size=48", "teacher_size=48", "batch.photos=20", "batch.sketches=20", "queue_size=60", "mining_start=0.9",
                 "turns=1", "edge_detector=sobel", "augment.min_crop_area=0.8", "augment.elastic=0", "augment.stroke_gaps=0",
                 "augment.stroke_width=0", "optim.epochs=7", "optim.lr=1e-3")  # fmt: skip
     run = train(TrainingRequest("coclr", data, tmp_path / "run", settings=settings), "pretraining", str)

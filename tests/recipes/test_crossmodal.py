@@ -10,7 +10,8 @@ from ssl_sbir import recipes
 from ssl_sbir.data.image_pack import prepare_pack
 from ssl_sbir.data.manifest import Domain
 from ssl_sbir.data.readers import open_data
-from ssl_sbir.data.training_set import BatchSchedule, TrainingSet
+from ssl_sbir.data.schedule import BatchSchedule
+from ssl_sbir.data.training_set import TrainingSet
 from ssl_sbir.encoders import load_encoder
 from ssl_sbir.training.pipeline import TrainingRequest, train
 
@@ -29,7 +30,7 @@ def test_the_loss_falls_clearly_below_chance_and_drawings_find_their_photos(sket
     recipe.prepare(recipe.build(load_encoder("efficientnet_lite0", size=48), ()), drawings)
     torch.manual_seed(0)
     photos = drawings.read_batch(drawings.rows[Domain.PHOTO]).to("cpu")
-    pages = recipe.drawings(photos)
+    pages = recipe.pseudo_sketcher(photos)
 
     def found(encoder):
         with torch.no_grad():
@@ -51,7 +52,7 @@ def made(sketchy_mini, tmp_path):
     manifest = open_data(data)
     data = TrainingSet.from_manifest(manifest, prepare_pack(manifest, 48), None, labelled=False)
     kind = recipes.load_recipe("crossmodal")
-    recipe = kind(kind.Config(teacher_size=48, code=32, batch={"pairs": True}))
+    recipe = kind(kind.Config(teacher_size=48, embedding_dim=32, batch={"pairs": True}))
     model = recipe.build(load_encoder("efficientnet_lite0", size=48), ())
     recipe.prepare(model, data)
     return recipe, model, data
@@ -59,12 +60,14 @@ def made(sketchy_mini, tmp_path):
 
 def test_known_pairs_are_a_term_of_their_own(made):
     recipe, model, data = made
-    batch = data.batch(BatchSchedule.from_training_set(data, 8, 40, 0, pairs=True).rows_of_step(0)).to("cpu")
-    sketch, own = recipe._pairs(batch)
+    batch = data.read_batch(BatchSchedule.from_training_set(data, 8, 40, 0, pairs=True).rows_of_step(0)).to(
+        "cpu"
+    )
+    sketch, own = recipe._matched_pairs(batch)
     instance = data.manifest.instance
     assert len(sketch) >= 4
     for s, p in zip(sketch.tolist(), own.tolist(), strict=True):
         assert batch.domain[s] == Domain.SKETCH
         assert batch.domain[p] == Domain.PHOTO
         assert instance[batch.row[s]] == instance[batch.row[p]]
-    assert set(recipe.loss(model.train(), batch)) == {"contrast", "preserve", "pairs"}
+    assert set(recipe.loss(model.train(), batch)) == {"contrast", "distillation", "pairs"}

@@ -12,7 +12,8 @@ from safetensors.torch import load_file, save_file
 from ssl_sbir import recipes
 from ssl_sbir.data.image_pack import prepare_pack
 from ssl_sbir.data.readers import open_data
-from ssl_sbir.data.training_set import BatchSchedule, TrainingSet
+from ssl_sbir.data.schedule import BatchSchedule
+from ssl_sbir.data.training_set import TrainingSet
 from ssl_sbir.encoders import load_encoder
 from ssl_sbir.errors import ConfigError
 from ssl_sbir.run import RunFolder
@@ -22,16 +23,22 @@ from ssl_sbir.training.pipeline import is_first_process
 from ssl_sbir.training.recipe import EXACT_DISTRIBUTED
 
 SMALL = {
-    "barlow": {"projection": 16},
-    "byol": {"projection": 16, "hidden": 16},
+    "barlow": {"projection_dim": 16},
+    "byol": {"projection_dim": 16, "hidden_dim": 16},
     "dcl": {},
-    "dino": {"hidden": 16, "bottleneck": 16, "prototypes": 16, "local": 0, "held": 0},
-    "moco": {"queue": 16},
-    "nnclr": {"queue": 16},
+    "dino": {
+        "hidden_dim": 16,
+        "bottleneck_dim": 16,
+        "prototypes": 16,
+        "n_local_crops": 0,
+        "freeze_prototypes": 0,
+    },
+    "moco": {"queue_size": 16},
+    "nnclr": {"queue_size": 16},
     "simclr": {},
-    "simsiam": {"projection": 16, "bottleneck": 8},
-    "swav": {"queue": 8, "prototypes": 16, "held": 0, "queue_start": 0.2},
-    "vicreg": {"projection": 16},
+    "simsiam": {"projection_dim": 16, "hidden_dim": 8},
+    "swav": {"queue_size": 8, "prototypes": 16, "freeze_prototypes": 0, "queue_start": 0.2},
+    "vicreg": {"projection_dim": 16},
 }
 
 
@@ -41,8 +48,11 @@ class Turns:
     def __init__(self):
         self.turn = itertools.count()
 
-    def begin(self, batch):
+    def begin_step(self, batch):
         pass
+
+    def view_batch(self, batch):
+        return self(batch.image, batch.domain)
 
     def __call__(self, image, domain):
         return image.flip(-1) * 0.8 if next(self.turn) % 2 else image
@@ -77,7 +87,7 @@ def steps_of(fabric, name, settings, data):
     schedule, found = BatchSchedule.from_training_set(data, 8, 8, seed=0), {}
     for step in range(2):
         recipe.progress = step / 2
-        batch = data.batch(schedule.rows_of_step(step)[fabric.global_rank :: fabric.world_size])
+        batch = data.read_batch(schedule.rows_of_step(step)[fabric.global_rank :: fabric.world_size])
         (term,) = steps(batch, fabric.device).values()
         fabric.backward(term)
         found[f"loss {step}"] = fabric.all_reduce(term.detach(), reduce_op="mean").reshape(1)
@@ -92,18 +102,18 @@ def steps_of(fabric, name, settings, data):
 def remembered(fabric, data):
     """What selflabel keeps of every image after a step, by which sketches are shared out."""
     kind = recipes.load_recipe("selflabel")
-    recipe = kind(kind.Config(teacher_size=32, clusters=6, code=32))
+    recipe = kind(kind.Config(teacher_size=32, num_clusters=6, embedding_dim=32))
     recipe.augment = Turns()
     seed_everything(0)
     model = recipe.build(load_encoder("timm:test_vit", size=32, pretrained=False), ())
     recipe.prepare(model, data)
-    batch = data.batch(
+    batch = data.read_batch(
         BatchSchedule.from_training_set(data, 8, 8, seed=0).rows_of_step(0)[
             fabric.global_rank :: fabric.world_size
         ]
     )
     recipe.loss(model.eval(), batch.to("cpu"))
-    return model.seen
+    return model.last_embeddings
 
 
 @pytest.fixture(scope="module")
@@ -138,7 +148,7 @@ def test_every_process_remembers_the_codes_of_all_images_of_a_step(both):
 
 
 def test_every_method_that_claims_it_was_compared():
-    kinds = [recipes.load_recipe(name) for name in recipes.RECIPES.names()]
+    kinds = [recipes.load_recipe(name) for name in recipes.recipe_names()]
     assert {kind.name for kind in kinds if kind.distributed == EXACT_DISTRIBUTED} == set(SMALL)
 
 

@@ -19,8 +19,10 @@ from ssl_sbir.data.training_set import TrainingSet
 from ssl_sbir.encoders import TwoTowerEncoder, load_encoder
 from ssl_sbir.encoders.embed import embed_rows
 from ssl_sbir.errors import ConfigError, DataError
-from ssl_sbir.evaluation.evaluate_run import evaluate_encoder
+from ssl_sbir.evaluation.evaluate_encoder import evaluate_encoder
 from ssl_sbir.recipes.finetuning.doodle2search import init_embedding_heads
+from ssl_sbir.semantics.similarity_source import AS_IT_IS, Resolution
+from ssl_sbir.semantics.vector_source import VectorSemantics
 from ssl_sbir.training.pipeline import TrainingRequest, train
 
 TINY = ("encoder.name=timm:test_efficientnet", "encoder.pretrained=false", "encoder.size=32", "batch.sketches=8",
@@ -28,22 +30,23 @@ TINY = ("encoder.name=timm:test_efficientnet", "encoder.pretrained=false", "enco
 SEEN = ("bar", "circle", "ring")
 
 
-class Words:
+class Words(VectorSemantics):
     """Word vectors for tests; `triangle` is no word."""
 
-    def resolve_names(self, names):
-        return {name: None if name == "triangle" else name for name in names}
+    spec = "words"
+    width = 12
 
-    def name_vectors(self, names):
-        rows = [
-            torch.randn(12, generator=torch.Generator().manual_seed(sum(map(ord, name)))) for name in names
-        ]
+    def resolve_name(self, name):
+        return None if name == "triangle" else Resolution(name, AS_IT_IS, (sum(map(ord, name)),))
+
+    def unit_vectors(self, keys):
+        rows = [torch.randn(12, generator=torch.Generator().manual_seed(seed)) for (seed,) in keys]
         return torch.stack(rows)
 
 
 @pytest.fixture(autouse=True)
 def _words(monkeypatch):
-    monkeypatch.setattr("ssl_sbir.objectives.semantic_losses._load_source", lambda spec: Words())
+    monkeypatch.setattr("ssl_sbir.objectives.semantic_losses.load_semantics", lambda spec: Words())
 
 
 @pytest.fixture
@@ -55,7 +58,7 @@ def data(shapes):
 def made(data, name="doodle2search", **settings):
     kind = recipes.load_recipe(name)
     still = {"flip": 0, "rotation": 0, "shift": 0, "zoom": 0}
-    recipe = kind(kind.Config(augment=still, code=16, **settings))
+    recipe = kind(kind.Config(augment=still, embedding_dim=16, **settings))
     encoder = load_encoder("timm:test_efficientnet", size=32, pretrained=False)
     model = recipe.build(encoder, data.classes)
     recipe.prepare(model, data)
@@ -65,10 +68,10 @@ def made(data, name="doodle2search", **settings):
 def test_the_loss_is_the_published_one(data, monkeypatch):
     recipe, model = made(data, margin=5.0)
     model.eval()
-    batch = data.batch(data.rows[Domain.SKETCH][[0, 13, 30, 5]]).to("cpu")
+    batch = data.read_batch(data.rows[Domain.SKETCH][[0, 13, 30, 5]]).to("cpu")
     other = (batch.label + 1) % 3
-    drawn = recipe.photos.drawn(torch.cat([batch.label, other])).to("cpu")
-    monkeypatch.setattr(recipe, "_photos", lambda model, label: drawn)
+    drawn = recipe.photos.sample_images(torch.cat([batch.label, other])).to("cpu")
+    monkeypatch.setattr(recipe, "_sample_photos", lambda model, label: drawn)
     terms = recipe.loss(model, batch)
     code = model.encoder(torch.cat([batch.image, drawn.image]), torch.cat([batch.domain, drawn.domain]))
     words = [F.normalize(Words().name_vectors([name]), dim=1)[0] for name in data.classes]
@@ -77,7 +80,7 @@ def test_the_loss_is_the_published_one(data, monkeypatch):
         s, p, n = code[i], code[4 + i], code[8 + i]
         near += max(0.0, (s - p).norm().item() - (s - n).norm().item() + 5.0) / 4
         for z in (s, p, n):
-            told, word = model.tells(z), words[batch.label[i]]
+            told, word = model.semantic_head(z), words[batch.label[i]]
             meaning += 0.5 * (1 - (told @ word / (told.norm() * word.norm())).item()) / 4
     domain = 0.0
     for i in range(12):
@@ -91,7 +94,7 @@ def test_the_loss_is_the_published_one(data, monkeypatch):
 def test_negatives_are_of_another_class_and_positives_of_the_same(data):
     recipe, model = made(data)
     label = torch.arange(3).repeat(20)
-    photos = recipe._photos(model, label)
+    photos = recipe._sample_photos(model, label)
     assert (photos.domain == Domain.PHOTO).all()
     assert torch.equal(photos.label[:60], label)
     assert (photos.label[60:] != label).all()
@@ -104,13 +107,13 @@ def test_the_ramp_counts_epochs_as_in_the_paper_or_batches_as_in_the_code(data, 
     assert (recipe.steps_per_epoch, recipe.steps) == (4, 16)
     for step, position in zip((0, 2, 8), expected, strict=True):
         recipe.progress = step / 16
-        assert recipe.position == position
+        assert recipe.ramp_position == position
 
 
 @pytest.mark.parametrize("mining", ["random", "semi-hard", "hard"])
 def test_every_mining_gives_a_finite_loss_and_gradient(data, mining):
     recipe, model = made(data, mining=mining, distance="cosine", margin=0.2)
-    terms = recipe.loss(model, data.batch(data.rows[Domain.SKETCH][::4]).to("cpu"))
+    terms = recipe.loss(model, data.read_batch(data.rows[Domain.SKETCH][::4]).to("cpu"))
     torch.stack(list(terms.values())).sum().backward()
     assert all(p.grad.isfinite().all() for p in model.encoder.parameters() if p.grad is not None)
 
@@ -119,7 +122,7 @@ def test_labelled_sketches_stand_in_for_unlabelled_ones(data):
     few = LabelBudget("1-per-class").apply_to(data)
     recipe, model = made(few)
     batch = few.read_batch(few.rows[Domain.SKETCH][:9]).to("cpu")
-    anchors = recipe._anchors(batch)
+    anchors = recipe._anchor_batch(batch)
     assert len(anchors.row) == 9
     assert (anchors.label >= 0).all()
     assert recipe.loss(model, batch)["triplet"] >= 0
@@ -133,7 +136,7 @@ def test_the_code_starts_on_the_principal_axes_about_the_mean(data, name, separa
     kind = recipes.load_recipe(name)
     encoder = load_encoder("timm:test_efficientnet", size=32, pretrained=False)
     other = load_encoder("timm:test_efficientnet", size=32, pretrained=False)
-    recipe = kind(kind.Config(code=4, semantics=None))
+    recipe = kind(kind.Config(embedding_dim=4, semantics=None))
     model = recipe.build(TwoTowerEncoder(encoder, other) if separate else encoder, data.classes)
     recipe.prepare(model, data)
     codes = [embed_rows(model.encoder, data.pack, data.manifest, data.rows[of], cache=False) for of in Domain]
@@ -155,7 +158,7 @@ def test_a_code_may_have_more_numbers_than_there_are_images(data):
     )
     encoder = load_encoder("timm:test_efficientnet", size=32, pretrained=False)
     kind = recipes.load_recipe("doodle2search")
-    model = kind(kind.Config(code=64, semantics=None)).build(encoder, data.classes)
+    model = kind(kind.Config(embedding_dim=64, semantics=None)).build(encoder, data.classes)
     init_embedding_heads(model.encoder, few)
     used = model.encoder.linear.weight.abs().sum(1) > 0
     assert 0 < used.sum() <= sum(map(len, few.rows.values()))
@@ -163,9 +166,9 @@ def test_a_code_may_have_more_numbers_than_there_are_images(data):
 
 def test_without_semantics_there_is_no_semantic_term(data):
     recipe, model = made(data, semantics=None)
-    terms = recipe.loss(model, data.batch(data.rows[Domain.SKETCH][::9]).to("cpu"))
+    terms = recipe.loss(model, data.read_batch(data.rows[Domain.SKETCH][::9]).to("cpu"))
     assert set(terms) == {"triplet", "domain"}
-    assert model.negatives.tolist() == (0.5 * (1 - torch.eye(3))).tolist()
+    assert model.negative_probabilities.tolist() == (0.5 * (1 - torch.eye(3))).tolist()
 
 
 def test_a_class_that_has_no_word_is_refused_or_left_without_meaning(data, shapes):
@@ -175,7 +178,7 @@ def test_a_class_that_has_no_word_is_refused_or_left_without_meaning(data, shape
     )
     with pytest.raises(ConfigError, match="semantics = 'glove' doesn't know the class 'triangle'"):
         made(wider)
-    recipe, model = made(wider, unknown="neutral")
+    recipe, model = made(wider, unknown_classes="neutral")
     terms = recipe.loss(model, wider.read_batch(wider.rows[Domain.SKETCH][::4]).to("cpu"))
     assert all(term.isfinite() for term in terms.values())
 
@@ -186,7 +189,7 @@ def test_classes_of_one_image_train_and_a_class_without_photo_is_named(shapes, t
         for folder in (shapes / domain).iterdir():
             (tmp_path / "one" / domain / folder.name).mkdir(parents=True)
             shutil.copy(folder / "00.png", tmp_path / "one" / domain / folder.name)
-    settings = (*TINY, "batch.sketches=3", "unknown=neutral")
+    settings = (*TINY, "batch.sketches=3", "unknown_classes=neutral")
     run = train(
         TrainingRequest(name, f"folder:{tmp_path / 'one'}", tmp_path / "run", settings=settings),
         "finetuning",
@@ -205,9 +208,15 @@ def test_classes_of_one_image_train_and_a_class_without_photo_is_named(shapes, t
 
 def test_the_published_settings_are_a_preset():
     kind = recipes.load_recipe("doodle2search")
-    config = kind.Config(**recipes.load_preset("doodle2search-published", kind))
+    config = kind.Config(**recipes.load_preset("doodle2search-published", "doodle2search"))
     assert (config.optim.name, config.optim.lr, config.optim.weight_decay) == ("sgd", 1e-4, 5e-4)
-    assert (config.code, config.margin, config.ramp_start, config.ramp_end, config.spread) == (
+    assert (
+        config.embedding_dim,
+        config.margin,
+        config.ramp_start,
+        config.ramp_end,
+        config.negative_temperature,
+    ) == (
         256,
         1,
         5,

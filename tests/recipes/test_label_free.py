@@ -10,15 +10,23 @@ from ssl_sbir import recipes
 from ssl_sbir.data.image_pack import prepare_pack
 from ssl_sbir.data.manifest import Domain
 from ssl_sbir.data.readers import open_data
-from ssl_sbir.data.training_set import BatchSchedule, TrainingSet
+from ssl_sbir.data.schedule import BatchSchedule
+from ssl_sbir.data.training_set import TrainingSet
 from ssl_sbir.encoders import load_encoder
 from ssl_sbir.training.pipeline import TrainingRequest, train
 
-NAMES = [name for name in recipes.RECIPES.names() if recipes.load_recipe(name).stage == "pretraining"]
+NAMES = [name for name in recipes.recipe_names() if recipes.load_recipe(name).stage == "pretraining"]
 TINY = ("encoder.name=timm:test_efficientnet", "encoder.pretrained=false", "encoder.size=32", "batch.sketches=8",
         "batch.photos=8", "optim.max_steps=2", "optim.epochs=2")  # fmt: skip
 
-NARROW = {"projection": 16, "hidden": 16, "bottleneck": 16, "prototypes": 16, "code": 16, "local": 0}
+NARROW = {
+    "projection_dim": 16,
+    "hidden_dim": 16,
+    "bottleneck_dim": 16,
+    "prototypes": 16,
+    "embedding_dim": 16,
+    "n_local_crops": 0,
+}
 QUICK = {"teacher_size": 64}
 
 

@@ -51,7 +51,7 @@ def test_losses_are_what_slow_loops_say():
 def test_each_fusion_trains_and_is_exported(shapes, tmp_path, words, fusion):
     (tmp_path / "s.json").write_text(json.dumps({"name": "s", "seen": SEEN, "unseen": ["triangle"]}))
     order = TrainingRequest("multimodal", f"folder:{shapes}", tmp_path / "run", str(tmp_path / "s.json"),
-                  settings=(*TINY, f"fusion={fusion}", f"text={words}"))  # fmt: skip
+                  settings=(*TINY, f"fusion={fusion}", f"text_encoder={words}"))  # fmt: skip
     run = train(order, "finetuning", str)
     assert run.takes_text
     tower = run.text_tower()

@@ -12,7 +12,7 @@ from ssl_sbir.data.manifest import Domain
 from ssl_sbir.data.readers import open_data
 from ssl_sbir.data.training_set import TrainingSet
 from ssl_sbir.encoders import load_encoder
-from ssl_sbir.evaluation.evaluated_encoder import EvaluationSettings, evaluate_run
+from ssl_sbir.evaluation.evaluate_run import EvaluationSettings, evaluate_run
 from ssl_sbir.training.pipeline import TrainingRequest, train
 
 SEEN = ("bar", "circle", "ring")
@@ -32,7 +32,7 @@ def test_the_loss_is_what_a_slow_loop_says(shapes, words, name):
     manifest = open_data(f"folder:{shapes}")
     data = TrainingSet.from_manifest(manifest, prepare_pack(manifest, 32), SEEN, labelled=True)
     kind = recipes.load_recipe(name)
-    recipe = kind(kind.Config(text=words, margin=0.5))
+    recipe = kind(kind.Config(text_encoder=words, margin=0.5))
     model = recipe.build(
         load_encoder("timm:test_efficientnet", size=32, pretrained=False).eval(), data.classes
     )
@@ -40,11 +40,11 @@ def test_the_loss_is_what_a_slow_loop_says(shapes, words, name):
     torch.manual_seed(0)
     classes = ([0, 1, 2, 0], [0, 1, 2, 0], [1, 2, 0, 2])
     sides = [(torch.randn(4, model.encoder.width), torch.tensor(label)) for label in classes]
-    terms = recipe.terms(model.tower, *sides)
+    terms = recipe.loss_terms(model.tower, *sides)
     fusion = model.tower.fusion
 
     def code(layer, image, label):
-        image, text = (F.normalize(v, dim=0) * len(v) ** 0.5 for v in (image, recipe.names[label]))
+        image, text = (F.normalize(v, dim=0) * len(v) ** 0.5 for v in (image, recipe.name_vectors[label]))
         return F.normalize(layer(torch.cat([image, text])), dim=0)
 
     near = image = same = 0.0
@@ -66,13 +66,13 @@ def test_photos_and_texts_of_the_right_classes_are_drawn(shapes, words):
     manifest = open_data(f"folder:{shapes}")
     data = TrainingSet.from_manifest(manifest, prepare_pack(manifest, 32), SEEN, labelled=True)
     kind = recipes.load_recipe("prototype2")
-    recipe = kind(kind.Config(text=words))
+    recipe = kind(kind.Config(text_encoder=words))
     model = recipe.build(
         load_encoder("timm:test_efficientnet", size=32, pretrained=False).eval(), data.classes
     )
     recipe.prepare(model, data)
     seen = {}
-    recipe.terms = lambda tower, *sides: seen.update(sides=sides) or {}
+    recipe.loss_terms = lambda tower, *sides: seen.update(sides=sides) or {}
     recipe.loss(model, data.read_batch(data.rows[Domain.SKETCH][::3]).to("cpu"))
     sketch, positive, negative = (label for _, label in seen["sides"])
     assert torch.equal(sketch, positive)

@@ -15,9 +15,11 @@ SEEN = ("bar", "circle", "cross", "ring", "square")
 
 def prepared(shapes, name, words, budget, **settings):
     manifest = open_data(f"folder:{shapes}")
-    data = budget.of(TrainingSet.from_manifest(manifest, prepare_pack(manifest, 32), SEEN, labelled=True))
+    data = budget.apply_to(
+        TrainingSet.from_manifest(manifest, prepare_pack(manifest, 32), SEEN, labelled=True)
+    )
     kind = recipes.load_recipe(name)
-    texts = {"text": words} if "text" in kind.Config.model_fields else {"semantics": words}
+    texts = {"text_encoder": words} if "text_encoder" in kind.Config.model_fields else {"semantics": words}
     recipe = kind(kind.Config(**texts, **settings))
     model = recipe.build(load_encoder("timm:test_efficientnet", size=32, pretrained=False), data.classes)
     recipe.prepare(model, data)

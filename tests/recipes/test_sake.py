@@ -8,20 +8,21 @@ import torch
 from torch import nn
 
 from ssl_sbir import recipes
-from ssl_sbir.data.batches import prepare_pack
+from ssl_sbir.data.image_pack import prepare_pack
 from ssl_sbir.data.manifest import Domain
 from ssl_sbir.data.readers import open_data
 from ssl_sbir.data.splits import Split
 from ssl_sbir.data.training_set import TrainingSet
 from ssl_sbir.encoders import ProjectedEncoder, load_encoder
 from ssl_sbir.errors import ConfigError
-from ssl_sbir.evaluation.evaluate_run import evaluate_encoder
+from ssl_sbir.evaluation.evaluate_encoder import evaluate_encoder
 from ssl_sbir.objectives.distillation import (
     TeacherLogits,
     svd_factorize,
     teacher_classifier,
     with_embedding_head,
 )
+from ssl_sbir.semantics.similarity_source import AS_IT_IS, Resolution, Semantics
 from ssl_sbir.training.optim import learning_rate
 from ssl_sbir.training.pipeline import TrainingRequest, train
 
@@ -35,7 +36,7 @@ def test_the_two_factors_are_the_classifier_at_full_width_and_its_best_approxima
     best = sum(s[i] * torch.outer(u[:, i], vt[i]) for i in range(4))
     code, recall = svd_factorize(classifier, 4)
     torch.testing.assert_close(recall.weight @ code.weight, best)
-    with pytest.raises(ConfigError, match="code = 13 exceeds 12"):
+    with pytest.raises(ConfigError, match="embedding_dim = 13 exceeds 12"):
         svd_factorize(classifier, 13)
 
 
@@ -58,7 +59,7 @@ def test_the_teacher_is_asked_once_and_found_by_row(data):
     teacher = load_encoder("efficientnet_lite0", size=32)
     answers = TeacherLogits.from_teacher(teacher, data)
     rows = torch.from_numpy(data.rows[Domain.PHOTO][[3, 0, 20]])
-    batch = data.batch(rows.numpy()).to("cpu")
+    batch = data.read_batch(rows.numpy()).to("cpu")
     with torch.no_grad():
         expected = teacher.classifier()(teacher(batch.image, batch.domain))
     torch.testing.assert_close(answers(rows), expected, atol=1e-3, rtol=1e-3)
@@ -67,39 +68,48 @@ def test_the_teacher_is_asked_once_and_found_by_row(data):
 def test_the_loss_is_the_published_one(data):
     kind = recipes.load_recipe("sake")
     still = {"flip": 0, "rotation": 0, "shift": 0, "zoom": 0}
-    sake = kind(kind.Config(preserve=0.7, kinship=0.3, augment=still, encoder={"size": 32}, teacher_size=32))
+    sake = kind(
+        kind.Config(
+            distillation=0.7, class_distillation=0.3, augment=still, encoder={"size": 32}, teacher_size=32
+        )
+    )
     model = sake.build(load_encoder("efficientnet_lite0", size=32), data.classes).eval()
     sake.prepare(model, data)
     rows = torch.cat([torch.from_numpy(data.rows[d][:3]) for d in Domain])
-    batch = data.batch(rows.numpy()).to("cpu")
+    batch = data.read_batch(rows.numpy()).to("cpu")
     terms = sake.loss(model, batch)
     seen = kept = kin = 0.0
     for i in range(6):
         code = model.encoder(batch.image[i : i + 1], batch.domain[i : i + 1])[0]
-        logits = model.classify(code)
+        logits = model.class_head(code)
         seen += (logits.exp().sum().log() - logits[batch.label[i]]).item() / 6
-        recalled = model.recall(code)
+        recalled = model.teacher_head(code)
         log_recalled = recalled - recalled.exp().sum().log()
         if batch.domain[i] == Domain.PHOTO:
-            teacher = torch.softmax(sake.answers(rows[i : i + 1])[0], 0)
+            teacher = torch.softmax(sake.teacher_logits(rows[i : i + 1])[0], 0)
             kept -= (teacher * log_recalled).sum().item() / 3
         else:
             photos = [r for r in data.rows[Domain.PHOTO] if data.labels[r] == batch.label[i]]
-            answers = [torch.softmax(sake.answers(torch.tensor([r]))[0], 0) for r in photos]
+            answers = [torch.softmax(sake.teacher_logits(torch.tensor([r]))[0], 0) for r in photos]
             kin -= ((sum(answers) / len(answers)) * log_recalled).sum().item() / 3
     assert terms["seen_classes"].item() == pytest.approx(seen, rel=1e-4)
-    assert terms["preserve"].item() == pytest.approx(0.7 * kept, rel=1e-4)
-    assert terms["kinship"].item() == pytest.approx(0.3 * kin, rel=1e-4)
+    assert terms["distillation"].item() == pytest.approx(0.7 * kept, rel=1e-4)
+    assert terms["class_distillation"].item() == pytest.approx(0.3 * kin, rel=1e-4)
 
 
 IMAGENET = [f"{chr(97 + i % 26)}{chr(97 + i // 26 % 26)}{i}" for i in range(1000)]
 
 
-class Letters:
+class Letters(Semantics):
     """A source for tests: names are similar by the letters they share; it doesn't know `bar`."""
 
-    def resolve_names(self, names):
-        return {name: None if name == "bar" else name for name in names}
+    spec = "letters"
+
+    def resolve_name(self, name):
+        return None if name == "bar" else Resolution(name, AS_IT_IS, (0,))
+
+    def compare_keys(self, rows, columns):
+        raise NotImplementedError
 
     def similarity(self, a, b):
         return torch.tensor([[len(set(x) & set(y)) / len(set(x) | set(y)) for y in b] for x in a])
@@ -107,8 +117,8 @@ class Letters:
 
 @pytest.fixture
 def letters(monkeypatch):
-    monkeypatch.setattr("ssl_sbir.objectives.semantic_losses._load_source", lambda spec: Letters())
-    monkeypatch.setattr("ssl_sbir.objectives.semantic_losses._teacher_names", lambda: IMAGENET)
+    monkeypatch.setattr("ssl_sbir.objectives.semantic_losses.load_semantics", lambda spec: Letters())
+    monkeypatch.setattr("ssl_sbir.objectives.semantic_losses.imagenet_names", lambda: IMAGENET)
 
 
 @pytest.mark.parametrize("views", [False, True])
@@ -118,9 +128,9 @@ def test_semantics_tilt_the_teacher_as_published(data, letters, views):
     sake = kind(
         kind.Config(
             semantics="letters",
-            nearness=0.6,
-            distil_scale=0.8,
-            preserve=0.7,
+            similarity_weight=0.6,
+            teacher_logit_scale=0.8,
+            distillation=0.7,
             teacher_views=views,
             augment=still,
             encoder={"size": 32},
@@ -130,7 +140,7 @@ def test_semantics_tilt_the_teacher_as_published(data, letters, views):
     model = sake.build(load_encoder("efficientnet_lite0", size=32), data.classes).eval()
     sake.prepare(model, data)
     rows = torch.from_numpy(data.rows[Domain.PHOTO][[0, 12, 13]])
-    batch = data.batch(rows.numpy()).to("cpu")
+    batch = data.read_batch(rows.numpy()).to("cpu")
     batch.label[2] = -1
     teacher = load_encoder("efficientnet_lite0", size=32)
     slow = 0.0
@@ -141,9 +151,9 @@ def test_semantics_tilt_the_teacher_as_published(data, letters, views):
             own = data.classes[data.labels[rows[i]]]
             t = t + 0.6 * Letters().similarity([own], IMAGENET)[0]
         target = t.softmax(0)
-        recalled = model.recall(model.encoder(*image))[0]
+        recalled = model.teacher_head(model.encoder(*image))[0]
         slow -= (target * (recalled - recalled.exp().sum().log())).sum().item() / 3
-    found = sake.loss(model, batch)["preserve"].item()
+    found = sake.loss(model, batch)["distillation"].item()
     assert found == pytest.approx(0.7 * slow, rel=1e-3)
     assert not any(p.requires_grad for p in sake.teacher.parameters())
 
@@ -152,11 +162,13 @@ def test_a_class_that_semantics_does_not_know_is_refused_or_left_alone(letters):
     kind, encoder = recipes.load_recipe("sake"), load_encoder("efficientnet_lite0", size=32)
     with pytest.raises(ConfigError, match="semantics = 'letters' doesn't know the class 'bar'"):
         kind(kind.Config(semantics="letters")).build(encoder, ("circle", "bar"))
-    neutral = kind(kind.Config(semantics="letters", unknown="neutral"))
+    neutral = kind(kind.Config(semantics="letters", unknown_classes="neutral"))
     neutral.build(encoder, ("circle", "bar"))
     assert neutral.similarity[1].abs().sum() == 0
     with pytest.raises(ConfigError, match="with tilt=calibrated"):
-        kind(kind.Config(semantics="letters", tilt="calibrated", nearness=1.5)).build(encoder, ("circle",))
+        kind(kind.Config(semantics="letters", tilt="calibrated", similarity_weight=1.5)).build(
+            encoder, ("circle",)
+        )
 
 
 def test_a_term_that_no_image_takes_part_in_is_zero(data):
@@ -164,28 +176,33 @@ def test_a_term_that_no_image_takes_part_in_is_zero(data):
     sake = kind(kind.Config(encoder={"size": 32}, teacher_size=32))
     model = sake.build(load_encoder("efficientnet_lite0", size=32), data.classes)
     sake.prepare(model, data)
-    for domain, absent in ((Domain.SKETCH, "preserve"), (Domain.PHOTO, "kinship")):
-        terms = sake.loss(model, data.batch(data.rows[domain][:4]).to("cpu"))
+    for domain, absent in ((Domain.SKETCH, "distillation"), (Domain.PHOTO, "class_distillation")):
+        terms = sake.loss(model, data.read_batch(data.rows[domain][:4]).to("cpu"))
         assert terms[absent] == 0
         assert all(term.isfinite() for term in terms.values())
-    batch = data.batch(data.rows[Domain.PHOTO][:4]).to("cpu")
+    batch = data.read_batch(data.rows[Domain.PHOTO][:4]).to("cpu")
     batch.label[:] = -1
     assert sake.loss(model, batch)["seen_classes"] == 0
 
 
 def test_the_published_settings_are_a_preset(letters, shapes, tmp_path):
     kind = recipes.load_recipe("sake")
-    config = kind.Config(**recipes.load_preset("sake-published", kind))
+    config = kind.Config(**recipes.load_preset("sake-published", "sake"))
     assert (config.optim.name, config.optim.lr, config.optim.weight_decay) == ("adam", 1e-4, 5e-4)
-    assert (config.batch.sketches, config.batch.photos, config.kinship, config.nearness) == (13, 26, 0, 0.3)
+    assert (
+        config.batch.sketches,
+        config.batch.photos,
+        config.class_distillation,
+        config.similarity_weight,
+    ) == (13, 26, 0, 0.3)
     assert learning_rate(config.optim, 50, 100) == pytest.approx(1e-4 * 0.001**0.5)
     settings = ("encoder.name=efficientnet_lite0_conditional", "teacher=efficientnet_lite0", "semantics=letters",
-                "unknown=neutral", "encoder.size=32", "optim.max_steps=3")  # fmt: skip
+                "unknown_classes=neutral", "encoder.size=32", "optim.max_steps=3")  # fmt: skip
     order = TrainingRequest(
         "sake", f"folder:{shapes}", tmp_path / "run", preset="sake-published", settings=settings
     )
     run = train(order, "finetuning", str)
-    assert run.read_metrics()[-1]["kinship"] == 0
+    assert run.read_metrics()[-1]["class_distillation"] == 0
     columns = [
         value for name, value in run.encoder().named_parameters() if name.endswith((".scale", ".shift"))
     ]

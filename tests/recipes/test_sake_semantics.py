@@ -7,9 +7,10 @@ from importlib.metadata import PackageNotFoundError, version
 import numpy as np
 import pytest
 import torch
+from optional_parts import needs_wordnet
 
 from ssl_sbir import recipes
-from ssl_sbir.data.batches import prepare_pack
+from ssl_sbir.data.image_pack import prepare_pack
 from ssl_sbir.data.manifest import Domain
 from ssl_sbir.data.readers import open_data
 from ssl_sbir.data.training_set import TrainingSet
@@ -32,10 +33,8 @@ TINY = (
 @pytest.fixture(scope="module")
 def wordnet():
     """Skips where WordNet isn't installed."""
-    try:
-        return load_semantics("wordnet")
-    except Exception:
-        pytest.skip("WordNet is not installed (Debian: apt install wordnet-base)")
+    needs_wordnet()
+    return load_semantics("wordnet")
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +60,7 @@ def test_the_loss_with_wordnet_equals_the_formula(wordnet, tree):
     kind, seen = recipes.load_recipe("sake"), ("frog", "harp")
     still = {"flip": 0, "rotation": 0, "shift": 0, "zoom": 0}
     config = {"encoder": {"size": 32}, "teacher_size": 32, "augment": still}
-    sake = kind(kind.Config(semantics="wordnet", nearness=0.3, kinship=0, **config))
+    sake = kind(kind.Config(semantics="wordnet", similarity_weight=0.3, class_distillation=0, **config))
     model = sake.build(load_encoder("efficientnet_lite0", size=32), seen).eval()
     manifest = open_data(f"folder:{tree}")
     data = TrainingSet.from_manifest(manifest, prepare_pack(manifest, 32), seen, labelled=True)
@@ -73,12 +72,12 @@ def test_the_loss_with_wordnet_equals_the_formula(wordnet, tree):
         for i in range(3):
             t = teacher.classifier()(teacher(batch.image[i : i + 1], batch.domain[i : i + 1]))[0]
             a = wordnet.similarity([seen[batch.label[i]]], imagenet_names())[0]
-            recall = model.recall(model.encoder(batch.image[i : i + 1], batch.domain[i : i + 1]))[0]
+            recall = model.teacher_head(model.encoder(batch.image[i : i + 1], batch.domain[i : i + 1]))[0]
             weights = [(t[c] + 0.3 * a[c]).exp().item() for c in range(1000)]
             total = sum(weights)
             log_total = recall.exp().sum().log().item()
             slow -= sum(w / total * (recall[c].item() - log_total) for c, w in enumerate(weights)) / 3
-        assert sake.loss(model, batch)["preserve"].item() == pytest.approx(slow, rel=1e-3)
+        assert sake.loss(model, batch)["distillation"].item() == pytest.approx(slow, rel=1e-3)
     assert sake.similarity[0].max() == 1
 
 
@@ -117,17 +116,15 @@ def test_every_source_gives_similarities_of_seen_classes_to_the_teachers(wordnet
 def test_what_names_were_taken_for_is_told(wordnet, capsys):
     semantic.teacher_similarity("wordnet", ("frog", "pickup_hydrofoil"), 1000, "refuse")
     told = capsys.readouterr().err
-    assert (
-        "1 of 2 names mean something else: pickup_hydrofoil → n03553019 hydrofoil (by its head noun" in told
-    )
+    assert "1 of 2 names were replaced: pickup_hydrofoil → n03553019 hydrofoil (by its head noun" in told
 
 
 CURIOUS = """
-from ssl_sbir.training.recipe import register
+from ssl_sbir.training.recipe import register_recipe
 from ssl_sbir.recipes.finetuning.sake import Sake
 from ssl_sbir.semantics import load_semantics
 
-@register("curious")
+@register_recipe("curious")
 class Curious(Sake):
     def {where}:
         load_semantics("none").similarity(["frog"], ["Zebra"])
@@ -147,7 +144,7 @@ def test_a_recipe_that_asks_about_an_unseen_class_is_refused(tree, split, tmp_pa
     order = TrainingRequest(
         str(tmp_path / "curious.py"), f"folder:{tree}", tmp_path / "run", str(split), settings=TINY
     )
-    with pytest.raises(ConfigError, match="'Zebra' is an unseen class: 'none' may not be asked"):
+    with pytest.raises(ConfigError, match="'Zebra' is an unseen class: 'none' may not be used"):
         train(order, "finetuning", str)
 
 

@@ -14,7 +14,7 @@ from ssl_sbir.data.splits import Split
 from ssl_sbir.data.training_set import TrainingSet
 from ssl_sbir.encoders import DomainCentredEncoder, load_encoder
 from ssl_sbir.errors import DataError
-from ssl_sbir.evaluation.evaluate_run import evaluate_encoder
+from ssl_sbir.evaluation.evaluate_encoder import evaluate_encoder
 from ssl_sbir.training.pipeline import TrainingRequest, train
 
 SMALL = (
@@ -24,7 +24,7 @@ SMALL = (
     "teacher_size=32",
     "batch.sketches=16",
     "batch.photos=16",
-    "clusters=6",
+    "num_clusters=6",
     "embedding_dim=32",
 )
 
@@ -34,7 +34,15 @@ def made(shapes):
     manifest = open_data(f"folder:{shapes}")
     data = TrainingSet.from_manifest(manifest, prepare_pack(manifest, 32), None, labelled=False)
     kind = recipes.load_recipe("selflabel")
-    recipe = kind(kind.Config(teacher_size=32, clusters=6, code=32, trust=0.5, trust_end=0.5))
+    recipe = kind(
+        kind.Config(
+            teacher_size=32,
+            num_clusters=6,
+            embedding_dim=32,
+            confident_fraction=0.5,
+            confident_fraction_end=0.5,
+        )
+    )
     model = recipe.build(load_encoder("efficientnet_lite0", size=32), ())
     recipe.prepare(model, data)
     return recipe, model, data
@@ -43,11 +51,11 @@ def made(shapes):
 def test_every_photo_has_a_class_and_the_trusted_half_of_sketches_at_once(made):
     recipe, model, data = made
     photos = len(data.rows[Domain.PHOTO])
-    assert model.label[:photos].min() >= 0
-    assert len(model.label[:photos].unique()) == 6
-    assert (model.label[photos:] == -1).all()
+    assert model.pseudo_label[:photos].min() >= 0
+    assert len(model.pseudo_label[:photos].unique()) == 6
+    assert (model.pseudo_label[photos:] == -1).all()
     recipe.before_epoch(model, data, 0)
-    given = model.label[photos:].clone()
+    given = model.pseudo_label[photos:].clone()
     assert (given >= 0).sum() == len(given) // 2
     assert given.max() < 6
 
@@ -56,34 +64,48 @@ def test_later_the_encoder_has_its_say(made):
     recipe, model, data = made
     photos = len(data.rows[Domain.PHOTO])
     recipe.before_epoch(model, data, 0)
-    first = model.label[photos:].clone()
-    model.seen.copy_(torch.randn(model.seen.shape, generator=torch.Generator().manual_seed(0)))
+    first = model.pseudo_label[photos:].clone()
+    model.last_embeddings.copy_(
+        torch.randn(model.last_embeddings.shape, generator=torch.Generator().manual_seed(0))
+    )
     recipe.progress = 0.5
     recipe.before_epoch(model, data, 1)
-    assert not torch.equal(model.label[photos:], first)
-    recipe.config = recipe.config.model_copy(update={"own": 0.0, "alike": 0.0})
+    assert not torch.equal(model.pseudo_label[photos:], first)
+    recipe.config = recipe.config.model_copy(update={"self_weight": 0.0, "label_spreading": 0.0})
     recipe.before_epoch(model, data, 1)
-    alone = model.label[photos:].clone()
-    model.seen.zero_()
+    alone = model.pseudo_label[photos:].clone()
+    model.last_embeddings.zero_()
     recipe.before_epoch(model, data, 1)
-    assert torch.equal(model.label[photos:], alone)
+    assert torch.equal(model.pseudo_label[photos:], alone)
+
+
+def test_the_confident_fraction_grows_with_progress(made):
+    recipe, model, data = made
+    photos, sketches = (len(data.rows[domain]) for domain in (Domain.PHOTO, Domain.SKETCH))
+    recipe.config = recipe.config.model_copy(
+        update={"confident_fraction": 0.25, "confident_fraction_end": 0.75}
+    )
+    for progress, fraction in ((0.0, 0.25), (0.5, 0.5), (1.0, 0.75)):
+        recipe.progress = progress
+        recipe.before_epoch(model, data, 0)
+        assert (model.pseudo_label[photos:] >= 0).sum() == round(fraction * sketches)
 
 
 def test_terms_use_each_image_as_they_say(made):
     recipe, model, data = made
     rows = torch.cat([torch.from_numpy(data.rows[d][:6]) for d in Domain])
-    batch = data.batch(rows.numpy()).to("cpu")
+    batch = data.read_batch(rows.numpy()).to("cpu")
     model.train()
     terms = recipe.loss(model, batch)
     assert terms["sketch_classes"] == 0
-    assert terms["kinship"] == 0
+    assert terms["class_distillation"] == 0
     assert terms["photo_classes"] > 0.5 * math.log(6)
-    places = recipe.place[rows]
-    assert (model.seen[places].abs().sum(1) > 0).all()
-    model.label[places[:6]] = 2
+    places = recipe.image_index[rows]
+    assert (model.last_embeddings[places].abs().sum(1) > 0).all()
+    model.pseudo_label[places[:6]] = 2
     terms = recipe.loss(model, batch)
     assert terms["sketch_classes"] > 0.5 * math.log(6)
-    assert terms["kinship"] > 0
+    assert terms["class_distillation"] > 0
 
 
 def test_it_trains_without_sketches(shapes, tmp_path):
@@ -168,7 +190,7 @@ def test_sketches_find_photos_better_than_before(sketchy_mini, tmp_path):
             (tmp_path / "data" / domain / name).symlink_to(sketchy_mini / domain / name)
     (tmp_path / "few.json").write_text(json.dumps({"name": "few", "seen": few.seen, "unseen": few.unseen}))
     data = f"folder:{tmp_path / 'data'}"
-    settings = ("encoder.size=48", "teacher_size=96", "batch.sketches=24", "batch.photos=12", "clusters=12",
+    settings = ("encoder.size=48", "teacher_size=96", "batch.sketches=24", "batch.photos=12", "num_clusters=12",
                 "optim.epochs=5")  # fmt: skip
     run = train(
         TrainingRequest("selflabel", data, tmp_path / "run", str(tmp_path / "few.json"), settings=settings),

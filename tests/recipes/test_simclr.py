@@ -21,7 +21,7 @@ def batch(sketches=4, photos=6):
 
 def recipe(**settings):
     kind = recipes.load_recipe("simclr")
-    return kind(kind.Config(projection=16, **settings))
+    return kind(kind.Config(projection_dim=16, **settings))
 
 
 def test_the_loss_is_lightlys_within_each_domain():
@@ -37,8 +37,11 @@ def test_the_loss_is_lightlys_within_each_domain():
 
 
 def test_own_sketches_replace_the_second_view_of_photos_only():
-    simclr, data = recipe(own_sketch=True, augment={"flip": 0, "rotation": 0, "shift": 0, "zoom": 0}), batch()
-    (first, own), (image, domain) = simclr.views(data)
+    simclr, data = (
+        recipe(pseudo_sketch_view=True, augment={"flip": 0, "rotation": 0, "shift": 0, "zoom": 0}),
+        batch(),
+    )
+    (first, own), (image, domain) = simclr.sample_views(data)
     torch.testing.assert_close(first, data.image)
     assert torch.equal(own, data.domain)
     assert (domain == 0).all()

@@ -10,7 +10,8 @@ from subset_for_tests import mean_average_precision, subset
 from ssl_sbir import recipes
 from ssl_sbir.data.image_pack import prepare_pack
 from ssl_sbir.data.readers import open_data
-from ssl_sbir.data.training_set import BatchSchedule, TrainingSet
+from ssl_sbir.data.schedule import BatchSchedule
+from ssl_sbir.data.training_set import TrainingSet
 from ssl_sbir.encoders import load_encoder
 from ssl_sbir.training.pipeline import TrainingRequest, train
 
@@ -20,7 +21,7 @@ def made(shapes):
     manifest = open_data(f"folder:{shapes}")
     data = TrainingSet.from_manifest(manifest, prepare_pack(manifest, 32), None, labelled=False)
     kind = recipes.load_recipe("ucdir")
-    recipe = kind(kind.Config(teacher_size=32, groups=5, code=16, sureness=0))
+    recipe = kind(kind.Config(teacher_size=32, num_clusters=5, embedding_dim=16, confidence_threshold=0))
     model = recipe.build(load_encoder("timm:test_efficientnet", size=32, pretrained=False), ())
     recipe.prepare(model, data)
     recipe.before_epoch(model, data, 0)
@@ -29,25 +30,25 @@ def made(shapes):
 
 def test_memory_holds_a_unit_key_of_every_image_and_prototypes_are_its_clusters_means(made):
     recipe, model, _data = made
-    torch.testing.assert_close(model.memory.norm(dim=1), torch.ones(144))
-    for domain, part in recipe.parts.items():
+    torch.testing.assert_close(model.memory_bank.norm(dim=1), torch.ones(144))
+    for domain, part in recipe.domain_slices.items():
         for group in range(5):
-            members = model.memory[part][model.group[part] == group]
+            members = model.memory_bank[part][model.cluster[part] == group]
             torch.testing.assert_close(model.prototypes[domain, group], F.normalize(members.mean(0), dim=0))
 
 
 def test_a_batch_renews_its_own_keys_only(made):
     recipe, model, data = made
-    before = model.memory.clone()
+    before = model.memory_bank.clone()
     rows = BatchSchedule.from_training_set(data, 6, 4, 0).rows_of_step(0)
-    recipe.loss(model, data.batch(rows).to("cpu"))
-    changed = (model.memory != before).any(1).nonzero()[:, 0]
-    assert changed.tolist() == sorted(recipe.place[torch.from_numpy(rows)].tolist())
+    recipe.loss(model, data.read_batch(rows).to("cpu"))
+    changed = (model.memory_bank != before).any(1).nonzero()[:, 0]
+    assert changed.tolist() == sorted(recipe.image_index[torch.from_numpy(rows)].tolist())
 
 
 def test_terms_come_in_at_their_share_of_the_run(made):
     recipe, model, data = made
-    batch = data.batch(BatchSchedule.from_training_set(data, 8, 8, 0).rows_of_step(0)).to("cpu")
+    batch = data.read_batch(BatchSchedule.from_training_set(data, 8, 8, 0).rows_of_step(0)).to("cpu")
     weights = []
     for progress in (0.05, 0.3, 0.6):
         recipe.progress = progress

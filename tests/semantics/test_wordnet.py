@@ -3,16 +3,16 @@
 import random
 import shutil
 from itertools import pairwise
-from pathlib import Path
 
 import pytest
+from optional_parts import needs_wordnet
 
 from ssl_sbir.data.class_names import normalize_class_name
 from ssl_sbir.data.splits import Split
 from ssl_sbir.errors import DataError
 from ssl_sbir.semantics import imagenet_names, load_semantics
 from ssl_sbir.semantics.candidate_names import class_table, imagenet_ids
-from ssl_sbir.semantics.wordnet import WORDNET_FOLDERS, load_nouns
+from ssl_sbir.semantics.wordnet_files import load_nouns
 from ssl_sbir.semantics.wordnet_source import WordNetSemantics
 
 
@@ -54,8 +54,8 @@ def test_the_path_is_as_long_as_the_distance_and_follows_hypernyms(nouns):
     draw = random.Random(1)
     for _ in range(40):
         a, b = (draw.randrange(len(nouns.words)) for _ in range(2))
-        up, down = nouns.path(a, b)
-        assert len(up) + len(down) - 1 == nouns.distances([a], [b])[0, 0]
+        up, down = nouns.hypernym_path(a, b)
+        assert len(up) + len(down) - 1 == nouns.path_distances([a], [b])[0, 0]
         assert all(above in nouns.parents[one] for one, above in pairwise(up))
         way = [up[-1], *down]
         assert all(above in nouns.parents[one] for above, one in pairwise(way))
@@ -102,7 +102,7 @@ def test_every_class_of_the_splits_has_a_synset_written_down_with_a_reason_where
         senses = nouns.senses.get(name, ())
         assert entry.get("why") or len(senses) <= 1, name
         for synset in entry["synsets"]:
-            assert nouns.id_of(nouns.of_id(synset)) == synset
+            assert nouns.describe_synset(nouns.find_synset(synset)) == synset
     assert str(WordNetSemantics(nouns).resolve_names(["seal"])["seal"]) == "n02076196 seal"
 
 
@@ -136,13 +136,13 @@ def test_the_graph_of_hypernyms_crosses_the_border(nouns):
 
 
 def test_a_broken_wordnet_is_named(nouns, tmp_path):
-    with pytest.raises(DataError, match=r"there is no data\.noun in"):
+    with pytest.raises(DataError, match=r"no data\.noun in"):
         load_nouns(str(tmp_path))
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "data.noun").write_text("00000001 03 n 01 thing 0 000 | a thing\n")
     with pytest.raises(DataError, match=r"not WordNet 3\.0"):
         load_nouns(str(tmp_path / "other"))
-    real = next(Path(place) for place in WORDNET_FOLDERS if (Path(place) / "data.noun").is_file())
+    real = needs_wordnet()
     (tmp_path / "cut").mkdir()
     shutil.copy(real / "data.noun", tmp_path / "cut")
     (tmp_path / "cut" / "index.noun").write_text("  1 a licence\nfrog n 3 5 @ ~\n")

@@ -5,10 +5,12 @@ import io
 import json
 import os
 import signal
+import threading
 import time
 import warnings
 
 import pytest
+from inline_worker import InlineWorker
 from typer.testing import CliRunner
 
 from ssl_sbir.cli import app
@@ -16,14 +18,14 @@ from ssl_sbir.data.label_budget import LabelBudget
 from ssl_sbir.errors import ConfigError, DataError, RunError
 from ssl_sbir.run import RunFolder
 from ssl_sbir.studies import run_grid
-from ssl_sbir.studies.worker_pool import threads_per_worker
+from ssl_sbir.studies.worker_pool import Worker, threads_per_worker
 
 BROKEN = """
 import os, signal
-from ssl_sbir.training.recipe import register
+from ssl_sbir.training.recipe import register_recipe
 from ssl_sbir.recipes.finetuning.sake import Sake
 
-@register("broken")
+@register_recipe("broken")
 class Broken(Sake):
     def loss(self, model, batch):
         {what}
@@ -33,7 +35,7 @@ UNEQUAL = ("run", "seconds")  # columns that differ between two folders that hol
 
 
 def records(table):
-    return [{k: v for k, v in row.items() if k not in UNEQUAL} for row in table.records()]
+    return [{k: v for k, v in row.items() if k not in UNEQUAL} for row in table.to_records()]
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +45,7 @@ def cells(cell):
 
 
 @pytest.fixture(scope="module")
-def unbroken(cells, tmp_path_factory):
+def unbroken(cells, tmp_path_factory, inline_workers):
     out = tmp_path_factory.mktemp("unbroken")
     return out, run_grid(cells, out)
 
@@ -51,7 +53,7 @@ def unbroken(cells, tmp_path_factory):
 def test_the_table_is_tidy(unbroken, cells):
     out, table = unbroken
     start, few, none, whole = table.rows
-    assert [row.failed for row in table.rows] == [False, False, True, False]
+    assert [row.has_failed for row in table.rows] == [False, False, True, False]
     assert "leaves class 'bar' without a labelled sketch" in none.cause
     assert few.labels == {"sketch": 9, "photo": 9, "classes": 3}
     assert start.labels == {"sketch": 0, "photo": 0, "classes": 0}
@@ -77,9 +79,7 @@ def test_killed_twice_and_resumed_the_table_is_the_same(unbroken, cells, tmp_pat
 def killed_when(condition, cells, out):
     """Runs the grid in a process of its own and kills that one as soon as the condition holds."""
     with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore", DeprecationWarning
-        )  # a fork beside threads: the child only starts others
+        warnings.simplefilter("ignore", DeprecationWarning)  # a fork beside threads
         child = os.fork()
     if not child:
         run_grid(cells, out)
@@ -98,19 +98,20 @@ def killed_when(condition, cells, out):
 def test_finished_cells_are_skipped_and_another_study_is_kept_out(unbroken, cells, monkeypatch):
     out, table = unbroken
     monkeypatch.setattr("ssl_sbir.studies.grid.Worker", None)  # whoever starts one fails
-    assert run_grid(cells, out).to_records() == table.records()
+    assert run_grid(cells, out).to_records() == table.to_records()
     with pytest.raises(TypeError):
         run_grid([*cells, cells[1].__class__(**{**vars(cells[1]), "seed": 1})], out)
 
 
 def test_a_cell_names_the_command_that_makes_its_run(unbroken, cells, tmp_path):
     row = unbroken[1].rows[1]
-    done = CliRunner().invoke(app, cells[1].command(tmp_path / "by-hand"))
+    done = CliRunner().invoke(app, cells[1].command_arguments(tmp_path / "by-hand"))
     assert done.exit_code == 0, done.output
     weights = [(run / "model/model.safetensors").read_bytes() for run in (row.run, tmp_path / "by-hand")]
     assert weights[0] == weights[1]
 
 
+@pytest.mark.usefixtures("inline_workers")
 def test_an_archive_trains_on_its_own_images_and_is_called_transductive(cell, tmp_path):
     settings = (*cell().settings, "optim.max_steps=2")
     (row,) = run_grid([cell(recipe="crossmodal", transductive=True, settings=settings)], tmp_path).rows
@@ -121,30 +122,63 @@ def test_an_archive_trains_on_its_own_images_and_is_called_transductive(cell, tm
     assert "TRANSDUCTIVE: training saw unlabelled images of 3 unseen classes" in verdict
 
 
-def test_failures_are_recorded_with_their_cause_and_the_rest_goes_on(cell, tmp_path, unbroken):
-    def broken(name, what):
+@pytest.fixture
+def broken(cell, tmp_path):
+    """Builds a cell whose recipe does something before its loss becomes NaN."""
+
+    def build_broken_cell(name, what):
         path = tmp_path / f"{name}.py"
         path.write_text(BROKEN.format(what=what))
         return cell(recipe=str(path))
 
+    return build_broken_cell
+
+
+@pytest.mark.usefixtures("inline_workers")
+def test_failures_are_recorded_with_their_cause_and_the_rest_goes_on(cell, broken, tmp_path):
     (tmp_path / "unfinished").mkdir()
     (tmp_path / "unfinished" / "provenance.json").write_text('{"start": null}')
     asked = {
         "is nan at step 5": broken("nan", "pass"),
-        "killed by SIGKILL: most likely the machine ran out of memory": broken(
-            "killed", "os.kill(os.getpid(), signal.SIGKILL)"
-        ),
         "ran out of memory": broken("memory", "bytearray(1 << 62)"),
         "the run is unfinished": cell(start=f"run:{tmp_path / 'unfinished'}"),
         "no run folder": cell(start=f"run:{tmp_path / 'absent'}"),
     }
     good = cell(settings=(*cell().settings, "optim.max_steps=1"))
-    *failed, last = run_grid([*asked.values(), good], tmp_path / "study", jobs=2).rows
+    *failed, last = run_grid([*asked.values(), good], tmp_path / "study").rows
     for cause, row in zip(asked, failed, strict=True):
         assert cause in row.cause
         assert not row.metrics
     assert not last.has_failed
     assert last.metrics
+
+
+def test_a_worker_that_is_killed_is_replaced_and_ends_with_its_study(cell, broken, tmp_path):
+    worker, log = Worker(1), tmp_path / "logs" / "cell.log"
+    killed = broken("killed", "os.kill(os.getpid(), signal.SIGKILL)")
+    cause = worker.run_cell(killed, tmp_path / "runs" / "killed", log)
+    assert cause == "killed by SIGKILL: most likely the machine ran out of memory"
+    good = cell(settings=(*cell().settings, "optim.max_steps=1"))
+    assert worker.run_cell(good, tmp_path / "runs" / "good", log) == ""
+    assert RunFolder(tmp_path / "runs" / "good").is_finished
+    assert log.stat().st_size > 0
+    process = worker._process
+    process.stdin.close()  # as when the study dies
+    assert process.wait(60) == 0
+    process.stdout.close()
+
+
+def test_cells_run_side_by_side_in_as_many_workers_as_jobs(cells, tmp_path, monkeypatch):
+    meeting = threading.Barrier(2, timeout=30)
+
+    class MeetingWorker(InlineWorker):
+        def run_cell(self, cell, folder, log):
+            meeting.wait()
+            return f"{self.threads} threads"
+
+    monkeypatch.setenv("OMP_NUM_THREADS", "4")
+    monkeypatch.setattr("ssl_sbir.studies.grid.Worker", MeetingWorker)
+    assert [row.cause for row in run_grid(cells, tmp_path, jobs=2).rows] == ["2 threads"] * 4
 
 
 def test_the_hash_follows_everything_that_decides_the_result(cell, tmp_path):
@@ -170,7 +204,7 @@ def test_the_hash_follows_everything_that_decides_the_result(cell, tmp_path):
 def test_what_can_never_run_is_refused_at_once(cell, tmp_path):
     with pytest.raises(ConfigError, match="unknown start 'imagnet'"):
         cell(start="imagnet")
-    with pytest.raises(ConfigError, match="sake reads labels: unseen classes can't be among"):
+    with pytest.raises(ConfigError, match="sake reads labels, so it can't be trained on unseen classes"):
         cell(transductive=True)
     with pytest.raises(ConfigError, match=r"unknown key 'optim\.lrr'"):
         run_grid([cell(settings=("optim.lrr=1",))], tmp_path)
@@ -184,7 +218,10 @@ def test_what_can_never_run_is_refused_at_once(cell, tmp_path):
 def test_two_studies_never_share_a_folder(cell, tmp_path):
     from filelock import FileLock
 
-    with FileLock(tmp_path / ".lock"), pytest.raises(RunError, match="another process is at"):
+    with (
+        FileLock(tmp_path / ".lock"),
+        pytest.raises(RunError, match="another process is running the study in"),
+    ):
         run_grid([cell()], tmp_path)
 
 

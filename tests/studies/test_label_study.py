@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from ssl_sbir.cli import app
 from ssl_sbir.errors import ConfigError, EvaluationError
 from ssl_sbir.evaluation.compare_runs import RunScores, load_run_scores
+from ssl_sbir.reports.tables import csv_text
 from ssl_sbir.studies.curve_points import (
     CurveSeries,
     LabelCurvePoint,
@@ -24,7 +25,6 @@ from ssl_sbir.studies.findings_tables import (
     area_rows,
     point_rows,
     saving_rows,
-    study_rows_to_csv,
     study_rows_to_latex,
 )
 from ssl_sbir.studies.label_findings import LabelFindings
@@ -135,7 +135,7 @@ def test_labels_saved_are_read_off_the_curves(findings):
 
 
 def test_the_answer_is_a_plain_sentence_either_way(findings):
-    labelfree, scratch = (describe_final_saving(findings, series) for series in findings.series[1:])
+    labelfree, scratch = (describe_final_saving(findings, series) for series in findings.ordered_series[1:])
     if "scratch" in labelfree:
         labelfree, scratch = scratch, labelfree
     assert labelfree.startswith(
@@ -145,9 +145,9 @@ def test_the_answer_is_a_plain_sentence_either_way(findings):
 
 
 def test_a_start_without_any_result_has_no_curve_and_that_is_told(findings):
-    assert "run:gone" not in {series.start for series in findings.series}
+    assert "run:gone" not in {series.start for series in findings.ordered_series}
     assert list(_notes_on_missing_curves(findings)) == [
-        "run gone has no curve: none of its runs had a result. The causes stand below."
+        "run gone has no curve: none of its runs had a result. The causes are listed below."
     ]
 
 
@@ -162,7 +162,7 @@ def test_runs_evaluated_on_other_sketches_are_not_mixed(studied, monkeypatch):
     one = load_run_scores(rows[0].run)
     other = replace(one, labels=one.labels.flip(0))
     monkeypatch.setattr(
-        "ssl_sbir.studies.curve_points.scored", lambda run: one if run == rows[0].run else other
+        "ssl_sbir.studies.curve_points.load_run_scores", lambda run: one if run == rows[0].run else other
     )
     with pytest.raises(EvaluationError, match="was evaluated on other sketches"):
         compute_study_curves(LabelStudy("folder:x", seeds=1), StudyTable(rows))
@@ -178,17 +178,17 @@ def test_areas_and_points_are_those_of_the_curve(findings):
 
 
 def test_tests_are_paired_and_corrected_together(findings):
-    found = {(one.first, one.second): one for one in findings.tests}
+    found = {(one.first, one.second): one for one in findings.paired_tests}
     one = found["imagenet · all labels", "run labelfree · all labels"]
     assert one.difference == pytest.approx(0.1)
-    assert all(test.p_holm >= test.p for test in findings.tests)
+    assert all(test.p_holm >= test.p for test in findings.paired_tests)
     assert ("imagenet · all labels", "run labelfree · 10") in found
     assert ("imagenet · 10", "scratch · 10") in found
 
 
 def test_tables_say_infinity_in_their_own_way(findings):
     rows = saving_rows(findings)
-    read = list(csv.DictReader(study_rows_to_csv(rows).splitlines()))
+    read = list(csv.DictReader(csv_text(rows).splitlines()))
     assert any(row["needed"] == "inf" for row in read)
     text = study_rows_to_latex(rows, "a note")
     assert r"$\infty$" in text
@@ -197,11 +197,11 @@ def test_tables_say_infinity_in_their_own_way(findings):
 
 
 @pytest.fixture(scope="module")
-def studied(cell, tmp_path_factory):
+def studied(cell, tmp_path_factory, inline_workers):
     out = tmp_path_factory.mktemp("study")
     start = out / "<b>start"
     asked = cell(seed=5)
-    export_untrained(asked.order(start), "finetuning", lambda _: None)
+    export_untrained(asked.training_request(start), "finetuning", lambda _: None)
     sets = [part for text in (*asked.settings, "optim.max_steps=2") for part in ("--set", text)]
     arguments = ["study", "labels", "--data", asked.data, "--split", asked.split, "--starts", f"scratch,run:{start}",
                  "--fractions", "0,1%,50%,100%", "--choose", "stratified,k-centre", "--seeds", "1",
@@ -238,7 +238,7 @@ def test_seeds_that_read_the_same_labels_are_told(studied):
 
 def test_starts_of_different_size_are_told(findings):
     assert not list(_notes_on_image_sizes(findings))
-    findings.found.sizes.update({"imagenet": {96}, "run:labelfree": {128}})
+    findings.curves.image_sizes.update({"imagenet": {96}, "run:labelfree": {128}})
     (told,) = _notes_on_image_sizes(findings)
     assert "imagenet 96 px; run:labelfree 128 px" in told
     assert "encoder.size" in told
@@ -269,6 +269,6 @@ def test_each_way_of_choosing_has_its_own_curve_in_whatever_order_it_was_asked_f
 
 
 def test_a_class_whose_sketches_take_no_part_is_left_out_of_the_gains(findings):
-    told = replace(findings.found, names={0: "cat", 1: "dog", 2: "owl"})
+    told = replace(findings.curves, class_names={0: "cat", 1: "dog", 2: "owl"})
     findings = LabelFindings(ASKED, told, draws=40)
     assert {gain.name for gain in findings.class_gains(findings.ordered_series[0])} == {"cat", "dog"}

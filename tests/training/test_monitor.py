@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from tiny_for_tests import TINY_ENCODER
 
 from ssl_sbir import recipes
 from ssl_sbir.data.image_pack import prepare_pack
@@ -18,15 +19,14 @@ from ssl_sbir.errors import ConfigError
 from ssl_sbir.training.monitor import Monitor
 from ssl_sbir.training.pipeline import TrainingRequest, train
 
-TINY = ("encoder.name=timm:test_efficientnet", "encoder.pretrained=false", "encoder.size=32",
-        "batch.sketches=8", "batch.photos=8", "projection_dim=16", "optim.max_steps=4", "monitor.steps=2",
-        "monitor.images=32")  # fmt: skip
+TINY = (*TINY_ENCODER, "batch.sketches=8", "batch.photos=8", "projection_dim=16", "optim.max_steps=4",
+        "monitor.steps=2", "monitor.images=32")  # fmt: skip
 SEEN = ("circle", "bar", "ring")
 
 
 def watched(shapes, out, *settings, split=None):
-    order = TrainingRequest("simclr", f"folder:{shapes}", out, split=split, settings=(*TINY, *settings))
-    return train(order, "pretraining", str)
+    request = TrainingRequest("simclr", f"folder:{shapes}", out, split=split, settings=(*TINY, *settings))
+    return train(request, "pretraining", str)
 
 
 @pytest.fixture
@@ -57,7 +57,7 @@ def test_a_collapse_is_said_at_once(shapes, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(features, lambda self, encoder, rows, **_: torch.ones(len(rows), 8))
     watched(shapes, tmp_path / "collapsed")
     said = capsys.readouterr().err
-    assert "photo features are collapsing at step 2: rank 1 is below 2 (monitor.least_rank)" in said
+    assert "photo features are collapsing at step 2: rank 1 is below 2 (monitor.min_rank)" in said
     assert "sketch features are collapsing at step 2: spread" in said
 
 
@@ -88,13 +88,13 @@ class Collapsed(Encoder):
         return 5 + 1e-4 * self.inner.feature_map(image, domain).tanh()
 
 
-def test_a_run_of_few_steps_is_looked_at_in_the_end(shapes, tmp_path):
+def test_a_run_of_few_steps_is_sampled_in_the_end(shapes, tmp_path):
     lines = watched(shapes, tmp_path / "short", "monitor.steps=100").read_metrics()
     assert [line["step"] for line in lines if "monitor" in line] == [4]
 
 
 def test_retrieval_of_seen_classes_needs_a_split_and_reads_no_other_class(shapes, tmp_path, split):
-    with pytest.raises(ConfigError, match=r"monitor.seen: no split"):
+    with pytest.raises(ConfigError, match=r"monitor.seen_retrieval: no split"):
         watched(shapes, tmp_path / "open", "monitor.seen_retrieval=true")
     run = watched(shapes, tmp_path / "run", "monitor.seen_retrieval=true", split=split)
     assert 0 < run.read_metrics()[-1]["monitor"]["seen"]["map"] <= 1
@@ -110,25 +110,25 @@ def test_retrieval_in_fine_tuning_reads_the_labels_of_the_budget_alone(shapes):
     kind = recipes.load_recipe("doodle2search")
     encoder = load_encoder("timm:test_efficientnet", size=32, pretrained=False)
 
-    def found(data):
-        config = kind.Config(monitor={"seen": True, "images": 1000})
+    def seen_map(data):
+        config = kind.Config(monitor={"seen_retrieval": True, "images": 1000})
         return Monitor.for_run(kind(config), data).measure_features(encoder, 1)["seen"]["map"]
 
     few = LabelBudget("50%").apply_to(data)
     wrong = manifest.label.copy()
     wrong[~few.labelled] = manifest.classes.index("cross")
-    assert found(few) == found(replace(few, manifest=replace(manifest, label=wrong)))
-    assert found(few) != found(data)
+    assert seen_map(few) == seen_map(replace(few, manifest=replace(manifest, label=wrong)))
+    assert seen_map(few) != seen_map(data)
 
 
 def test_a_monitor_looks_at_seen_classes_alone(shapes):
     manifest = open_data(f"folder:{shapes}")
     data = TrainingSet.from_manifest(manifest, prepare_pack(manifest, 32), SEEN, labelled=False)
     kind = recipes.load_recipe("simclr")
-    monitor = Monitor.for_run(kind(kind.Config(monitor={"seen": True, "images": 1000})), data)
-    looked_at = np.concatenate(list(monitor.rows.values()))
-    assert len(looked_at) == 2 * 3 * 12
-    assert {manifest.classes[code] for code in manifest.label[looked_at]} == set(SEEN)
+    monitor = Monitor.for_run(kind(kind.Config(monitor={"seen_retrieval": True, "images": 1000})), data)
+    sampled = np.concatenate(list(monitor.rows.values()))
+    assert len(sampled) == 2 * 3 * 12
+    assert {manifest.classes[code] for code in manifest.label[sampled]} == set(SEEN)
     encoder = load_encoder("timm:test_efficientnet", size=32, pretrained=False)
     assert set(monitor.measure_features(encoder, 1)) == {"sketch", "photo", "seen"}
     assert set(monitor.rows) == set(Domain)

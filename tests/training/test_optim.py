@@ -5,6 +5,7 @@ import copy
 import pytest
 import torch
 from safetensors.torch import load_file
+from tiny_for_tests import TINY_ENCODER
 
 from ssl_sbir.encoders import DomainHeadsEncoder, load_encoder
 from ssl_sbir.encoders.domain_conditioned import DomainNorm, DomainTag
@@ -12,10 +13,9 @@ from ssl_sbir.encoders.stages import encoder_stages
 from ssl_sbir.errors import ConfigError
 from ssl_sbir.training.optim import create_optimizer, freeze_stages
 from ssl_sbir.training.pipeline import TrainingRequest, train
-from ssl_sbir.training.recipe import OptimConfig
+from ssl_sbir.training.settings import OptimConfig
 
-TINY = ("encoder.name=timm:test_efficientnet", "encoder.pretrained=false", "encoder.size=32",
-        "batch.sketches=8", "batch.photos=8", "projection_dim=16", "optim.max_steps=4")  # fmt: skip
+TINY = (*TINY_ENCODER, "batch.sketches=8", "batch.photos=8", "projection_dim=16", "optim.max_steps=4")
 
 
 @pytest.fixture
@@ -24,8 +24,8 @@ def encoder():
 
 
 def trained(shapes, out, *settings):
-    order = TrainingRequest("simclr", f"folder:{shapes}", out, settings=(*TINY, *settings))
-    train(order, "pretraining", str)
+    request = TrainingRequest("simclr", f"folder:{shapes}", out, settings=(*TINY, *settings))
+    train(request, "pretraining", str)
     return load_file(out / "model/model.safetensors")
 
 
@@ -40,8 +40,8 @@ def test_freezing_nothing_is_as_if_it_were_not_there(shapes, tmp_path, monkeypat
         ]
         return torch.optim.AdamW(groups, lr=config.lr)
 
-    monkeypatch.setattr("ssl_sbir.training.loop.optimizer_of", plain)
-    monkeypatch.setattr("ssl_sbir.training.loop.frozen_stages", lambda *_: [])
+    monkeypatch.setattr("ssl_sbir.training.loop.create_optimizer", plain)
+    monkeypatch.setattr("ssl_sbir.training.loop.freeze_stages", lambda *_: [])
     without = trained(shapes, tmp_path / "b", "optim.lr_batch=0")
     assert with_it.keys() == without.keys()
     assert all(torch.equal(with_it[name], without[name]) for name in without)
@@ -60,9 +60,9 @@ def test_frozen_stages_stay_as_they_were_weights_and_statistics(shapes, tmp_path
             for part in stage.parts:
                 for tensor in part.state_dict().values():
                     belongs[tensor.data_ptr()] = stage.name
-        places = {name: belongs[value.data_ptr()] for name, value in start.state_dict().items()}
+        stage_of = {name: belongs[value.data_ptr()] for name, value in start.state_dict().items()}
         once = trained(shapes, tmp_path / f"{freeze}-once", f"optim.freeze={freeze}", "optim.max_steps=1")
-        moved = {places[name] for name in after if not torch.equal(after[name], once[name])}
+        moved = {stage_of[name] for name in after if not torch.equal(after[name], once[name])}
         assert moved == set(names) - set(kept)
     assert any(not torch.equal(free[name], after[name]) for name in free)
 
@@ -81,11 +81,11 @@ def test_frozen_first_stages_leave_nothing_for_the_backward_pass(encoder):
 def test_the_names_of_stages_are_told_to_whoever_errs(encoder):
     with pytest.raises(ConfigError, match="no stage 'blocks_0'"):
         freeze_stages(encoder, ["blocks_0"])
-    with pytest.raises(ConfigError, match="the encoder has") as told:
+    with pytest.raises(ConfigError, match="the encoder has") as caught:
         freeze_stages(encoder, 99)
-    assert "stem" in told.value.hint
+    assert "stem" in caught.value.hint
     freeze_stages(encoder, len(encoder_stages(encoder)))
-    with pytest.raises(ConfigError, match="nothing is left to train"):
+    with pytest.raises(ConfigError, match="nothing to train"):
         create_optimizer(encoder, OptimConfig(), encoder)
 
 
@@ -96,10 +96,10 @@ def test_each_stage_steps_slower_than_the_one_after_it(encoder):
     decay = {p: group["weight_decay"] for group in optimizer.param_groups for p in group["params"]}
     assert len(scale) == len(list(model.parameters()))
     assert all(scale[p] == 1 for p in model["head"].parameters())
-    there = encoder_stages(encoder)
-    for at, stage in enumerate(there):
+    stages = encoder_stages(encoder)
+    for i, stage in enumerate(stages):
         for p in stage.parameters():
-            assert scale[p] == 0.5 ** (len(there) - 1 - at)
+            assert scale[p] == 0.5 ** (len(stages) - 1 - i)
             assert decay[p] == (0.01 if p.ndim > 1 else 0)
 
 

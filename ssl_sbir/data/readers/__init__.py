@@ -1,4 +1,4 @@
-"""Readers, one file a kind of data, behind one function: `open_data`."""
+"""Readers of data sets, one file per kind of data; `open_data` calls the right one."""
 
 import inspect
 import os
@@ -12,6 +12,7 @@ from ssl_sbir.registry import did_you_mean
 
 __all__ = [
     "READERS",
+    "check_data_spec",
     "folder",
     "open_data",
     "openmoji",
@@ -24,15 +25,15 @@ __all__ = [
 
 
 def open_data(spec: str, **options: Any) -> Manifest:
-    """The manifest of some data; reads names, never pixels.
+    """The manifest of a data set; reads names, never pixels.
 
     Args:
         spec: "KIND:PATH", a bare path (a folder of one's own), or a kind that needs no path ("openmoji").
-        **options: the reader's own, such as `photo_variant` for sketchy.
+        **options: the reader's keyword arguments, such as `photo_variant` for sketchy.
 
     Raises:
         ConfigError: unknown kind; suggests the closest.
-        DataError: a missing folder, a wrong tree or an unknown option.
+        DataError: a missing folder, a wrong layout or an unknown option.
     """
     kind, path = parse_spec(spec)
     reader = READERS.get(kind)
@@ -48,6 +49,24 @@ def parse_spec(spec: str) -> tuple[str, str]:
     if not colon and (spec in READERS.names() or _looks_like_a_kind(spec)):
         return spec, ""
     return "folder", spec
+
+
+def check_data_spec(spec: str) -> None:
+    """Refuses a spec of an unknown kind, or whose folder is missing, without reading what is there.
+
+    Raises:
+        ConfigError: unknown kind; suggests the closest.
+        DataError: nothing lies at its path.
+    """
+    kind, path = parse_spec(spec)
+    reader = READERS.get(kind)
+    if path and not _is_pattern(path) and not os.path.exists(path):
+        reader(spec, path)  # says what is missing in its own words
+        raise DataError(f"{spec}: nothing is there", "Check the path.")
+
+
+def _is_pattern(path: str) -> bool:
+    return any(mark in path for mark in "{*?[") or "://" in path
 
 
 def _looks_like_a_kind(spec: str) -> bool:

@@ -1,4 +1,4 @@
-"""A folder of one's own: `{sketch,photo}/<class>/*`, or simply a pile of images."""
+"""A folder of one's own: `{sketch,photo}/<class>/*`, or unlabelled photos at any depth."""
 
 import os
 from collections.abc import Iterator
@@ -35,13 +35,13 @@ class _ImageTree:
 def read_image_folder(spec: str, path: str) -> Manifest:
     """Images of one's own: {sketch,photo}/<class>/*, or a folder of unlabelled photos.
 
-    `sketch` or `sketches`, `embed_photo` or `embed_photos`; either may be absent; images lying directly in one of them
+    `sketch` or `sketches`, `photo` or `photos`; either may be missing; images directly in one of them
     have no label. Without any of the four folders, every image at any depth is a photo without a label.
     `pairs.csv` (class, sketch, photo) says which photo a sketch was drawn from; `texts.csv` (file, text)
     describes images, by path below the folder or by file name.
 
     Raises:
-        DataError: the folder is missing or holds no image, or a table is malformed.
+        DataError: the folder is missing or holds no images, or a table is malformed.
     """
     root = existing_folder(path, spec)
     tree = _ImageTree(root, read_pair_table(root / "pairs.csv"), read_text_table(root / "texts.csv"))
@@ -52,18 +52,18 @@ def read_image_folder(spec: str, path: str) -> Manifest:
     if not len(manifest):
         raise DataError(
             f"{spec}: no images in {root}",
-            "Put them into photo/<class>/ and sketch/<class>/, or straight into the folder.",
+            "Put them into photo/<class>/ and sketch/<class>/, or directly into the folder.",
         )
     return manifest
 
 
 def _domain_folders(root: Path) -> list[tuple[Domain, str]]:
-    there = list_folder(root)[0]
+    folders = list_folder(root)[0]
     return [
         (domain, name)
-        for domain, known in DOMAIN_FOLDER_NAMES.items()
-        for name in there
-        if name.lower() in known
+        for domain, spellings in DOMAIN_FOLDER_NAMES.items()
+        for name in folders
+        if name.lower() in spellings
     ]
 
 
@@ -74,7 +74,7 @@ def _read_class_folders(tree: _ImageTree, parts: list[tuple[Domain, str]]) -> Ma
     columns = ManifestBuilder({class_name_of_folder(name) for _, _, name in class_folders})
     tree.warnings += _stray_warnings(tree.root, {part for _, part in parts})
     for domain, part in parts:
-        names = [name for _, among, name in class_folders if among == part]
+        names = [name for _, parent, name in class_folders if parent == part]
         for file in _unlabeled_images(tree, part, labelled=bool(names)):
             _add_tree_image(columns, tree, f"{part}/{file}", domain, None)
         for name in names:
@@ -91,7 +91,7 @@ def _add_tree_image(
 
 
 def _unlabeled_images(tree: _ImageTree, part: str, *, labelled: bool) -> list[str]:
-    """Images outside a class folder: they count only where there is no class folder at all."""
+    """Images outside a class folder, which are read only if there are no class folders."""
     files = [name for name in list_folder(tree.root / part)[1] if is_image_name(name)]
     if labelled:
         tree.warnings += [
@@ -103,16 +103,15 @@ def _unlabeled_images(tree: _ImageTree, part: str, *, labelled: bool) -> list[st
 
 def _stray_warnings(root: Path, parts: set[str]) -> list[str]:
     folders, files = list_folder(root)
-    known = {"pairs.csv", "texts.csv"}
-    strange = [
+    stray_folders = [
         f"{printable_name(name)}/: neither sketches nor photos, skipped"
         for name in folders
         if name not in parts
     ]
-    return strange + [
+    return stray_folders + [
         f"{printable_name(name)}: outside {' and '.join(sorted(parts))}, skipped"
         for name in files
-        if name not in known and is_image_name(name)
+        if is_image_name(name)
     ]
 
 
@@ -126,12 +125,12 @@ def _read_photo_pile(tree: _ImageTree) -> ManifestBuilder:
     return columns
 
 
-def _walk_files(root: Path, below: str, met: set[str]) -> Iterator[str]:
-    """Keys of the files at any depth; each folder once, since a link may lead in a circle."""
+def _walk_files(root: Path, below: str, visited: set[str]) -> Iterator[str]:
+    """Keys of the files at any depth; each folder is visited once, since links may form a circle."""
     folders, files = list_folder(root / below)
     yield from (f"{below}{name}" for name in files)
     for name in folders:
-        place = os.path.realpath(root / below / name)
-        if place not in met:
-            met.add(place)
-            yield from _walk_files(root, f"{below}{name}/", met)
+        real_path = os.path.realpath(root / below / name)
+        if real_path not in visited:
+            visited.add(real_path)
+            yield from _walk_files(root, f"{below}{name}/", visited)

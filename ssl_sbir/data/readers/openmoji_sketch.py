@@ -1,4 +1,4 @@
-"""Line art as polylines, redrawn as by a hand: bent, wobbling, with strokes that don't quite meet."""
+"""Line art of OpenMoji as polylines, redrawn as if by hand: bent, wobbly, with strokes that don't quite meet."""
 
 import io
 import math
@@ -11,9 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 PolylinePoints = npt.NDArray[np.float64]  # [n, 2]
-OPENMOJI_CANVAS_SIDE = (
-    72.0  # of OpenMoji's canvas; all lengths below are in its units, the drawn lines are 2 wide
-)
+OPENMOJI_CANVAS_SIDE = 72.0  # all lengths below are in these units; OpenMoji's lines are 2 wide
 RESAMPLE_STEP = 1.0
 JITTER_VERSION = "1"
 
@@ -23,10 +21,10 @@ class SvgShape:
     """One stroke, or one filled area with its holes.
 
     Attributes:
-        outlines: polylines, resampled about every `STEP`; several where the shape has holes.
-        filled: whether it is an area; its outlines then bend together, so that a ring stays a ring.
+        outlines: polylines, resampled about every RESAMPLE_STEP; several if the shape has holes.
+        filled: whether it is an area; its outlines are then bent together, so that a ring stays a ring.
         width: of the stroke, 0 for none.
-        paint: colour of whichever it is.
+        paint: colour of the area or stroke.
         fill_rule: "nonzero" or "evenodd".
     """
 
@@ -38,7 +36,7 @@ class SvgShape:
 
 
 def parse_svg_shapes(svg: str) -> tuple[SvgShape, ...]:
-    """The shapes of an SVG drawing, transforms applied; a path of several strokes gives one shape each."""
+    """The shapes of an SVG drawing, transforms applied; a path of several strokes gives one shape per stroke."""
     import svgelements
 
     shapes: list[SvgShape] = []
@@ -80,7 +78,7 @@ def _resample_subpath(part: Any) -> PolylinePoints:
 
 
 def _sample_segment(segment: Any) -> list[PolylinePoints]:
-    """Points along a Bézier curve of any degree; an arc is a few cubic ones; a move is nothing."""
+    """Points along a Bézier curve of any degree; an arc is a few cubic curves, a move has no points."""
     kind = type(segment).__name__
     if kind == "Arc":
         return [points for cubic in segment.as_cubic_curves() for points in _sample_segment(cubic)]
@@ -111,21 +109,22 @@ def _bernstein_weights(degree: int, count: int) -> PolylinePoints:
 
 
 def redraw_shapes_by_hand(shapes: Sequence[SvgShape], seed: int, strength: float = 1.0) -> str:
-    """An SVG of the shapes as one hand would draw them; equal for equal seeds.
+    """An SVG of the shapes as a person would draw them; equal for equal seeds.
 
-    The page is tilted and stretched, space is bent by a few long waves, each stroke wanders off by itself
-    (so corners open and circles don't quite close), and the pen's width differs from drawing to drawing.
+    The page is tilted, stretched and bent by a few long waves, each stroke is displaced by waves of its own (so
+    corners open and circles don't quite close), and the pen's width differs between drawings.
 
     Args:
         shapes: what to draw.
-        seed: which hand.
-        strength: 0 redraws the lines exactly; 1 is the usual wobble.
+        seed: decides all random choices.
+        strength: of the distortion; 0 redraws the lines exactly, 1 is the default.
     """
     random = np.random.default_rng(seed)
-    bend = _PageWarp(random, strength)
+    warp = _PageWarp(random, strength)
     pen = 1 + strength * random.uniform(-0.35, 0.25)
-    body = "".join(_format_svg_element(shape, bend, pen, random, strength) for shape in shapes)
-    return f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {OPENMOJI_CANVAS_SIDE:g} {OPENMOJI_CANVAS_SIDE:g}">{body}</svg>'
+    body = "".join(_format_svg_element(shape, warp, pen, random, strength) for shape in shapes)
+    side = f"{OPENMOJI_CANVAS_SIDE:g}"
+    return f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {side} {side}">{body}</svg>'
 
 
 class _PageWarp:
@@ -151,27 +150,27 @@ class _PageWarp:
 
 
 def _wander_offsets(points: PolylinePoints, random: np.random.Generator, strength: float) -> PolylinePoints:
-    """Offsets [n, 2] of a stroke's points: three waves 12 to 50 units of line long, and a misplaced start."""
+    """Offsets [n, 2] of a stroke's points: three waves 12 to 50 units long along the line, and a shift."""
     along = np.r_[0, np.cumsum(np.hypot(*np.diff(points, axis=0).T))]
     waves = np.sin(
         along[:, None] * 2 * math.pi / random.uniform(12, 50, 3) + random.uniform(0, 2 * math.pi, 3)
     )
-    # A short stroke, such as a whisker or an eye, is placed with more care than a long one is drawn.
-    care = min(1.0, 0.35 + along[-1] / 40)
-    push = random.normal(0, 0.38 * strength * care, (3, 2))
-    return np.asarray(waves @ push + random.normal(0, 0.4 * strength * care, 2))
+    # A short stroke, such as a whisker or an eye, is drawn more precisely than a long one.
+    scale = min(1.0, 0.35 + along[-1] / 40)
+    push = random.normal(0, 0.38 * strength * scale, (3, 2))
+    return np.asarray(waves @ push + random.normal(0, 0.4 * strength * scale, 2))
 
 
 def _format_svg_element(
-    shape: SvgShape, bend: _PageWarp, pen: float, random: np.random.Generator, strength: float
+    shape: SvgShape, warp: _PageWarp, pen: float, random: np.random.Generator, strength: float
 ) -> str:
     if shape.filled:
         shift = random.normal(0, 0.3 * strength, 2)
-        outline = "".join(f"M{_format_svg_points(bend(line) + shift)}Z" for line in shape.outlines)
+        outline = "".join(f"M{_format_svg_points(warp(line) + shift)}Z" for line in shape.outlines)
         stroke = f' stroke="{shape.paint}" stroke-width="{shape.width:.2f}"' if shape.width else ""
         return f'<path d="{outline}" fill="{shape.paint}" fill-rule="{shape.fill_rule}"{stroke}/>'
     width = shape.width * pen * (1 + 0.08 * strength * random.standard_normal())
-    line = bend(shape.outlines[0])
+    line = warp(shape.outlines[0])
     points = _format_svg_points(line + _wander_offsets(line, random, strength))
     return (
         f'<polyline points="{points}" fill="none" stroke="{shape.paint}" stroke-width="{width:.2f}" '

@@ -1,4 +1,4 @@
-"""The parts of a published data set: where each lies, under which of its names, and how much it holds."""
+"""The parts of a published data set: the folder of each, under any of its names, and its number of images."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,14 +16,14 @@ class DatasetPart:
     """One folder of class folders.
 
     Attributes:
-        image_noun: of what it is made, in the plural ("extended photos").
+        image_noun: its images in words, in the plural ("extended photos").
         domain: of its images.
-        official_path: its official path below the root.
-        folder: its path below the root as found; None where it is missing.
-        published_count: how many images it should hold; None where nobody says.
-        required: whether nothing works without it.
+        official_path: its published path below the root.
+        folder: its actual path below the root; None if it is missing.
+        published_count: its published number of images; None if there is none.
+        required: whether the data set is unusable without it.
         found_instead: folders found in its place, for the error.
-        parse_instance: the drawn thing that a file name tells; None where it tells none.
+        parse_instance: turns a file stem into the name of the depicted thing; None if stems don't say.
     """
 
     image_noun: str
@@ -37,18 +37,18 @@ class DatasetPart:
 
     @property
     def missing_reason(self) -> str:
-        """Why the part can't be read, in words."""
+        """Why the part can't be read."""
         found = f"; found {', '.join(self.found_instead)}" if self.found_instead else ""
         return f"{self.official_path} is missing{found}"
 
 
 def first_existing_folder(root: Path, candidates: Sequence[str]) -> str | None:
-    """The first of some relative paths that is a folder below the root."""
+    """The first of some relative paths that is a folder below the root, or None."""
     return next((path for path in candidates if (root / path).is_dir()), None)
 
 
 def read_dataset_parts(spec: str, root: Path, parts: Sequence[DatasetPart]) -> Manifest:
-    """The manifest of a data set's parts; an absent part that is not required gives a warning.
+    """The manifest of a data set's parts; a missing part that is not required gives a warning.
 
     Raises:
         DataError: a required part is missing.
@@ -56,21 +56,21 @@ def read_dataset_parts(spec: str, root: Path, parts: Sequence[DatasetPart]) -> M
     for part in parts:
         if part.folder is None and part.required:
             raise DataError(
-                f"{spec}: {part.missing_reason}", f"What is wrong in full: ssl-sbir data verify {spec}"
+                f"{spec}: {part.missing_reason}", f"For a full report: ssl-sbir data verify {spec}"
             )
     return read_present_parts(spec, root, parts, FileSource(root))
 
 
 def read_present_parts(spec: str, root: Path, parts: Sequence[DatasetPart], source: ImageSource) -> Manifest:
-    """The manifest of those parts that are there."""
-    there = [(part, part.folder) for part in parts if part.folder is not None]
+    """The manifest of the parts that exist."""
+    existing = [(part, part.folder) for part in parts if part.folder is not None]
     columns = ManifestBuilder(
-        {class_name_of_folder(name) for _, folder in there for name in list_folder(root / folder)[0]}
+        {class_name_of_folder(name) for _, folder in existing for name in list_folder(root / folder)[0]}
     )
     columns.warnings += [
         f"{part.missing_reason}: no {part.image_noun}" for part in parts if part.folder is None
     ]
-    for part, folder in there:
+    for part, folder in existing:
         _add_part_images(columns, root, part, folder)
     return columns.build_manifest(spec, source)
 

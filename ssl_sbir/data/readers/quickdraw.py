@@ -18,16 +18,16 @@ GOOGLE_PREFIX = "full_simplified_"
 
 @READERS.register("quickdraw")
 def read_quickdraw(spec: str, path: str, *, per_class: int | None = None) -> Manifest:
-    """QuickDraw-Extended's two folders, or Google's simplified .ndjson files, drawn.
+    """QuickDraw-Extended's two folders, or Google's simplified .ndjson files, rasterised.
 
     Args:
         spec: as the user wrote it.
         path: the folder that holds `QuickDraw_sketches_final` and `QuickDraw_images_final`; or `.ndjson`
-            files, one a class, beside an optional `photos/<class>/`.
-        per_class: of .ndjson files, how many drawings of each to take, from the beginning; None takes all.
+            files, one per class, and an optional `photos/<class>/`.
+        per_class: number of drawings to take from the beginning of each .ndjson file; None takes all.
 
     Raises:
-        DataError: neither is there.
+        DataError: the folder has neither.
     """
     root = existing_folder(path, spec)
     files = [name for name in list_folder(root)[1] if name.endswith(STROKES_SUFFIX)]
@@ -39,7 +39,7 @@ def read_quickdraw(spec: str, path: str, *, per_class: int | None = None) -> Man
 
 
 def quickdraw_parts(root: Path) -> list[DatasetPart]:
-    """Sketches and photos of the extended set, each where it was found."""
+    """Sketches and photos of the extended set, each with the folder found."""
     return [
         DatasetPart(
             "sketches",
@@ -79,7 +79,7 @@ def _class_of_file(file: str) -> str:
 
 
 def _line_offsets(file: Path) -> Iterator[int]:
-    """Where each line that is not blank begins, in bytes."""
+    """The byte offset of each line that is not blank."""
     offset = 0
     with file.open("rb") as lines:
         for line in lines:

@@ -28,16 +28,16 @@ _RANGE = re.compile(r"(\d+)\.\.(\d+)")
 def read_shards(spec: str, path: str) -> Manifest:
     """WebDataset shards of photos: tar files, local or http(s), such as photos-{0000..0009}.tar.
 
-    Every image in them is a photo; `.txt` beside it in the sample is its description, `.cls` its class. Nothing is
-    unpacked: shards are listed once (the list is kept in the cache), and streamed into the pack that training reads.
-    A shard that breaks off or can't be reached loses only what lies behind the break; `Manifest.lost` names it.
+    Every image is a photo; `.txt` of the same sample is its description, `.cls` its class. Nothing is unpacked:
+    shards are listed once (the listing is cached), and streamed into the pack that training reads. Of a truncated
+    or unreachable shard only the images behind the break are lost; `Manifest.read_errors` names it.
 
     Args:
         spec: as the user wrote it.
         path: path or URL; `{0000..0009}` and `{a,b}` stand for several, `*` and `?` match names on disk.
 
     Raises:
-        DataError: no shard holds an image, or the pattern is wrong.
+        DataError: no shard holds an image, or the pattern is invalid.
     """
     listings = _list_all_shards(_expand_shard_pattern(spec, path))
     names = _short_shard_names([it.location for it in listings])
@@ -63,31 +63,31 @@ def read_shards(spec: str, path: str) -> Manifest:
 
 
 def _describe_shard_error(name: str, listing: ShardListing) -> str:
-    kept = f"broke off after {len(listing.members):,} images" if listing.members else "can't be read"
-    return f"{printable_name(name)} {kept}: {listing.read_error}"
+    extent = f"broke off after {len(listing.members):,} images" if listing.members else "can't be read"
+    return f"{printable_name(name)} {extent}: {listing.read_error}"
 
 
-def _format_first_error(lost: list[str]) -> str:
-    return f" ({lost[0]})" if lost else ""
+def _format_first_error(read_errors: list[str]) -> str:
+    return f" ({read_errors[0]})" if read_errors else ""
 
 
-def _list_all_shards(places: list[str]) -> list[ShardListing]:
-    with ThreadPoolExecutor(LISTED_AT_ONCE) as pool, show_progress(len(places), "listing", "shard") as bar:
-        found = []
-        for listing in pool.map(list_shard, places):
-            found.append(listing)
+def _list_all_shards(locations: list[str]) -> list[ShardListing]:
+    with ThreadPoolExecutor(LISTED_AT_ONCE) as pool, show_progress(len(locations), "listing", "shard") as bar:
+        listings = []
+        for listing in pool.map(list_shard, locations):
+            listings.append(listing)
             bar.advance(1)
-        return found
+        return listings
 
 
 def _expand_shard_pattern(spec: str, pattern: str) -> list[str]:
-    """Every path or URL that a pattern stands for, each once."""
+    """Every path or URL that a pattern matches, each once."""
     if not pattern:
         raise DataError(f"{spec}: which shards?", "Such as shards:photos-{0000..0009}.tar")
     if math.prod(len(_brace_choices(inside)) for inside in _BRACES.findall(pattern)) > MOST_SHARDS:
-        raise DataError(f"{spec} stands for more than {MOST_SHARDS:,} shards", "Is there a digit too many?")
-    found = dict.fromkeys(_expand_braces(pattern))
-    return [place for one in found for place in _match_files(one)]
+        raise DataError(f"{spec} matches more than {MOST_SHARDS:,} shards", "Is there a digit too many?")
+    expanded = dict.fromkeys(_expand_braces(pattern))
+    return [location for one in expanded for location in _match_files(one)]
 
 
 def _expand_braces(pattern: str) -> Iterator[str]:
@@ -102,7 +102,7 @@ def _expand_braces(pattern: str) -> Iterator[str]:
 
 
 def _brace_choices(inside: str) -> Sequence[str] | range:
-    """What a pair of braces stands for, counted without being written out."""
+    """What a pair of braces expands to; a range isn't written out."""
     ends = _RANGE.fullmatch(inside)
     if ends is None:
         return inside.split(",")
@@ -110,18 +110,18 @@ def _brace_choices(inside: str) -> Sequence[str] | range:
     return range(first, last + 1) if first <= last else range(first, last - 1, -1)
 
 
-def _match_files(place: str) -> list[str]:
-    if is_url(place):
-        return [place]
-    local = os.path.expanduser(place)
+def _match_files(location: str) -> list[str]:
+    if is_url(location):
+        return [location]
+    local = os.path.expanduser(location)
     return sorted(glob.glob(local)) if glob.has_magic(local) and not is_existing_file(local) else [local]
 
 
-def _short_shard_names(places: list[str]) -> list[str]:
-    """What each shard is called in keys: its place, less what all have in common and what may be a secret."""
-    plain = [place.partition("?")[0] if is_url(place) else place for place in places]
-    folders = zip(*(place.split("/")[:-1] for place in plain), strict=False)
+def _short_shard_names(locations: list[str]) -> list[str]:
+    """The name of each shard in keys: its location without the folders that all share, and without a URL's query."""
+    plain = [it.partition("?")[0] if is_url(it) else it for it in locations]
+    folders = zip(*(it.split("/")[:-1] for it in plain), strict=False)
     shared = sum(1 for _ in itertools.takewhile(lambda level: len(set(level)) == 1, folders))
-    names = ["/".join(place.split("/")[shared:]) for place in plain]
-    once = len(set(names)) == len(names)
-    return names if once else [f"{name}:{number}" for number, name in enumerate(names)]
+    names = ["/".join(it.split("/")[shared:]) for it in plain]
+    distinct = len(set(names)) == len(names)
+    return names if distinct else [f"{name}:{number}" for number, name in enumerate(names)]

@@ -8,7 +8,7 @@ from ssl_sbir.data.manifest import Domain, Manifest
 from ssl_sbir.data.readers.data_kinds import READERS
 from ssl_sbir.data.readers.published_layout import DatasetPart, first_existing_folder, read_dataset_parts
 
-# As unpacked, as renamed by released code, and when the user names an inner folder as the root.
+# As unpacked, as renamed by released code, and for a user who names an inner folder as the root.
 SKETCHY_ROOT_PREFIXES = ("256x256/", "rendered_256x256/256x256/", "")
 EXTENDED_PHOTO_FOLDERS = ("EXTEND_image_sketchy", "EXTEND_image_sketchy_ready", "extended_photo")
 PLAIN_VARIANT = "tx_000000000000"
@@ -36,7 +36,7 @@ def read_sketchy(
         extended: whether to add the extended photos.
 
     Raises:
-        DataError: a folder is missing; says which variants are there.
+        DataError: a folder is missing; says which variants exist.
     """
     root = existing_folder(path, spec)
     return read_dataset_parts(
@@ -51,39 +51,39 @@ def sketchy_parts(
     *,
     extended: bool = True,
 ) -> list[DatasetPart]:
-    """Sketches, photos and, if wanted, extended photos, each where it was found."""
-    found = [
+    """Sketches, photos and (with `extended`) extended photos, each with the folder found."""
+    parts = [
         _variant_part(root, Domain.SKETCH, "sketch", sketch_variant, 75_481),
         _variant_part(root, Domain.PHOTO, "photo", photo_variant, 12_500),
     ]
     if extended:
-        places = [
+        candidates = [
             f"{prefix}{name}"
             for name in EXTENDED_PHOTO_FOLDERS
             for prefix in ("", *SKETCHY_ROOT_PREFIXES[:2])
         ]
-        folder = first_existing_folder(root, places)
-        found.append(
+        folder = first_existing_folder(root, candidates)
+        parts.append(
             DatasetPart(
                 "extended photos", Domain.PHOTO, EXTENDED_PHOTO_FOLDERS[0], folder, 73_002, required=False
             )
         )
-    return found
+    return parts
 
 
 def _variant_part(root: Path, domain: Domain, name: str, variant: str, published: int) -> DatasetPart:
-    places = [
+    candidates = [
         f"{prefix}{name}/{variant}{ready}" for prefix in SKETCHY_ROOT_PREFIXES for ready in ("", "_ready")
     ]
-    above = first_existing_folder(root, [f"{prefix}{name}" for prefix in SKETCHY_ROOT_PREFIXES])
-    others = list_folder(root / above)[0] if above else []
+    parent = first_existing_folder(root, [f"{prefix}{name}" for prefix in SKETCHY_ROOT_PREFIXES])
+    variants = list_folder(root / parent)[0] if parent else []
     return DatasetPart(
         f"{name}{'es' if domain == Domain.SKETCH else 's'}",
         domain,
-        places[0],
-        first_existing_folder(root, places),
+        candidates[0],
+        first_existing_folder(root, candidates),
         published,
-        found_instead=tuple(f"{above}/{other}" for other in others if other.startswith("tx_")),
+        found_instead=tuple(f"{parent}/{found}" for found in variants if found.startswith("tx_")),
         parse_instance=_photo_of_sketch,
     )
 

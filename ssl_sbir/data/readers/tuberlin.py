@@ -28,7 +28,7 @@ def read_tuberlin(spec: str, path: str, *, extended: bool = True) -> Manifest:
 
 
 def tuberlin_parts(root: Path) -> list[DatasetPart]:
-    """Sketches and extended photos, each where it was found."""
+    """Sketches and extended photos, each with the folder found."""
     return [
         DatasetPart(
             "sketches",

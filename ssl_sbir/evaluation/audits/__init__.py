@@ -1,1 +1,1 @@
-"""Checks that stand beside an accuracy: leaks, duplicates, diversity, who decides where text and drawing meet."""
+"""Audits beside the accuracy: leaks, copies, diversity, and whether text or drawing dominates."""

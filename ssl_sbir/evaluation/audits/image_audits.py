@@ -1,4 +1,4 @@
-"""The audits of an evaluation on images: copies by pixel, names on both sides, labels that leak."""
+"""The audits of an evaluation on images: copies by pixel, class overlap, training classes and images, label leaks."""
 
 from collections.abc import Callable, Sequence
 
@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ssl_sbir.data.batches import Pack
 from ssl_sbir.data.class_names import normalize_class_name
-from ssl_sbir.data.manifest import Domain, Manifest
+from ssl_sbir.data.manifest import Domain, Manifest, ManifestRows
 from ssl_sbir.data.pixel_hashes import pixel_hashes
 from ssl_sbir.data.splits import Split
 from ssl_sbir.evaluation.audits.retrieval_audits import (
@@ -20,7 +20,7 @@ from ssl_sbir.evaluation.audits.retrieval_audits import (
 )
 from ssl_sbir.evaluation.metrics.validate_features import RetrievalFeatures
 
-AuditedRows = npt.NDArray[np.int64]
+ImageHashes = npt.NDArray[np.int64]
 LEAK_AUDIT_PHOTOS = 64
 
 
@@ -29,26 +29,26 @@ def image_audits(
     manifest: Manifest,
     pack: Pack,
     split: Split,
-    queries: AuditedRows,
-    gallery: AuditedRows,
-    embed: Callable[[Manifest, AuditedRows], Float[Tensor, "n d"]],
+    queries: ManifestRows,
+    gallery: ManifestRows,
+    embed: Callable[[Manifest, ManifestRows], Float[Tensor, "n d"]],
     trained_classes: Sequence[str],
     labelled_classes: Sequence[str] | None = None,
-    trained_images: AuditedRows | None = None,
+    trained_images: ImageHashes | None = None,
 ) -> dict[str, Audit]:
     """All audits, by name.
 
     Args:
-        features: what was compared.
+        features: of queries and gallery.
         manifest: the images.
         pack: their pixels.
         split: seen and unseen classes.
         queries: rows of the sketches.
         gallery: rows of the photos.
-        embed: features of rows, computed anew; called with true and with permuted labels.
-        trained_classes: names whose images training used.
-        labelled_classes: those of them whose labels it read; all by default.
-        trained_images: hashes of the images that training used, where they are known.
+        embed: computes features of rows without a cache; called with true and with permuted labels.
+        trained_classes: names of classes whose images training used.
+        labelled_classes: those of them whose labels training read; all by default.
+        trained_images: hashes of the images that training used, if known.
     """
     sample = gallery[:: max(1, len(gallery) // LEAK_AUDIT_PHOTOS)][:LEAK_AUDIT_PHOTOS]
     seen = {domain: manifest.find_rows(domain, split.seen) for domain in Domain}
@@ -66,53 +66,63 @@ def image_audits(
     }
 
 
-def _image_copy_audit(hashes: AuditedRows, known: AuditedRows, what: str) -> Audit:
+def _image_copy_audit(hashes: ImageHashes, known: ImageHashes, what: str) -> Audit:
     """Images that occur twice in the test set, or in both the test set and the seen classes, by their hashes."""
-    twice = len(hashes) - len(np.unique(hashes))
+    copies = len(hashes) - len(np.unique(hashes))
     crossing = int(np.isin(np.unique(hashes), known).sum())
-    told = [f"{twice:,} of {len(hashes):,} unseen {what} are copies of another"] if twice else []
-    told += [f"{crossing:,} unseen {what} are among the seen classes too"] if crossing else []
+    findings = [f"{copies:,} of {len(hashes):,} unseen {what} are copies of another"] if copies else []
+    findings += [f"{crossing:,} unseen {what} are also in seen classes"] if crossing else []
     return {
-        "ok": not told,
-        "summary": "; ".join(told) or f"no copies among {what}",
-        "copies": twice,
+        "ok": not findings,
+        "summary": "; ".join(findings) or f"no copies among {what}",
+        "copies": copies,
         "in_seen_classes": crossing,
     }
 
 
 def _class_overlap_audit(split: Split) -> Audit:
     both = sorted(set(split.seen) & set(split.unseen))
-    return {"ok": not both, "summary": f"seen and unseen: {', '.join(both)}" if both else "no class overlap"}
+    summary = f"both seen and unseen: {', '.join(both)}" if both else "no class overlap"
+    return {"ok": not both, "summary": summary}
 
 
 def _training_classes_audit(split: Split, trained: Sequence[str], labelled: Sequence[str] | None) -> Audit:
     if not trained:
         return {"ok": None, "summary": "the classes used in training are not recorded"}
-    both = _unseen_names_among(trained, split)
-    named = both if labelled is None else _unseen_names_among(labelled, split)
+    unseen = _unseen_names_among(trained, split)
+    named = unseen if labelled is None else _unseen_names_among(labelled, split)
     if named:
-        told = f"training used {len(named)} unseen class(es): {', '.join(named[:8])}"
-    elif both:
-        told = f"TRANSDUCTIVE: training saw unlabelled images of {len(both)} unseen classes"
+        summary = f"training used {len(named)} unseen class(es): {', '.join(named[:8])}"
+    elif unseen:
+        summary = f"TRANSDUCTIVE: training saw unlabelled images of {len(unseen)} unseen classes"
     else:
-        told = "no unseen name in training"
-    return {"ok": not named, "summary": told, "classes": both, "transductive": bool(both) and not named}
+        summary = "no unseen class name in training"
+    return {
+        "ok": not named,
+        "summary": summary,
+        "classes": unseen,
+        "transductive": bool(unseen) and not named,
+    }
 
 
 def _unseen_names_among(names: Sequence[str], split: Split) -> list[str]:
     return sorted({normalize_class_name(name) for name in names} & set(split.unseen))
 
 
-def _training_images_audit(sketches: AuditedRows, photos: AuditedRows, trained: AuditedRows | None) -> Audit:
-    """Whether training saw the very images that are tested on, whatever they were called there; all by hashes."""
+def _training_images_audit(sketches: ImageHashes, photos: ImageHashes, trained: ImageHashes | None) -> Audit:
+    """Whether training used images of the test set, under any name; compared by hashes."""
     if trained is None or not len(trained):
         return {"ok": None, "summary": "the images used in training are not recorded"}
     parts = (("sketches", sketches), ("photos", photos))
-    met = {what: int(np.isin(hashes, trained).sum()) for what, hashes in parts}
-    told = " and ".join(f"{met[what]:,} of the {len(hashes):,} {what}" for what, hashes in parts if met[what])
+    count = {what: int(np.isin(hashes, trained).sum()) for what, hashes in parts}
+    seen = " and ".join(
+        f"{count[what]:,} of the {len(hashes):,} {what}" for what, hashes in parts if count[what]
+    )
     return {
         "ok": True,
-        "summary": f"TRANSDUCTIVE: training saw {told} of the test" if told else "no test image in training",
-        "transductive": bool(told),
-        **met,
+        "summary": f"TRANSDUCTIVE: training saw {seen} of the test set"
+        if seen
+        else "no test image in training",
+        "transductive": bool(seen),
+        **count,
     }

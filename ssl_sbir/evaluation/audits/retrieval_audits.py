@@ -1,4 +1,4 @@
-"""Checks that say whether the figures can be believed, and how varied the answers are."""
+"""Audits of features: label leaks, copies, the diversity of the results, and the verdict."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -19,11 +19,9 @@ from ssl_sbir.ranking.similarity import distinct_rows
 
 Audit = dict[str, Any]
 RowEmbedder = Callable[[Manifest, npt.NDArray[np.int64]], Float[Tensor, "n d"]]
-DIVERSITY_QUERIES_PER_CLASS = 20  # queries of a class whose answers are compared
-LEAK_COLUMN_BLOCK = 32  # features looked at at once
-WITHIN_CLASS_VARIANCE_LIMIT = (
-    1e-3  # share of a feature's variance inside classes below which it names the class
-)
+DIVERSITY_QUERIES_PER_CLASS = 20  # queries of a class whose results are compared
+LEAK_COLUMN_BLOCK = 32  # features audited at once
+WITHIN_CLASS_VARIANCE_LIMIT = 1e-3  # a feature with a smaller share of its variance inside classes is a label
 
 
 def diversity_audit(
@@ -32,9 +30,9 @@ def diversity_audit(
     gallery: Float[Tensor, "n d"],
     k: int = 100,
 ) -> Audit:
-    """Whether different sketches of a class bring different photos.
+    """Whether different sketches of a class retrieve different photos.
 
-    `shared`: mean share of their first k that two queries of a class have in common; `jaccard`: of the union;
+    `shared`: mean share of the first k that two queries of a class have in common; `jaccard`: the same of the union;
     `covered`: share of the gallery in any of the lists; `spread`: mean cosine distance between photos of a list.
     """
     chosen = _sample_evenly_per_class(labels, DIVERSITY_QUERIES_PER_CLASS)
@@ -45,39 +43,35 @@ def diversity_audit(
     )
     shared = float((common / k).mean()) if len(common) else None
     jaccard = float((common / (2 * k - common)).mean()) if len(common) else None
-    found, place = ids.unique(return_inverse=True)
-    sums = F.embedding_bag(place, F.normalize(gallery[found].float(), dim=1), mode="sum")
+    photos, index = ids.unique(return_inverse=True)
+    sums = F.embedding_bag(index, F.normalize(gallery[photos].float(), dim=1), mode="sum")
     inside = (sums.square().sum(1) - k) / max(1, k * (k - 1))
-    told = (
-        "no class has two queries"
-        if shared is None
-        else f"sketches of a class share {shared:.0%} of their top {k}"
-    )
+    share = f"sketches of a class share {shared or 0:.0%} of their top {k}"
     return {
         "ok": None,
-        "summary": told,
+        "summary": "no class has two queries" if shared is None else share,
         "k": k,
         "queries": len(chosen),
         "shared": shared,
         "jaccard": jaccard,
-        "covered": len(found) / len(gallery),
+        "covered": len(photos) / len(gallery),
         "spread": float((1 - inside).mean()),
     }
 
 
 def _count_shared_items(ids: Int[Tensor, "s k"]) -> Float[Tensor, " pairs"]:
-    """How many items each two of some lists have in common."""
-    found, place = ids.unique(return_inverse=True)
-    lists = torch.zeros(len(ids), len(found), device=ids.device).scatter_(1, place, 1)
+    """How many items each pair of lists has in common."""
+    items, index = ids.unique(return_inverse=True)
+    lists = torch.zeros(len(ids), len(items), device=ids.device).scatter_(1, index, 1)
     one, other = torch.triu_indices(len(ids), len(ids), 1, device=ids.device)
     return (lists @ lists.T)[one, other]
 
 
 def label_in_features_audit(gallery: Float[Tensor, "n d"], labels: Int[Tensor, " n"]) -> Audit:
-    """Whether some feature of the gallery is (nearly) the same throughout each class, as an appended label is."""
+    """Whether a feature of the gallery is (nearly) constant within each class, as an appended label is."""
     counts = torch.bincount(labels)
     if (counts > 0).sum() < 2 or len(labels) < 3 * (counts > 0).sum():
-        return {"ok": None, "summary": "too few photos a class to look for labels in the features"}
+        return {"ok": None, "summary": "too few photos per class to look for labels in the features"}
     within, total, whole = torch.cat(
         [
             _feature_sums_of_squares(some.double(), labels, len(counts))
@@ -95,7 +89,7 @@ def label_in_features_audit(gallery: Float[Tensor, "n d"], labels: Int[Tensor, "
         return {"ok": True, "summary": "no leak", "features": []}
     return {
         "ok": False,
-        "summary": f"LEAK: {len(suspect)} gallery feature(s) name the class (first: number {suspect[0]})",
+        "summary": f"LEAK: {len(suspect)} gallery feature(s) give away the class (first: feature {suspect[0]})",
         "features": suspect,
     }
 
@@ -111,11 +105,11 @@ def _feature_sums_of_squares(
 def label_leak_audit(
     embed: RowEmbedder, manifest: Manifest, rows: npt.NDArray[np.int64], seed: int = 0
 ) -> Audit:
-    """Whether gallery vectors move when the gallery is given wrong labels, instances and texts: they must not."""
-    told, blind = embed(manifest, rows), embed(_manifest_with_wrong_labels(manifest, rows, seed), rows)
-    moved = int(((told - blind).abs().amax(1) > 1e-4 * told.abs().amax()).sum())
+    """Whether gallery vectors change when their labels, instances and texts are replaced by wrong ones: they must not."""
+    true, wrong = embed(manifest, rows), embed(_manifest_with_wrong_labels(manifest, rows, seed), rows)
+    moved = int(((true - wrong).abs().amax(1) > 1e-4 * true.abs().amax()).sum())
     if moved:
-        summary = f"LEAK: {moved} of {len(rows)} gallery vectors moved when their labels changed"
+        summary = f"LEAK: {moved} of {len(rows)} gallery vectors changed with their labels"
     else:
         summary = "no leak"
     return {"ok": moved == 0, "summary": summary, "photos": len(rows), "moved": moved}
@@ -123,37 +117,36 @@ def label_leak_audit(
 
 def copy_audit(items: Tensor, what: str) -> Audit:
     """How many of some vectors are exact copies of an earlier one."""
-    kinds, _ = distinct_rows(items)
-    count = len(items) - len(kinds)
+    distinct, _ = distinct_rows(items)
+    count = len(items) - len(distinct)
     summary = f"{count:,} of {len(items):,} {what} are exact copies" if count else f"no copies among {what}"
     return {"ok": count == 0, "summary": summary, "copies": count}
 
 
 def integrity_verdict(audits: dict[str, Audit]) -> str:
-    """One sentence: what failed, or that nothing did; before it, that training saw the images of the test."""
+    """One sentence: which audits failed, or that all passed; transductive training is stated first."""
     failed = [audit["summary"] for audit in audits.values() if audit["ok"] is False]
-    noted = [audit["summary"] for audit in audits.values() if audit.get("transductive")]
+    transductive = [audit["summary"] for audit in audits.values() if audit.get("transductive")]
     if failed:
-        return " · ".join([f"INTEGRITY AUDIT FAILED: {'; '.join(failed)}", *noted])
-    checked = [name for name, audit in audits.items() if audit["ok"]]
-    passed = f"integrity audit passed: {', '.join(checked)}" if checked else "integrity was not audited"
-    return " · ".join([*noted, passed])
+        return " · ".join([f"INTEGRITY AUDIT FAILED: {'; '.join(failed)}", *transductive])
+    passed = [name for name, audit in audits.items() if audit["ok"]]
+    verdict = f"integrity audit passed: {', '.join(passed)}" if passed else "integrity was not audited"
+    return " · ".join([*transductive, verdict])
 
 
 def _sample_evenly_per_class(labels: Int[Tensor, " q"], most: int) -> Int[Tensor, " s"]:
     """Up to `most` queries of each class, evenly spread over it."""
     order = torch.argsort(labels, stable=True)
     _, count = labels[order].unique_consecutive(return_counts=True)
-    place = torch.arange(len(order), device=labels.device) - (count.cumsum(0) - count).repeat_interleave(
-        count
-    )
+    start = (count.cumsum(0) - count).repeat_interleave(count)
+    index = torch.arange(len(order), device=labels.device) - start
     size = count.repeat_interleave(count)
-    taken = size.clamp(max=most)
-    return order[(place * taken) // size != ((place - 1) * taken) // size]
+    sampled = size.clamp(max=most)
+    return order[(index * sampled) // size != ((index - 1) * sampled) // size]
 
 
 def _manifest_with_wrong_labels(manifest: Manifest, rows: npt.NDArray[np.int64], seed: int) -> Manifest:
-    """The manifest with another label and text for each of some rows, and their instances permuted."""
+    """The manifest with wrong labels and texts for some rows, and their instances permuted."""
     label, instance = np.array(manifest.label), np.array(manifest.instance)
     label[rows] = (label[rows] + 1) % max(1, len(manifest.classes))
     instance[rows] = np.random.default_rng(seed).permutation(instance[rows])

@@ -1,4 +1,4 @@
-"""Who decides where a query holds a drawing and a text: each alone, both, and against each other."""
+"""Whether drawing or text dominates a query of both: each alone, both, and in conflict."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -18,9 +18,7 @@ from ssl_sbir.fusion.calibration import (
 )
 
 SHARE_SWEEP = tuple(step / 10 for step in range(11))
-SHARE_TOLERANCE = (
-    0.1  # by how much the drawing may fall short of its configured share before it is called overruled
-)
+SHARE_TOLERANCE = 0.1  # how far the drawing's share of the top 10 may fall below its configured weight
 FuseQueries = Callable[[bool, Sequence[str] | None, float | None], Float[Tensor, "q d"]]
 
 
@@ -35,53 +33,58 @@ def text_audit(
     seed: int = 0,
     draws: int = BOOTSTRAP_DRAWS,
 ) -> Audit:
-    """Whether the text overrules the drawing, and what either is worth.
+    """Whether the text dominates the drawing, and how much each contributes.
 
-    `found`: mean average precision of the drawing, the text, both, and of both where the text names another class,
-    scored once by the drawing's class and once by the text's; with 95 % intervals (bootstrap over queries).
-    `conflict`: of the first ten against a contradicting text, the share of the drawing's class, of the text's class, and
-    the share that the drawing keeps (`sketch_top_k_share`). `sweep_rows`: the same figures over the drawing's share from 0 to 1.
-    `shapley_shares`: each side's share of what both find beyond chance. `gap`: queries by who puts a right photo first.
+    `found`: mean average precision of the drawing, the text, both, and of both with a text of another class, scored
+    by the drawing's class and by the text's; with 95 % intervals (bootstrap over queries). `conflict`: with a
+    contradicting text, the shares of the top 10 that are of the drawing's class and of the text's class, and the share
+    that the drawing keeps (`sketch_top_k_share`). `sweep`: the same over the drawing's weight from 0 to 1. `shapley`:
+    each side's share of what both find beyond chance. `gap`: queries by which side ranks a relevant photo first.
 
     Args:
-        fuse: unit query vectors: whether to give the drawings, texts or None, and the drawing's share or None for the
-            calibrated one.
-        texts: one for each drawing.
+        fuse: unit query vectors from: whether to use the drawings; texts or None; the drawing's weight, or None for
+            the calibrated one.
+        texts: one per drawing.
         labels: classes of the drawings.
         gallery: unit vectors of photos.
         gallery_labels: classes of the photos.
-        share: the drawing's share that queries use unless told otherwise.
-        seed: decides which text contradicts which drawing.
-        draws: of the bootstrap.
+        share: the drawing's default weight, 0..1.
+        seed: of the assignment of contradicting texts to drawings.
+        draws: resamples of the bootstrap.
     """
     other = sample_conflicting_indices(labels, seed)
-    wrong, wrong_labels = [texts[place] for place in other.tolist()], labels[other]
-    alone, told = fuse(True, None, None), fuse(False, texts, None)
-    told_wrong = told[other]
-    both, against = fuse(True, texts, None), fuse(True, wrong, None)
+    wrong, wrong_labels = [texts[index] for index in other.tolist()], labels[other]
+    sketch, text = fuse(True, None, None), fuse(False, texts, None)
+    wrong_text = text[other]
+    both, conflict = fuse(True, texts, None), fuse(True, wrong, None)
     columns = {
-        "sketch": average_precision_per_query(alone, labels, gallery, gallery_labels),
-        "text": average_precision_per_query(told, labels, gallery, gallery_labels),
+        "sketch": average_precision_per_query(sketch, labels, gallery, gallery_labels),
+        "text": average_precision_per_query(text, labels, gallery, gallery_labels),
         "both": average_precision_per_query(both, labels, gallery, gallery_labels),
-        "conflict, drawing's class": average_precision_per_query(against, labels, gallery, gallery_labels),
-        "conflict, text's class": average_precision_per_query(against, wrong_labels, gallery, gallery_labels),
+        "conflict, drawing's class": average_precision_per_query(conflict, labels, gallery, gallery_labels),
+        "conflict, text's class": average_precision_per_query(
+            conflict, wrong_labels, gallery, gallery_labels
+        ),
     }
-    kept = sketch_top_k_share(against, alone, told_wrong, gallery)
-    followed = _followed_class_shares(against, gallery, gallery_labels, labels, wrong_labels)
+    kept = sketch_top_k_share(conflict, sketch, wrong_text, gallery)
+    followed = _followed_class_shares(conflict, gallery, gallery_labels, labels, wrong_labels)
     sides = {"labels": labels, "gallery": gallery, "gallery_labels": gallery_labels}
     facts: dict[str, Any] = {
         "queries": len(labels),
         "share": share,
         "found": _means_with_intervals(columns, seed, draws),
         "conflict": {**followed, "kept": _means_with_intervals({"kept": kept}, seed, draws)["kept"]},
-        "sweep": [_sweep_point(fuse, w, texts, wrong, alone, told_wrong, sides) for w in SHARE_SWEEP],
+        "sweep": [_sweep_point(fuse, w, texts, wrong, sketch, wrong_text, sides) for w in SHARE_SWEEP],
         "shapley": shapley_shares(columns, labels, gallery_labels),
-        "gap": composition_gap(*(_is_first_relevant(q, **sides) for q in (alone, told, both))),
+        "gap": composition_gap(*(_is_first_relevant(q, **sides) for q in (sketch, text, both))),
     }
     mean = float(kept.mean())
     ok = mean >= share - SHARE_TOLERANCE
-    words = f"against a wrong text the drawing keeps {mean:.0%} of the top {CALIBRATION_TOP_K}, its weight is {share:.0%}"
-    return {"ok": ok, "summary": words if ok else f"TEXT DECIDES: {words}", **facts}
+    summary = (
+        f"with a text of another class the drawing keeps {mean:.0%} of the top {CALIBRATION_TOP_K}, "
+        f"its weight is {share:.0%}"
+    )
+    return {"ok": ok, "summary": summary if ok else f"TEXT DECIDES: {summary}", **facts}
 
 
 def _means_with_intervals(columns: dict[str, Tensor], seed: int, draws: int) -> dict[str, dict[str, float]]:
@@ -96,11 +99,11 @@ def _means_with_intervals(columns: dict[str, Tensor], seed: int, draws: int) -> 
 def _followed_class_shares(
     query: Tensor, gallery: Tensor, gallery_labels: Tensor, labels: Tensor, wrong: Tensor
 ) -> dict[str, float]:
-    """How much of the first ten is of the drawing's class, and how much of the text's."""
-    found = gallery_labels[top_k_indices(query, gallery, CALIBRATION_TOP_K)]
+    """The shares of the top 10 that are of the drawing's class and of the text's class."""
+    result_labels = gallery_labels[top_k_indices(query, gallery, CALIBRATION_TOP_K)]
     return {
-        "drawing": float((found == labels[:, None]).float().mean()),
-        "text": float((found == wrong[:, None]).float().mean()),
+        "drawing": float((result_labels == labels[:, None]).float().mean()),
+        "text": float((result_labels == wrong[:, None]).float().mean()),
     }
 
 
@@ -109,14 +112,14 @@ def _sweep_point(
     weight: float,
     texts: Sequence[str],
     wrong: Sequence[str],
-    alone: Tensor,
-    told_wrong: Tensor,
+    sketch: Tensor,
+    wrong_text: Tensor,
     sides: dict[str, Tensor],
 ) -> dict[str, float]:
-    """The figures at one share of the drawing."""
-    kept = sketch_top_k_share(fuse(True, wrong, weight), alone, told_wrong, sides["gallery"])
-    found = average_precision_per_query(fuse(True, texts, weight), **sides)
-    return {"share": weight, "mAP": float(found.mean()), "kept": float(kept.mean())}
+    """The figures at one weight of the drawing."""
+    kept = sketch_top_k_share(fuse(True, wrong, weight), sketch, wrong_text, sides["gallery"])
+    values = average_precision_per_query(fuse(True, texts, weight), **sides)
+    return {"share": weight, "mAP": float(values.mean()), "kept": float(kept.mean())}
 
 
 def shapley_shares(
@@ -130,14 +133,14 @@ def shapley_shares(
     relevant = gallery_labels.bincount(minlength=int(labels.max()) + 1)[labels]
     chance = float(relevant.double().mean()) / len(gallery_labels)
     sketch, text, both = (float(columns[name].mean()) for name in ("sketch", "text", "both"))
-    drawn = ((sketch - chance) + (both - text)) / 2
-    told = ((text - chance) + (both - sketch)) / 2
-    total = drawn + told
+    sketch_value = ((sketch - chance) + (both - text)) / 2
+    text_value = ((text - chance) + (both - sketch)) / 2
+    total = sketch_value + text_value
     return {
         "chance": chance,
-        "sketch": drawn,
-        "text": told,
-        "sketch_share": drawn / total if total > 0 else 0.5,
+        "sketch": sketch_value,
+        "text": text_value,
+        "sketch_share": sketch_value / total if total > 0 else 0.5,
     }
 
 
@@ -146,10 +149,10 @@ def _is_first_relevant(query: Tensor, labels: Tensor, gallery: Tensor, gallery_l
 
 
 def composition_gap(sketch: Tensor, text: Tensor, both: Tensor) -> dict[str, float]:
-    """The composition gap: who puts a right photo first, as shares of the queries.
+    """The composition gap: which side ranks a relevant photo first, as shares of the queries.
 
-    `one alone`: a single side already does; `only both`: neither side does, both together do; `lost`: a single side
-    does and both together don't.
+    `one alone`: a single side does; `only both`: neither side does, both together do; `lost`: a single side does, both
+    together don't.
     """
     alone = sketch | text
     return {

@@ -1,1 +1,1 @@
-"""What is measured: protocols, measures, ties, intervals, chance."""
+"""Protocols, measures, tie handling, intervals and chance."""

@@ -1,4 +1,4 @@
-"""From values of queries to the figures of protocols and classes."""
+"""Means and intervals of protocols and classes, from the values of queries."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,7 +7,6 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from ssl_sbir.evaluation.metrics import expected_ties as expected
 from ssl_sbir.evaluation.metrics.blockwise import compute_query_values
 from ssl_sbir.evaluation.metrics.bootstrap import (
     BOOTSTRAP_DRAWS,
@@ -15,6 +14,7 @@ from ssl_sbir.evaluation.metrics.bootstrap import (
     percentile_intervals,
     resampled_means,
 )
+from ssl_sbir.evaluation.metrics.expected_ties import chance_average_precision
 from ssl_sbir.evaluation.metrics.imagenet_overlap import imagenet_classes
 from ssl_sbir.evaluation.metrics.protocols import EvaluationProtocol
 from ssl_sbir.evaluation.metrics.result import ClassResult, MetricValues, ProtocolResult, ValuesByProtocol
@@ -30,14 +30,14 @@ DENOMINATOR_PROTOCOLS = [
 
 @dataclass(frozen=True)
 class MetricSettings:
-    """How to measure.
+    """How to compute the figures.
 
     Attributes:
-        protocols: which.
+        protocols: the definitions.
         strides: of queries and photos under the gallery rule `strided`.
-        seed: of the gallery that is drawn, and of the bootstrap.
-        draws: of the bootstrap.
-        block: how many queries are ranked at once.
+        seed: of the sampled gallery and of the bootstrap.
+        draws: resamples of the bootstrap.
+        block: queries ranked at once.
     """
 
     protocols: Sequence[EvaluationProtocol]
@@ -65,18 +65,18 @@ def compute_protocol_values(
 
 
 def micro_means(values: ValuesByProtocol) -> dict[str, MetricValues]:
-    """Micro means by protocol and metric; a metric that no query has a value of is absent."""
-    found = {}
+    """Micro means by protocol and metric; a metric without a value for any query is absent."""
+    means = {}
     for name, columns in values.items():
         finite = {metric: column[column.isfinite()] for metric, column in columns.items()}
-        found[name] = {metric: float(column.mean()) for metric, column in finite.items() if len(column)}
-    return {name: metrics for name, metrics in found.items() if metrics}
+        means[name] = {metric: float(column.mean()) for metric, column in finite.items() if len(column)}
+    return {name: metrics for name, metrics in means.items() if metrics}
 
 
 def protocol_results(
     features: RetrievalFeatures, values: ValuesByProtocol, settings: MetricSettings
 ) -> tuple[dict[str, ProtocolResult], dict[str, str]]:
-    """The figures of each protocol, and the protocols that don't apply with the reason."""
+    """The results of each protocol, and for each protocol that doesn't apply the reason."""
     tables, skipped = {}, {}
     for protocol in settings.protocols:
         metrics = {m: c.cpu() for m, c in values[protocol.name].items() if c.isfinite().any()}
@@ -92,16 +92,16 @@ def protocol_results(
     over_queries = _table_intervals([table.values for table in tables.values()], settings)
     over_classes = _table_intervals([table.by_class for table in tables.values()], settings)
     known = {protocol.name: protocol for protocol in settings.protocols}
-    found = {
+    results = {
         name: table.to_protocol_result(known[name], features, settings, queries, classes)
         for (name, table), queries, classes in zip(tables.items(), over_queries, over_classes, strict=True)
     }
-    return found, skipped
+    return results, skipped
 
 
 @dataclass(frozen=True)
 class _MetricTable:
-    """The metrics of a protocol, and their values for each query that takes part and for each class."""
+    """The metrics of a protocol, with their values for each query that it uses and for each class."""
 
     metrics: list[str]
     values: Float[Tensor, "q m"]
@@ -140,19 +140,19 @@ class _MetricTable:
 def _table_intervals(
     tables: Sequence[Float[Tensor, "_ _"]], settings: MetricSettings
 ) -> list[list[Interval]]:
-    """The intervals of each table's columns; tables of one length share their draws."""
-    found: dict[int, list[Interval]] = {}
+    """The intervals of each table's columns; tables of one length share their bootstrap resamples."""
+    by_table: dict[int, list[Interval]] = {}
     for length in {len(table) for table in tables}:
-        places = [place for place, table in enumerate(tables) if len(table) == length]
-        joined = torch.cat([tables[place] for place in places], 1)
-        drawn = iter(percentile_intervals(resampled_means(joined, settings.draws, settings.seed)))
-        for place in places:
-            found[place] = [next(drawn) for _ in range(tables[place].shape[1])]
-    return [found[place] for place in range(len(tables))]
+        indices = [index for index, table in enumerate(tables) if len(table) == length]
+        joined = torch.cat([tables[index] for index in indices], 1)
+        intervals = iter(percentile_intervals(resampled_means(joined, settings.draws, settings.seed)))
+        for index in indices:
+            by_table[index] = [next(intervals) for _ in range(tables[index].shape[1])]
+    return [by_table[index] for index in range(len(tables))]
 
 
 def chance_metrics(features: RetrievalFeatures) -> MetricValues:
-    """What an order drawn at random scores: precision at any k, and mean average precision."""
+    """The expected figures of a random ranking: precision at any k, and mean average precision."""
     counts = torch.bincount(features.gallery_labels, minlength=len(features.classes))[features.query_labels]
     counts = counts[counts > 0]
     items = len(features.gallery_labels)
@@ -160,25 +160,25 @@ def chance_metrics(features: RetrievalFeatures) -> MetricValues:
         return {}
     return {
         "precision": float((counts.double() / items).mean()),
-        "mAP@all": float(expected.chance_average_precision(counts, items).mean()),
+        "mAP@all": float(chance_average_precision(counts, items).mean()),
     }
 
 
 def class_results(features: RetrievalFeatures, values: ValuesByProtocol) -> list[ClassResult]:
-    """One entry for each class that is asked for: means of its queries under `<protocol> <metric>`."""
+    """One entry for each class with queries: the means of its queries under `<protocol> <metric>`."""
     names = features.classes
     columns = {(p, m): c for p, metrics in values.items() for m, c in metrics.items()}
     queries = torch.bincount(features.query_labels, minlength=len(names))
     photos = torch.bincount(features.gallery_labels, minlength=len(names))
-    cover = imagenet_classes(names)
-    found = []
+    imagenet = imagenet_classes(names)
+    results = []
     for label in queries.nonzero().squeeze(1).tolist():
-        mine = features.query_labels == label
-        metrics = {f"{p} {m}": _finite_mean(c[mine]) for (p, m), c in columns.items()}
-        kept = {metric: value for metric, value in metrics.items() if value is not None}
+        rows = features.query_labels == label
+        means = {f"{p} {m}": _finite_mean(c[rows]) for (p, m), c in columns.items()}
+        metrics = {metric: value for metric, value in means.items() if value is not None}
         name = names[label]
-        found.append(ClassResult(name, int(queries[label]), int(photos[label]), kept, cover[name]))
-    return found
+        results.append(ClassResult(name, int(queries[label]), int(photos[label]), metrics, imagenet[name]))
+    return results
 
 
 def imagenet_split_means(
@@ -199,5 +199,5 @@ def _finite_mean(column: Float[Tensor, " q"]) -> float | None:
 
 
 def queries_without_relevant(features: RetrievalFeatures) -> Int[Tensor, " m"]:
-    """The queries whose class no gallery item has."""
+    """Indices of the queries whose class has no gallery item."""
     return (~torch.isin(features.query_labels, features.gallery_labels)).nonzero().squeeze(1)

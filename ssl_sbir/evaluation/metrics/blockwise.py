@@ -1,4 +1,4 @@
-"""Every measure of every protocol for every query, in one pass over the score matrix that is never held whole."""
+"""Every measure of every protocol for every query, in one pass over blocks of the score matrix."""
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -25,25 +25,25 @@ from ssl_sbir.ranking.sorting import sort_best_first
 
 ValuesByMetric = dict[str, Float[Tensor, " q"]]
 JobKey = tuple[Similarity, GalleryRule]
-BLOCK_SCORES = 1 << 21  # scores that one thread ranks at once (16 MB of keys)
+BLOCK_SCORES = 1 << 21  # scores ranked at once by a thread (16 MB of keys)
 
 
 @dataclass
 class _RankingJob:
-    """One view under one similarity, the distinct measures wanted of it, and the values found so far."""
+    """One gallery view under one similarity, with the values of the distinct measures computed so far."""
 
     view: GalleryView
     values: dict[RankingMeasure, Tensor] = field(default_factory=dict)
 
     @property
     def needs_ties(self) -> bool:
-        """Whether any measure needs to know which scores are equal."""
+        """Whether any measure depends on which scores are equal."""
         return any(measure.ties != "stable" for measure in self.values)
 
 
 @dataclass(frozen=True)
 class _CompactLabels:
-    """Labels of queries and items as small integers (they are looked up often); numpy on the CPU."""
+    """Labels of queries and items as small integers, for fast lookup; numpy on the CPU."""
 
     query: Any
     gallery: Any
@@ -61,9 +61,9 @@ def compute_query_values(
     block: int | None = None,
     scores: TiledScores | None = None,
 ) -> dict[str, ValuesByMetric]:
-    """For each protocol and metric the value of each query, NaN where a query takes no part.
+    """For each protocol and metric the value of each query; NaN where the protocol doesn't use the query.
 
-    The result is the same, bit for bit, for every `block_vectors` and equal to a full sort of the same scores.
+    The result is the same, bit for bit, for every `block` and equal to a full sort of the same scores.
 
     Args:
         query: [q, d] on any device.
@@ -72,9 +72,9 @@ def compute_query_values(
         gallery_labels: [n].
         protocols: what to compute.
         strides: of queries and photos under the gallery rule `strided`.
-        seed: of the draw under the gallery rule `one photo per query`.
-        block: how many queries are ranked at once; bounds memory beside the tile of scores.
-        scores: a similarity that takes the place of every protocol's own (binary codes).
+        seed: of the sample under the gallery rule `one photo per query`.
+        block: queries ranked at once; bounds the memory beside the tile of scores.
+        scores: a similarity that replaces every protocol's own (binary codes).
     """
     kinds = _similarities_to_compute(query, gallery, protocols, scores)
     jobs: dict[JobKey, _RankingJob] = {}
@@ -90,10 +90,9 @@ def compute_query_values(
     labels = _compact_labels(query_labels, gallery_labels)
     with show_progress(len(query) * len(set(kinds.values())), "ranking", "query") as counter:
         for kind in dict.fromkeys(kinds.values()):
-            found = scores or (cosine_scores if kind == "cosine" else euclidean_scores)(query, gallery)
-            _rank_all_queries(
-                found, labels, [job for (of, _), job in jobs.items() if of == kind], block, counter
-            )
+            tiles = scores or (cosine_scores if kind == "cosine" else euclidean_scores)(query, gallery)
+            same_kind = [job for (similarity, _), job in jobs.items() if similarity == kind]
+            _rank_all_queries(tiles, labels, same_kind, block, counter)
     return {
         p.name: {
             name: jobs[kinds[p.similarity], p.gallery].values[measure]
@@ -106,11 +105,11 @@ def compute_query_values(
 def _similarities_to_compute(
     query: Tensor, gallery: Tensor, protocols: Sequence[EvaluationProtocol], scores: TiledScores | None
 ) -> dict[Similarity, Similarity]:
-    """For each similarity the one that is computed: unit vectors have one order under both."""
-    asked = {protocol.similarity for protocol in protocols}
-    if scores is not None or (len(asked) == 2 and are_unit_vectors(query) and are_unit_vectors(gallery)):
-        return dict.fromkeys(asked, "cosine")
-    return {similarity: similarity for similarity in asked}
+    """For each similarity the one to compute: for unit vectors both give the same ranking."""
+    wanted = {protocol.similarity for protocol in protocols}
+    if scores is not None or (len(wanted) == 2 and are_unit_vectors(query) and are_unit_vectors(gallery)):
+        return dict.fromkeys(wanted, "cosine")
+    return {similarity: similarity for similarity in wanted}
 
 
 def _compact_labels(query: Tensor, gallery: Tensor) -> _CompactLabels:
@@ -132,40 +131,42 @@ def _rank_all_queries(
 ) -> None:
     buffer = scores.new_tile_buffer()
     step = block or max(1, BLOCK_SCORES // scores.num_items)
-    each = _ranking_thread_pool(torch.get_num_threads()).map if buffer.device.type == "cpu" else map
+    map_blocks = _ranking_thread_pool(torch.get_num_threads()).map if buffer.device.type == "cpu" else map
     for index in range(len(scores)):
         start, tile = index * scores.tile_height, scores.compute_tile(index, buffer)
         firsts = range(start, start + len(tile), step)
         parts = [tile[first - start : first - start + step] for first in firsts]
-        list(each(partial(_rank_query_block, labels=labels, jobs=jobs), parts, firsts))
+        list(map_blocks(partial(_rank_query_block, labels=labels, jobs=jobs), parts, firsts))
         counter.advance(len(tile))
 
 
 def _rank_query_block(scores: Tensor, first: int, labels: _CompactLabels, jobs: list[_RankingJob]) -> None:
-    """Ranks some queries and enters their values into every job."""
-    order = sort_best_first(scores)
-    found = find_relevant_indices(order, labels.query[first : first + len(scores)], labels.gallery)
+    """Ranks a block of queries and stores their values in every job."""
+    whole_order = sort_best_first(scores)
+    whole_relevant = find_relevant_indices(
+        whole_order, labels.query[first : first + len(scores)], labels.gallery
+    )
     for job in jobs:
         rows = job.view.query_rows(first, first + len(scores))
         if len(rows) == 0:
             continue
-        mine, places = order, found
+        order, relevant = whole_order, whole_relevant
         if job.view.stride > 1:
-            mine = order.select_queries(slice(rows.start - first, None, rows.step))
-            places = find_relevant_indices(
-                mine, labels.query[rows.start : rows.stop : rows.step], labels.gallery
+            order = whole_order.select_queries(slice(rows.start - first, None, rows.step))
+            relevant = find_relevant_indices(
+                order, labels.query[rows.start : rows.stop : rows.step], labels.gallery
             )
-        standings = flat_relevant_ranks(mine, places, _to_numpy_on_cpu(job.view.weights), job.needs_ties)
-        _store_measured_values(job, rows, pad_relevant_ranks(standings, job.view.gallery_size))
+        ranks = flat_relevant_ranks(order, relevant, _to_numpy_on_cpu(job.view.weights), job.needs_ties)
+        _store_measured_values(job, rows, pad_relevant_ranks(ranks, job.view.gallery_size))
 
 
 def _store_measured_values(job: _RankingJob, rows: range, items: RelevantRanks) -> None:
-    found: dict[RankingMeasure, Tensor] = {}
+    computed: dict[RankingMeasure, Tensor] = {}
     for measure, values in job.values.items():
-        same = _simplest_measure(measure, items.tied is not None)
-        if same not in found:
-            found[same] = same(items)
-        values[rows.start : rows.stop : rows.step] = found[same]
+        simplest = _simplest_measure(measure, items.tied is not None)
+        if simplest not in computed:
+            computed[simplest] = simplest(items)
+        values[rows.start : rows.stop : rows.step] = computed[simplest]
 
 
 @cache

@@ -1,4 +1,4 @@
-"""Which classes come back for which."""
+"""Which classes are retrieved for the sketches of each class."""
 
 from dataclasses import dataclass
 
@@ -13,13 +13,13 @@ LARGEST_CONFUSIONS = 12
 
 @dataclass(frozen=True)
 class Confusion:
-    """Classes against each other.
+    """Shares of classes among the first results.
 
     Attributes:
-        names: classes that are asked for.
-        table: [c, c] mean share of the first results of a class's sketches that are of another.
-        pairs: the largest shares between two classes: asked for, came back, share.
-        k: how many results were looked at.
+        names: classes with queries.
+        table: [c, c] mean share of the first results of a class's sketches (row) that are of each class (column).
+        pairs: the largest shares between two classes: of the sketches, of the results, share.
+        k: results per sketch.
     """
 
     names: list[str]
@@ -30,18 +30,17 @@ class Confusion:
 
 def compute_confusion(features: RetrievalFeatures, ranking: Ranking) -> Confusion:
     """The confusion of classes among the first results."""
-    asked = features.query_labels.unique()
+    query_classes = features.query_labels.unique()
     count, k = len(features.classes), ranking.ids.shape[1]
-    came = features.gallery_labels[ranking.ids]
-    flat = features.query_labels[:, None] * count + came
+    flat = features.query_labels[:, None] * count + features.gallery_labels[ranking.ids]
     sums = torch.bincount(flat.reshape(-1), minlength=count * count).view(count, count).double()
     shares = sums / sums.sum(1, keepdim=True).clamp(min=1)
-    table = shares[asked][:, asked].cpu()
-    off = shares.cpu().clone().fill_diagonal_(0)
-    best = off.reshape(-1).topk(min(LARGEST_CONFUSIONS, count * count))
+    table = shares[query_classes][:, query_classes].cpu()
+    mistakes = shares.cpu().clone().fill_diagonal_(0)
+    largest = mistakes.reshape(-1).topk(min(LARGEST_CONFUSIONS, count * count))
     pairs = [
-        (features.classes[place // count], features.classes[place % count], value)
-        for value, place in zip(best.values.tolist(), best.indices.tolist(), strict=True)
+        (features.classes[index // count], features.classes[index % count], value)
+        for value, index in zip(largest.values.tolist(), largest.indices.tolist(), strict=True)
         if value > 0
     ]
-    return Confusion([features.classes[label] for label in asked.tolist()], table, pairs, k)
+    return Confusion([features.classes[label] for label in query_classes.tolist()], table, pairs, k)

@@ -16,7 +16,7 @@ from ssl_sbir.ranking.relevance import RelevantRanks, TiedEntries, row_sums
 
 
 def expected_precision(items: RelevantRanks, k: int | None) -> Float[Tensor, "t r"]:
-    """[t, r] what each relevant item is expected to add to the sum of precisions over the first k."""
+    """[t, r] the expected contribution of each relevant item to the sum of precisions over the first k."""
     values, tied = _untied_precision(items, k), items.tied
     return (
         values
@@ -28,39 +28,39 @@ def expected_precision(items: RelevantRanks, k: int | None) -> Float[Tensor, "t 
 
 
 def expected_hits(
-    items: RelevantRanks, k: int | Int[Tensor, " t"], found: Float[Tensor, " t"]
+    items: RelevantRanks, k: int | Int[Tensor, " t"], stable_hits: Float[Tensor, " t"]
 ) -> Float[Tensor, " t"]:
     """[t] the expected number of relevant items among the first k, from the number under stable ties."""
     tied = items.tied
     if tied is None:
-        return found
+        return stable_hits
     limit = k[tied.row] if isinstance(k, Tensor) else k
-    near = (items.rank[tied.row, tied.relevant_index] <= limit).double()
-    return found.index_add(0, tied.row, _count_group_items_within(tied, limit).double() / tied.equal - near)
+    counted = (items.rank[tied.row, tied.relevant_index] <= limit).double()
+    expected = _count_group_items_within(tied, limit).double() / tied.equal
+    return stable_hits.index_add(0, tied.row, expected - counted)
 
 
 def expected_precision_over_hits(items: RelevantRanks, k: int) -> Float[Tensor, " t"]:
     """[t] the expected ratio of the sum of precisions over the first k to the hits among them."""
     sums, tied = row_sums(_untied_precision(items, k)), items.tied
-    found = (items.rank[:, :k] <= k).sum(1).double()
+    hits = (items.rank[:, :k] <= k).sum(1).double()
     if tied is None:
-        return sums / found.clamp(min=1)
-    near = (items.rank[tied.row, tied.relevant_index] <= k).double()
+        return sums / hits.clamp(min=1)
+    counted = (items.rank[tied.row, tied.relevant_index] <= k).double()
     within = _count_group_items_within(tied, k)
     whole = (within == tied.equal).double()
-    found = found.index_add(0, tied.row, whole - near)
+    hits = hits.index_add(0, tied.row, whole - counted)
     sums = sums.index_add(0, tied.row, whole * _expected_group_share(tied, within))
-    result = sums / found.clamp(min=1)
-    cut = tied.select_entries(
-        (within > 0) & (within < tied.equal) & (tied.relevant_index == tied.before)
-    )  # one a query at most
+    result = sums / hits.clamp(min=1)
+    is_cut = (within > 0) & (within < tied.equal) & (tied.relevant_index == tied.before)
+    cut = tied.select_entries(is_cut)  # at most one per query
     if len(cut.row):
-        result[cut.row] = _expected_cut_group(cut, sums[cut.row, None], found[cut.row, None], k)
+        result[cut.row] = _expected_cut_group(cut, sums[cut.row, None], hits[cut.row, None], k)
     return result
 
 
 def chance_average_precision(relevant: Int[Tensor, " q"], items: int) -> Float[Tensor, " q"]:
-    """[q] the mean average precision of a ranking drawn at random, given how many of `items` are relevant."""
+    """[q] the expected average precision of a random ranking, given how many of `items` are relevant."""
     harmonic = _harmonic_numbers(items, relevant.device)[items]
     spread = (relevant.double() - 1) / max(1, items - 1) * (items - harmonic)
     return ((harmonic + spread) / items).masked_fill(relevant == 0, torch.nan)
@@ -77,20 +77,20 @@ def _untied_precision(items: RelevantRanks, k: int | None) -> Tensor:
 
 
 def _count_group_items_within(tied: TiedEntries, k: int | Tensor | None) -> Tensor:
-    """How many items of the group are among the first k."""
+    """The number of items of the group among the first k."""
     return tied.equal if k is None else (k - tied.above).clamp(min=0).minimum(tied.equal)
 
 
 def _expected_group_share(tied: TiedEntries, within: Tensor) -> Tensor:
-    """What one relevant item's part of its group adds when the first `hyponym_mask` items of the group count."""
+    """What one relevant item's part of its group adds when the first `within` items of the group count."""
     harmonic = _harmonic_numbers(int((tied.above + tied.equal).max()), within.device)
     reciprocal = harmonic[tied.above + within] - harmonic[tied.above]
     spread = (tied.relevant - 1) / (tied.equal - 1).double()
     return ((tied.before + 1) * reciprocal + spread * (within - (tied.above + 1) * reciprocal)) / tied.equal
 
 
-def _expected_cut_group(cut: TiedEntries, sums: Tensor, found: Tensor, k: int) -> Tensor:
-    """The mean over how many relevant items of the group that k cuts fall on the near side (hypergeometric)."""
+def _expected_cut_group(cut: TiedEntries, sums: Tensor, hits: Tensor, k: int) -> Tensor:
+    """The mean over how many relevant items of the group that k splits are within k (hypergeometric)."""
     n, r, above = (part[:, None].double() for part in (cut.equal, cut.relevant, cut.above))
     w = k - above
     h = torch.arange(min(k, int(r.max())) + 1, device=n.device, dtype=torch.float64)[None]
@@ -99,7 +99,7 @@ def _expected_cut_group(cut: TiedEntries, sums: Tensor, found: Tensor, k: int) -
     harmonic = _harmonic_numbers(k, n.device)
     reciprocal = harmonic[k] - harmonic[cut.above][:, None]
     spread = (h - 1) / (w - 1).clamp(min=1) * (w - (above + 1) * reciprocal)
-    value = (sums + h / w * ((found + 1) * reciprocal + spread)) / (found + h).clamp(min=1)
+    value = (sums + h / w * ((hits + 1) * reciprocal + spread)) / (hits + h).clamp(min=1)
     return row_sums(log.exp().masked_fill(~possible, 0) * value)
 
 

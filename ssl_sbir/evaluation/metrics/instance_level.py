@@ -1,4 +1,4 @@
-"""Instance-level retrieval: is the very photo that a sketch was drawn from among the first k?"""
+"""Instance-level retrieval: whether the photo that a sketch was drawn from is among the first k."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -26,18 +26,18 @@ class _InstanceProtocol(EvaluationProtocol):
 def instance_accuracy(
     features: RetrievalFeatures, query_instances: Any, gallery_instances: Any
 ) -> dict[str, MetricValues]:
-    """acc@1, acc@5 and acc@10 over the queries whose own photo is in the gallery; empty where there is none.
+    """acc@1, acc@5 and acc@10 over the queries whose own photo is in the gallery; empty if there is none.
 
     `whole gallery` ranks all photos; `own class` only those of the sketch's class, as fine-grained papers do. Ties are
     broken by gallery order.
 
     Args:
-        features: the checked features.
+        features: the validated features.
         query_instances: [q] integers; negative where unknown.
         gallery_instances: [n] likewise.
 
     Raises:
-        EvaluationError: a list of another length.
+        EvaluationError: a list has a wrong length.
     """
     query = _validate_instances(query_instances, features.query, "query", -1)
     gallery = _validate_instances(gallery_instances, features.gallery, "gallery", -2)
@@ -65,9 +65,10 @@ def _instance_means(columns: dict[str, Tensor], known: Tensor) -> MetricValues:
 
 
 def _validate_instances(values: Any, rows: Tensor, side: str, unknown: int) -> Int[Tensor, " m"]:
-    found = torch.as_tensor(values, dtype=torch.int64, device=rows.device)
-    if found.shape != rows.shape[:1]:
+    instances = torch.as_tensor(values, dtype=torch.int64, device=rows.device)
+    if instances.shape != rows.shape[:1]:
         raise EvaluationError(
-            f"{side}_instances has shape {list(found.shape)}, {side} has {len(rows)} rows", "Give one a row."
+            f"{side}_instances has shape {list(instances.shape)}, {side} has {len(rows)} rows",
+            "Give one instance per row.",
         )
-    return found.masked_fill(found < 0, unknown)
+    return instances.masked_fill(instances < 0, unknown)

@@ -1,6 +1,6 @@
-"""Average precision and precision at k in all their published variants, from the standing of the relevant items.
+"""Average precision and precision at k in all their published variants, from the ranks of the relevant items.
 
-Every measure gives one value a query; a query without a relevant item gets NaN, never 0 or 1.
+Every measure gives one value per query; a query without a relevant item gets NaN, never 0 or 1.
 """
 
 from dataclasses import dataclass, replace
@@ -10,7 +10,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ssl_sbir.evaluation.metrics import expected_ties as expected
+from ssl_sbir.evaluation.metrics.expected_ties import (
+    expected_hits,
+    expected_precision,
+    expected_precision_over_hits,
+)
 from ssl_sbir.ranking.relevance import RelevantRanks, row_sums
 
 TieHandling = Literal["stable", "grouped", "expected"]
@@ -26,11 +30,11 @@ class AveragePrecision:
     Attributes:
         envelope: `plain` takes the precision at each relevant rank; `voc` the highest precision at that rank or
             a later one (Pascal VOC 2010; `VOCap` of SAKE's and ZSE-SBIR's released code).
-        k: only the first k items are looked at; None for all.
+        k: only the first k items count; None for all.
         over: what the sum of precisions is divided by: `R` the relevant items of the gallery, `min(k,R)`
             (SAKE, ZSE-SBIR), `hits` the relevant items among the first k (SEM-PCYC, Doodle2Search: scikit-learn
-            on the truncated list; 0 where there is none), `k` (Yelamarthi et al.).
-        ties: `stable` breaks ties by gallery order; `grouped` takes tied items together, as scikit-learn does;
+            on the truncated list; 0 without any), `k` (Yelamarthi et al.).
+        ties: `stable` breaks ties by gallery order; `grouped` treats tied items as one rank, as scikit-learn does;
             `expected` is the mean over all orders of the tied items (plain only).
     """
 
@@ -49,16 +53,16 @@ class AveragePrecision:
 
     def __call__(self, items: RelevantRanks) -> Float[Tensor, " t"]:
         """[t] a value in 0..1 for each query, NaN where nothing is relevant."""
-        tied = self.ties if items.tied is not None else "stable"
-        if tied == "expected" and self.over == "hits" and self.k is not None:
-            return _nan_without_relevant(expected.expected_precision_over_hits(items, self.k), items)
+        ties = self.ties if items.tied is not None else "stable"
+        if ties == "expected" and self.over == "hits" and self.k is not None:
+            return _nan_without_relevant(expected_precision_over_hits(items, self.k), items)
         precision = {
             "stable": _stable_precision,
             "grouped": _grouped_precision,
-            "expected": expected.expected_precision,
-        }[tied](items, self.k)
+            "expected": expected_precision,
+        }[ties](items, self.k)
         if self.envelope == "voc":
-            precision = precision.flip(1).cummax(1).values  # what is beyond k comes first, as 0
+            precision = precision.flip(1).cummax(1).values  # ranks beyond k come first, as 0
         return _nan_without_relevant(row_sums(precision) / self._sum_denominator(items), items)
 
     def _sum_denominator(self, items: RelevantRanks) -> Tensor | int:
@@ -76,11 +80,11 @@ class PrecisionAtK:
     """The share of relevant items among the first k.
 
     Attributes:
-        k: how many items are looked at.
+        k: the number of first items that count.
         over: what the hits are divided by: `k`; `min(k,N)` (SAKE, SEM-PCYC); `min(k,R)`, where only the first
-            min(k,R) items are looked at (ZSE-SBIR); `rank k+1` is not a share at all but whether the item behind
-            the first k is relevant (Doodle2Search indexes its sorted list with k).
-        ties: as for `AveragePrecision`; `grouped` has no meaning of its own here and breaks ties by gallery order.
+            min(k,R) items count (ZSE-SBIR); `rank k+1` is not a share but whether the item after the first k is
+            relevant (Doodle2Search indexes its sorted list with k).
+        ties: as for `AveragePrecision`; `grouped` isn't defined here and breaks ties by gallery order.
     """
 
     k: int
@@ -106,8 +110,8 @@ class PrecisionAtK:
         return _nan_without_relevant(value, items)
 
     def _count_hits(self, items: RelevantRanks, k: int | Tensor) -> Tensor:
-        found = items.hits_at_k(k).double()
-        return expected.expected_hits(items, k, found) if self.ties == "expected" else found
+        hits = items.hits_at_k(k).double()
+        return expected_hits(items, k, hits) if self.ties == "expected" else hits
 
 
 @dataclass(frozen=True)
@@ -138,11 +142,11 @@ def _stable_precision(items: RelevantRanks, k: int | None) -> Tensor:
 def _grouped_precision(items: RelevantRanks, k: int | None) -> Tensor:
     assert items.tied is not None
     precision, tied = _stable_precision(items, k).clone(), items.tied
-    found, end = tied.before + tied.relevant, tied.above + tied.equal
-    if k is not None:  # the list is cut at k first, a group may be cut with it
-        found, end = found.minimum(items.hits_at_k(k)[tied.row]), end.clamp(max=k)
-    near = items.rank[tied.row, tied.relevant_index] <= (items.items if k is None else k)
-    precision[tied.row[near], tied.relevant_index[near]] = (found / end.double())[near]
+    hits, end = tied.before + tied.relevant, tied.above + tied.equal
+    if k is not None:  # the list is cut at k first, which may split a group
+        hits, end = hits.minimum(items.hits_at_k(k)[tied.row]), end.clamp(max=k)
+    within = items.rank[tied.row, tied.relevant_index] <= (items.items if k is None else k)
+    precision[tied.row[within], tied.relevant_index[within]] = (hits / end.double())[within]
     return precision
 
 

@@ -1,7 +1,7 @@
-"""The published ways to turn a ranking into numbers, each put together from named parts.
+"""The published definitions of retrieval figures, each composed of named parts.
 
-"mAP@200" alone means nothing: the released codes differ in the similarity, in the kind of average precision, in
-what AP@k and P@k are divided by, in how ties are broken and in which photos form the gallery.
+"mAP@200" alone is ambiguous: the released codes differ in the similarity, in the kind of average precision, in the
+denominators of AP@k and P@k, in how ties are broken and in which photos form the gallery.
 """
 
 from collections.abc import Iterable, Sequence
@@ -30,18 +30,18 @@ GalleryRule = Literal["all", "strided", "one photo per query"]
 
 @dataclass(frozen=True)
 class EvaluationProtocol:
-    """One published definition of the numbers.
+    """One published definition of the figures.
 
     Attributes:
-        name: what results are printed under.
-        source: where the definition was read.
-        similarity: `cosine_scores`, or `euclidean_scores` for anything that falls with the distance, as exp(−d) and 1/(1+d).
-        envelope: kind of average precision over the whole ranking; None where the source gives no mAP@all.
-        average_over: what AP@k is divided by; None where the source gives no mAP@k.
-        precision_over: what P@k is divided by; None where the source gives no P@k.
+        name: of the protocol in results.
+        source: the paper and code that the definition is from.
+        similarity: `cosine`, or `euclidean` for anything that falls with the distance, as exp(−d) and 1/(1+d).
+        envelope: kind of average precision over the whole ranking; None if the source reports no mAP@all.
+        average_over: the denominator of AP@k; None if the source reports no mAP@k.
+        precision_over: the denominator of P@k; None if the source reports no P@k.
         ties: `stable`, `grouped` or `expected`.
         gallery: `all`; `strided`, every s-th query against every t-th photo; or `one photo per query`, where the
-            gallery is one random photo of the query's class for each query, drawn with repetition.
+            gallery is one random photo of the query's class for each query, sampled with replacement.
     """
 
     name: str
@@ -54,21 +54,23 @@ class EvaluationProtocol:
     gallery: GalleryRule = "all"
 
     def build_measures(self) -> dict[str, RankingMeasure]:
-        """The measures it defines, by the names they are printed under."""
-        found: dict[str, RankingMeasure] = {}
+        """The measures it defines, by their names in results."""
+        measures: dict[str, RankingMeasure] = {}
         if self.envelope is not None:
-            found["mAP@all"] = AveragePrecision(self.envelope, None, "R", self.ties)
+            measures["mAP@all"] = AveragePrecision(self.envelope, None, "R", self.ties)
         if self.average_over is not None:
-            found["mAP@200"] = AveragePrecision(self.envelope or "plain", 200, self.average_over, self.ties)
+            measures["mAP@200"] = AveragePrecision(
+                self.envelope or "plain", 200, self.average_over, self.ties
+            )
         if self.precision_over is not None:
-            found["P@100"] = PrecisionAtK(100, self.precision_over, self.ties)
-            found["P@200"] = PrecisionAtK(200, self.precision_over, self.ties)
-        return found
+            measures["P@100"] = PrecisionAtK(100, self.precision_over, self.ties)
+            measures["P@200"] = PrecisionAtK(200, self.precision_over, self.ties)
+        return measures
 
     def query_and_gallery_sizes(
         self, query_labels: Int[Tensor, " q"], gallery_labels: Int[Tensor, " n"], strides: tuple[int, int]
     ) -> tuple[int, int]:
-        """How many queries and gallery items it looks at."""
+        """The number of queries and gallery items it uses."""
         queries, items = len(query_labels), len(gallery_labels)
         if self.gallery == "strided":
             return -(-queries // strides[0]), -(-items // strides[1])
@@ -77,30 +79,28 @@ class EvaluationProtocol:
         return queries, items
 
     def with_ties(self, ties: TieHandling) -> "EvaluationProtocol":
-        """The same definition under another tie rule; an envelope has no closed expectation and stays stable."""
+        """The same definition under another tie rule; the VOC envelope has no closed expectation and stays stable."""
         if ties == "expected" and self.envelope == "voc":
             return replace(self, ties="stable")
         return replace(self, ties=ties)
 
     def format_definition(self) -> str:
-        """Its parts in one line, as a table's footnote."""
+        """Its parts in one line, for a table's footnote."""
         parts: list[str] = [self.similarity]
         if self.envelope:
             parts.append("AP with the VOC envelope" if self.envelope == "voc" else "plain AP")
         if self.average_over:
             parts.append(f"AP@k ÷ {self.average_over}")
         if self.precision_over:
-            whole = (
-                "relevance of rank k+1" if self.precision_over == "rank k+1" else f"÷ {self.precision_over}"
-            )
-            parts.append(f"P@k {whole}")
+            rank = self.precision_over == "rank k+1"
+            parts.append(f"P@k {'relevance of rank k+1' if rank else f'÷ {self.precision_over}'}")
         return ", ".join([*parts, f"{self.ties} ties", f"gallery: {self.gallery}"])
 
 
 PRESETS: dict[str, EvaluationProtocol] = {
     protocol.name: protocol
     for protocol in (
-        EvaluationProtocol("standard", "the textbook definitions; what we compare our own runs by"),
+        EvaluationProtocol("standard", "the textbook definitions; used to compare our own runs"),
         EvaluationProtocol(
             "sake",
             "SAKE (Liu et al., ICCV 2019), released code: eval_AP_inner, VOCap, eval_precision",
@@ -158,21 +158,21 @@ PRESETS: dict[str, EvaluationProtocol] = {
 def resolve_protocols(
     names: Iterable[str | EvaluationProtocol] | None = None, ties: TieHandling | None = None
 ) -> Sequence[EvaluationProtocol]:
-    """The protocols of those names; all presets where none is named.
+    """The protocols of some names; all presets by default.
 
     Args:
-        names: preset names, or protocols of one's own.
-        ties: a tie rule that takes the place of every preset's own.
+        names: preset names, or your own protocols.
+        ties: a tie rule that replaces each protocol's own.
 
     Raises:
         EvaluationError: no preset has that name.
     """
-    found = [_find_preset(name) for name in (names or PRESETS)]
-    return found if ties is None else [protocol.with_ties(ties) for protocol in found]
+    protocols = [_find_preset(name) for name in (names or PRESETS)]
+    return protocols if ties is None else [protocol.with_ties(ties) for protocol in protocols]
 
 
 def parse_tie_rule(name: str | None) -> TieHandling | None:
-    """The tie rule of that name; None for each protocol's own.
+    """The tie rule of a name; None for each protocol's own.
 
     Raises:
         EvaluationError: there is no such rule.

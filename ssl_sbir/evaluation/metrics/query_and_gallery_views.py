@@ -1,6 +1,6 @@
-"""Which queries meet which photos: the whole of both, a strided part, or one random photo a query.
+"""Which queries and photos a protocol uses: all of both, a strided part, or one random photo per query.
 
-Every rule is a multiplicity for each gallery item, so that one ranking of the whole gallery serves all of them.
+Every rule is a multiplicity of each gallery item, so that all rules share one ranking of the whole gallery.
 """
 
 from dataclasses import dataclass
@@ -17,9 +17,9 @@ class GalleryView:
     """A part of the queries and of the gallery.
 
     Attributes:
-        stride: every how many-th query takes part.
-        weights: [n] how often each item is in the gallery; None where each is there once.
-        gallery_size: size of the gallery, multiplicities counted.
+        stride: every `stride`-th query is used.
+        weights: [n] how often each item is in the gallery; None if each is there once.
+        gallery_size: number of gallery items, counted with multiplicity.
     """
 
     stride: int
@@ -27,7 +27,7 @@ class GalleryView:
     gallery_size: int
 
     def query_rows(self, start: int, stop: int) -> range:
-        """The queries between two places that take part."""
+        """The queries used between two indices."""
         return range(-(-start // self.stride) * self.stride, stop, self.stride)
 
 
@@ -46,7 +46,7 @@ def gallery_view(
         query_labels: [q].
         gallery_labels: [n].
         strides: of queries and of photos, for `strided`.
-        seed: of the draw, for `one photo per query`.
+        seed: of the sample, for `one photo per query`.
     """
     if rule == "all":
         return GalleryView(1, None, len(gallery_labels))
@@ -54,17 +54,17 @@ def gallery_view(
     if rule == "strided":
         weights[:: strides[1]] = 1
         return GalleryView(strides[0], weights.to(gallery_labels.device), int(weights.sum()))
-    drawn = sample_one_photo_per_query(query_labels.cpu(), gallery_labels.cpu(), seed)
-    weights.index_add_(0, drawn, torch.ones_like(drawn, dtype=torch.int32))
-    return GalleryView(1, weights.to(gallery_labels.device), len(drawn))
+    sampled = sample_one_photo_per_query(query_labels.cpu(), gallery_labels.cpu(), seed)
+    weights.index_add_(0, sampled, torch.ones_like(sampled, dtype=torch.int32))
+    return GalleryView(1, weights.to(gallery_labels.device), len(sampled))
 
 
 def sample_one_photo_per_query(
     query_labels: Int[Tensor, " q"], gallery_labels: Int[Tensor, " n"], seed: int
 ) -> Int[Tensor, " m"]:
-    """One random gallery item of the same label for each query that has one, with repetition."""
+    """The index of one random gallery item of the same label for each query that has one, with replacement."""
     ordered, order = torch.sort(gallery_labels.long(), stable=True)
     start = torch.searchsorted(ordered, query_labels.long())
     count = torch.searchsorted(ordered, query_labels.long(), right=True) - start
-    draw = torch.rand(len(count), generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-    return order[(start + (draw * count).long())[count > 0]]
+    uniform = torch.rand(len(count), generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    return order[(start + (uniform * count).long())[count > 0]]

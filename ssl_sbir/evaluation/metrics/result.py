@@ -1,4 +1,4 @@
-"""What an evaluation found, as plain facts."""
+"""The results of an evaluation, as plain values."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -22,11 +22,11 @@ class ProtocolResult:
         macro: mean over classes of their queries' mean.
         interval_queries: 95 % interval of `micro`, queries resampled.
         interval_classes: 95 % interval of `macro`, classes resampled.
-        queries: how many queries took part.
-        gallery: size of the gallery.
-        without_relevant: queries left out because the gallery holds nothing relevant to them.
-        definition: the parts it is made of.
-        source: where the definition was read.
+        queries: number of queries.
+        gallery: number of gallery items.
+        without_relevant: queries excluded because the gallery has no relevant item for them.
+        definition: the parts of the definition.
+        source: the paper and code that the definition is from.
     """
 
     micro: MetricValues
@@ -40,7 +40,7 @@ class ProtocolResult:
     source: str
 
     def facts(self) -> dict[str, Any]:
-        """JSON-able; the micro means stand at the top, under their metrics' names."""
+        """JSON-able; the micro means come first, under their metrics' names."""
         rest = asdict(self)
         micro = rest.pop("micro")
         return {**micro, **rest}
@@ -48,7 +48,7 @@ class ProtocolResult:
 
 @dataclass(frozen=True)
 class ClassResult:
-    """One class: how many queries and photos it has, its means, and the ImageNet-1k classes that cover it."""
+    """One class: its numbers of queries and photos, its means, and the ImageNet-1k classes that cover it."""
 
     name: str
     queries: int
@@ -59,24 +59,24 @@ class ClassResult:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Everything an evaluation found.
+    """All results of an evaluation.
 
     Attributes:
-        verdict: one sentence on the integrity of what was measured; the first line of every print.
-        name: what was evaluated.
+        verdict: one sentence on the integrity of the evaluation; printed first.
+        name: of the run, encoder or features.
         counts: queries, gallery, classes, queries without a relevant item, and the classes that the gallery lacks.
-        chance: what a random order scores: `precision` and `mAP@all`.
+        chance: the expected `precision` and `mAP@all` of a random ranking.
         protocols: by name.
-        skipped: protocols that could not be applied, with reasons.
-        denominators: mean AP@200 of the same rankings, divided in the four published ways.
-        classes: one entry a class.
-        imagenet: `classes` in ImageNet-1k, `other_file_count`, and the means over the queries of each.
-        audits: by name: `ok` (None where not run), `summary`, and figures.
-        instances: acc@k where each query has one photo of its own.
-        codes: by number of bits, then as `resolve_protocols`, micro means only.
-        generalised: by generalised zero-shot protocol, then as `resolve_protocols`, micro means only.
+        skipped: protocols that don't apply, with reasons.
+        denominators: mean AP@200 of the same rankings under the four published denominators.
+        classes: one entry per class.
+        imagenet: `classes` in ImageNet-1k, `others`, and the means over the queries of each.
+        audits: by name: `ok` (None if not run), `summary`, and figures.
+        instances: acc@k if each query has a photo of its own.
+        codes: by number of bits, then as `protocols`, micro means only.
+        generalised: by generalised zero-shot protocol, then as `protocols`, micro means only.
         frozen: micro means by protocol of the untrained encoder at the start of the run.
-        facts: what else a reader must know: split, data, encoder, centring, seeds.
+        facts: split, data, encoder, centring and seed.
         values: for each protocol and metric the value of each query (not in the JSON).
     """
 
@@ -98,7 +98,7 @@ class Evaluation:
     values: ValuesByProtocol = field(default_factory=dict, repr=False)
 
     def to_json(self) -> dict[str, Any]:
-        """All of it but the value of each query, JSON-able, with `protocols.<preset>.<metric>`."""
+        """All of it except the values of queries, JSON-able, with `protocols.<preset>.<metric>`."""
         plain = {
             name: value for name, value in vars(self).items() if name not in ("values", "facts", "protocols")
         }

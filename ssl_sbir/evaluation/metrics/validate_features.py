@@ -1,4 +1,4 @@
-"""Features and labels that can be evaluated, or the reason why they can't."""
+"""Validation of features and labels before an evaluation."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from ssl_sbir.errors import EvaluationError
 
 @dataclass(frozen=True)
 class RetrievalFeatures:
-    """Queries and a gallery whose features are finite, not zero and of one width.
+    """Queries and a gallery whose features are finite, nonzero and of the same width.
 
     Attributes:
         query: [q, d].
@@ -32,9 +32,10 @@ class RetrievalFeatures:
 
     @property
     def classes_without_photos(self) -> tuple[str, ...]:
-        """Classes that are asked for and that no gallery item has."""
-        there = torch.isin(self.query_labels.unique(), self.gallery_labels)
-        return tuple(self.classes[label] for label in self.query_labels.unique()[~there].tolist())
+        """Classes with queries but no gallery item."""
+        labels = self.query_labels.unique()
+        has_photos = torch.isin(labels, self.gallery_labels)
+        return tuple(self.classes[label] for label in labels[~has_photos].tolist())
 
 
 def validate_features(
@@ -47,49 +48,47 @@ def validate_features(
         query_labels: [q] integers, or names.
         gallery: [n, d].
         gallery_labels: [n] likewise.
-        classes: the name of each integer label; the integers themselves where None.
+        classes: the name of each integer label; the integers themselves if None.
 
     Raises:
-        EvaluationError: names the side and row, and what was found.
+        EvaluationError: features or labels are invalid; names the side, row and cause.
     """
     q, g = validate_matrix(query, "query"), validate_matrix(gallery, "gallery")
     if q.shape[1] != g.shape[1]:
         raise EvaluationError(
-            f"query has {q.shape[1]} features a row, gallery has {g.shape[1]}",
+            f"query has {q.shape[1]} features per row, gallery has {g.shape[1]}",
             "Both must come from the same encoder.",
         )
     if len(g) < 2:
         raise EvaluationError(
-            f"gallery holds {len(g)} item: there is nothing to rank", "A gallery needs two items or more."
+            f"gallery holds {len(g)} item: nothing to rank", "A gallery needs two items or more."
         )
-    ql, gl = (
-        _validate_labels(query_labels, len(q), "query"),
-        _validate_labels(gallery_labels, len(g), "gallery"),
-    )
-    values, places = np.unique(np.concatenate([ql, gl]), return_inverse=True)
+    ql = _validate_labels(query_labels, len(q), "query")
+    gl = _validate_labels(gallery_labels, len(g), "gallery")
+    values, indices = np.unique(np.concatenate([ql, gl]), return_inverse=True)
     names = tuple(_label_name(value, classes) for value in values)
-    compact = torch.from_numpy(places.reshape(-1).astype(np.int64)).to(q.device)
+    compact = torch.from_numpy(indices.reshape(-1).astype(np.int64)).to(q.device)
     return RetrievalFeatures(q, compact[: len(q)], g.to(q.device), compact[len(q) :], names)
 
 
 def validate_matrix(values: Any, side: str, *, allow_zeros: bool = False) -> Float[Tensor, "rows width"]:
-    """Features of one side as a table of finite numbers; floats, on the device they were on.
+    """Features of one side as a matrix of finite floats, on the device they were on.
 
     Args:
-        values: one row a picture.
-        side: what they are, for the error.
-        allow_zeros: whether a row may be 0: it has no direction, but a code.
+        values: one row per image.
+        side: name of the side in errors.
+        allow_zeros: whether a row may be all zeros: it has no direction, but a binary code.
 
     Raises:
-        EvaluationError: they are none, or a row is NaN, infinite or 0; says which row.
+        EvaluationError: it isn't a matrix, or a row is NaN, infinite or all zeros; names the row.
     """
     try:
         matrix = torch.as_tensor(values).detach()
     except (TypeError, ValueError, RuntimeError) as error:
-        raise EvaluationError(f"{side}: not a table of numbers ({error})") from error
+        raise EvaluationError(f"{side}: not a matrix of numbers ({error})") from error
     if matrix.ndim != 2 or 0 in matrix.shape:
         raise EvaluationError(
-            f"{side} has shape {list(matrix.shape)}", "Give one row a picture and one column a feature."
+            f"{side} has shape {list(matrix.shape)}", "Give one row per image and one column per feature."
         )
     matrix = matrix if matrix.is_floating_point() else matrix.float()
     for start in range(0, len(matrix), 1 << 16):
@@ -107,7 +106,7 @@ def _check_finite_nonzero(part: Tensor, start: int, side: str, zeros: bool) -> N
             more = f" and {len(rows) - 1} rows after it" if len(rows) > 1 else ""
             raise EvaluationError(
                 f"{side} row {rows[0]}{more} has {what}",
-                "Find out what the encoder made of that picture, or leave it out on purpose.",
+                "Check the encoder's features of that image, or leave the image out.",
             )
 
 
@@ -115,7 +114,7 @@ def _validate_labels(values: Any, rows: int, side: str) -> np.ndarray:
     labels = np.asarray(values.cpu() if isinstance(values, Tensor) else values)
     if labels.ndim != 1 or len(labels) != rows:
         raise EvaluationError(
-            f"{side}_labels has shape {list(labels.shape)}, {side} has {rows} rows", "Give one label a row."
+            f"{side}_labels has shape {list(labels.shape)}, {side} has {rows} rows", "Give one label per row."
         )
     if labels.dtype.kind in "iu":
         return labels.astype(np.int64)

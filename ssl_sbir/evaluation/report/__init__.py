@@ -1,1 +1,1 @@
-"""Results as a page, a summary and files."""
+"""Results as a page, a text summary and files."""

@@ -1,4 +1,4 @@
-"""An evaluation in lines of text: the same facts as `results.json`, for a terminal."""
+"""An evaluation as lines of text for a terminal, from the facts of `results.json`."""
 
 from typing import Any
 
@@ -6,18 +6,18 @@ SUMMARY_CELL_WIDTH = 15
 
 
 def format_evaluation_summary(facts: dict[str, Any], width: int = 100) -> list[str]:
-    """The lines of an evaluation: verdict, what was measured, one table with a column a protocol, audits.
+    """The lines of an evaluation: verdict, scope, tables with one column per protocol, audits.
 
     Args:
-        facts: `Evaluation.json()`.
-        width: characters of a line; the table is cut into several where it doesn't fit.
+        facts: `Evaluation.to_json()`.
+        width: of a line in characters; a wider table is split.
     """
     names = list(facts["protocols"])
     fit = max(1, (width - 24) // SUMMARY_CELL_WIDTH)
     lines = [facts["verdict"], _format_scope(facts), ""]
     for start in range(0, len(names), fit):
         lines += [*_format_protocol_table(facts, names[start : start + fit]), ""]
-    lines += [f"{name} left out: {why}" for name, why in facts["skipped"].items()]
+    lines += [f"{name} skipped: {reason}" for name, reason in facts["skipped"].items()]
     return [
         *lines,
         *_format_denominators(facts),
@@ -33,12 +33,12 @@ def _format_scope(facts: dict[str, Any]) -> str:
     counts, covered = facts["counts"], facts["imagenet"]["classes"]
     split = f"{facts['split']['name']} (sha {facts['split']['sha256'][:8]}…) · " if "split" in facts else ""
     centre = " · means of training images subtracted" if facts.get("centre") == "train" else ""
-    left = f" · {counts['without_relevant']:,} queries without a relevant item left out" * bool(
+    excluded = f" · {counts['without_relevant']:,} queries without a relevant item excluded" * bool(
         counts["without_relevant"]
     )
     return (
         f"{split}{counts['queries']:,} sketches → {counts['gallery']:,} photos · {counts['classes']} classes, "
-        f"{len(covered)} of them in ImageNet-1k{left}{centre}"
+        f"{len(covered)} of them in ImageNet-1k{excluded}{centre}"
     )
 
 
@@ -94,7 +94,7 @@ def _format_score(value: float | None) -> str:
 
 def _format_denominators(facts: dict[str, Any]) -> list[str]:
     parts = [f"÷ {name} {_format_score(value)}" for name, value in facts["denominators"].items()]
-    return [f"one ranking, one AP@200, four denominators: {'   '.join(parts)}"] if parts else []
+    return [f"mAP@200 of one ranking, four denominators: {'   '.join(parts)}"] if parts else []
 
 
 def _format_instances(facts: dict[str, Any]) -> list[str]:
@@ -129,7 +129,7 @@ def _format_protocol_means(protocols: dict[str, dict[str, float]]) -> list[str]:
 
 
 def _format_text_audit(facts: dict[str, Any]) -> list[str]:
-    """What a text beside the drawing is worth, and which of them decides."""
+    """How much text and drawing contribute, and which of them dominates."""
     audit = facts["audits"].get("text dominance")
     if audit is None:
         return []
@@ -142,14 +142,14 @@ def _format_text_audit(facts: dict[str, Any]) -> list[str]:
     sweep = "   ".join(f"{one['share']:.1f}: {_format_score(one['mAP'])}" for one in audit["sweep"])
     return [
         f"drawing and text, mAP@all: {alone}   (weight of the drawing {audit['share']:.2f})",
-        f"  against another class's text the top 10 follow the drawing {conflict['drawing']:.0%}, the text "
-        f"{conflict['text']:.0%}; the drawing keeps {conflict['kept']['mean']:.0%}",
-        f"  by weight of the drawing  {sweep}",
-        f"  Shapley share of the drawing {audit['shapley']['sketch_share']:.0%} · right first: one side alone "
-        f"{gap['one alone']:.0%}, only both {gap['only both']:.0%}, lost by both {gap['lost']:.0%}",
+        f"  with a text of another class, {conflict['drawing']:.0%} of the top 10 are of the drawing's class and "
+        f"{conflict['text']:.0%} of the text's; the drawing keeps {conflict['kept']['mean']:.0%}",
+        f"  mAP@all by weight of the drawing  {sweep}",
+        f"  Shapley share of the drawing {audit['shapley']['sketch_share']:.0%} · relevant photo first: one side "
+        f"alone {gap['one alone']:.0%}, only both {gap['only both']:.0%}, lost with both {gap['lost']:.0%}",
     ]
 
 
 def _format_audits(facts: dict[str, Any]) -> list[str]:
-    told = dict.fromkeys(audit["summary"] for audit in facts["audits"].values())
-    return [f"audits: {' · '.join(told)}"] if told else []
+    summaries = dict.fromkeys(audit["summary"] for audit in facts["audits"].values())
+    return [f"audits: {' · '.join(summaries)}"] if summaries else []

@@ -1,4 +1,4 @@
-"""What the results page draws of a text's audit."""
+"""The charts of the text audit on the results page."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from ssl_sbir.reports.svg_charts import StripValue, scale_axis, strip_chart, top
 
 
 def text_charts(audit: Audit | None) -> dict[str, Any] | None:
-    """Bars of what each side finds, and the curve over the drawing's weight; None without an audit."""
+    """Bars of each side's mean average precision, and curves over the drawing's weight; None without an audit."""
     if audit is None:
         return None
     most = top_of_scale([one["high"] for one in audit["found"].values()])

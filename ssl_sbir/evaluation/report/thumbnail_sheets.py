@@ -1,4 +1,4 @@
-"""Thumbnails of many images on few sheets."""
+"""Thumbnails of many images, combined into a few sheets."""
 
 import io
 from dataclasses import dataclass
@@ -11,9 +11,9 @@ from torch.nn import functional as F
 
 from ssl_sbir.data.image_pack import Pack
 
-THUMBNAIL_SIDE = 72  # pixels of a thumbnail
+THUMBNAIL_SIDE = 72  # pixels
 SHEET_COLUMNS = 24
-THUMBNAILS_PER_SHEET = SHEET_COLUMNS * SHEET_COLUMNS  # thumbnails of a sheet
+THUMBNAILS_PER_SHEET = SHEET_COLUMNS * SHEET_COLUMNS
 SHEET_WEBP_QUALITY = 72
 
 
@@ -23,14 +23,14 @@ class ThumbnailSheets:
 
     Attributes:
         images: the sheets, as webp.
-        rows: the rows of the pack they show, ascending; the place of a row is its number in here.
+        rows: the rows of the pack they show, ascending; a thumbnail's index is the index of its row in here.
     """
 
     images: list[bytes]
     rows: npt.NDArray[np.int64]
 
     def thumbnail_indices(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        """The places of some rows."""
+        """The thumbnails' indices of some rows."""
         return np.searchsorted(self.rows, rows)
 
 
