@@ -1,4 +1,4 @@
-"""What the studies of whole methods share: lines of a table, each a run for every seed, and their intervals."""
+"""Parts that the studies of methods share: tables with a method per line and a run per seed, and intervals."""
 
 import json
 import math
@@ -23,14 +23,14 @@ class StudyMethod:
     """A line of a table.
 
     Attributes:
-        name: to ask for it.
-        shows: what the line says.
+        name: on the command line.
+        shows: the text of the line.
         recipe: of `ssl-sbir pretrain` or `ssl-sbir finetune`.
         settings: as `--set` takes them.
         centre: of the evaluation.
-        trained: False for the encoder as it comes.
-        start: as a study's cell takes it.
-        transductive: trained on the unseen classes' images too, without labels.
+        trained: False for the untrained encoder.
+        start: as in a study's cell.
+        transductive: trained on the unseen classes' images as well, without labels.
     """
 
     name: str
@@ -43,7 +43,7 @@ class StudyMethod:
     transductive: bool = False
 
     def build_cell(self, data: str, split: str, seed: int) -> StudyCell:
-        """One run of it."""
+        """One run of the method."""
         cell = StudyCell(
             self.recipe,
             data,
@@ -66,7 +66,7 @@ class MethodTable:
         methods: its lines.
         splits: one table for each.
         settings: of all its runs.
-        baseline: the line that the others are compared with, seed by seed; none where it is empty.
+        baseline: the method with which the others are compared, seed by seed; may be empty.
     """
 
     title: str
@@ -76,7 +76,7 @@ class MethodTable:
     baseline: str = ""
 
     def build_cells(self, data: str, seeds: int, only: Sequence[str] = ()) -> list[StudyCell]:
-        """Its runs; seeds outermost, so that a study broken off has something of everything."""
+        """Its runs, seed by seed, so that an interrupted study has some runs of every method."""
         chosen = [m for m in self.methods if not only or not m.trained or m.name in only]
         return [
             replace(cell, settings=(*self.settings, *cell.settings), axes={**cell.axes, "part": self.title})
@@ -88,19 +88,19 @@ class MethodTable:
         ]
 
     def rows_by_method(self, rows: Sequence[StudyRow], split: str) -> dict[str, list[StudyRow]]:
-        """Its runs on a split, by the name of their method; without methods that have none."""
+        """Its runs on a split by method; methods without runs are left out."""
         here = [r for r in rows if r.cell.axes["part"] == self.title and r.cell.split == split]
         found = {m.name: [row for row in here if row.cell.axes["method"] == m.name] for m in self.methods}
-        return {name: of for name, of in found.items() if of}
+        return {name: runs for name, runs in found.items() if runs}
 
 
 def describe_split(name: str, data: str) -> str:
-    """What a page says of the split of a table."""
+    """The split of a table, for the page."""
     return f"split sha256 `{Split.from_name(name, open_data(data).classes).sha256[:16]}…`"
 
 
 def format_outcome(rows: Sequence[StudyRow], metric: str = STUDY_METRIC) -> tuple[str, int]:
-    """Mean and interval over the runs that ended, or why the first one failed; and how many ended."""
+    """Mean and interval over the runs with a result, or the cause of the first failure; and the number of results."""
     values = [row.metrics[metric] for row in rows if not row.has_failed]
     return (format_student_interval(values) if values else f"failed: {rows[0].cause}"), len(values)
 
@@ -108,9 +108,9 @@ def format_outcome(rows: Sequence[StudyRow], metric: str = STUDY_METRIC) -> tupl
 def format_difference(
     rows: Sequence[StudyRow], others: Sequence[StudyRow], metric: str = STUDY_METRIC
 ) -> str:
-    """By how much runs are above others with the same seeds, with its interval; an untrained one has any seed's.
+    """The mean difference to other runs with the same seeds, with its interval; an untrained run counts for all seeds.
 
-    A dash where no seed ended in both.
+    A dash if no seed has a result in both.
     """
     ours, theirs = ({r.cell.seed: r.metrics[metric] for r in of if not r.has_failed} for of in (rows, others))
     if not all(row.cell.trained for row in others):
@@ -121,12 +121,12 @@ def format_difference(
 
 
 def format_mean_minutes(rows: Sequence[StudyRow]) -> str:
-    """What one run took, on average."""
+    """The mean duration of a run in minutes."""
     return f"{statistics.mean(row.seconds for row in rows) / 60:.0f}"
 
 
 def format_student_interval(values: Sequence[float], digits: int = 3) -> str:
-    """Mean ± the half width of Student's 95 % interval; the mean alone of one value."""
+    """Mean ± half width of Student's 95 % interval; of one value, the mean alone."""
     mean = f"{statistics.mean(values):.{digits}f}"
     if len(values) > 1:
         half = student.ppf(0.975, len(values) - 1) * statistics.stdev(values) / math.sqrt(len(values))
@@ -135,13 +135,13 @@ def format_student_interval(values: Sequence[float], digits: int = 3) -> str:
 
 
 def read_audits(row: StudyRow) -> Mapping[str, Any]:
-    """What the audits of a run's evaluation found, by name."""
+    """The results of the audits of a run's evaluation, by name."""
     (results,) = row.run.glob("evaluate/*/results.json")
-    found: Mapping[str, Any] = json.loads(results.read_text("utf-8"))["audits"]
-    return found
+    audits: Mapping[str, Any] = json.loads(results.read_text("utf-8"))["audits"]
+    return audits
 
 
 def read_written_notes(page: Path, heading: str) -> str:
-    """What people wrote below the tables of an earlier page, from a heading on."""
+    """The hand-written notes of an earlier page, from a heading on."""
     _, found, notes = page.read_text("utf-8").partition(heading) if page.is_file() else ("", "", "")
     return found + notes

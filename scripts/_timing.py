@@ -1,4 +1,4 @@
-"""What the benchmarks of training share: pictures, a recipe with a clock, rates, a profile. Found by path, not installed."""
+"""Parts that the benchmarks of training share: synthetic data, a timed recipe, rates and a profile."""
 
 import argparse
 import itertools
@@ -6,7 +6,7 @@ import json
 import resource
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from PIL import Image
 
 from ssl_sbir import recipes
 from ssl_sbir.config import parse_assignments, resolve_config
+from ssl_sbir.data.batches import Batch
 from ssl_sbir.data.manifest import Domain
 from ssl_sbir.data.training_set import TrainingSet
 from ssl_sbir.encoders import load_encoder
@@ -30,7 +31,7 @@ WARM_UP_STEPS = 3
 def create_synthetic_data(
     folder: Path, classes: int = 10, images: int = 40, domains: Sequence[str] = ("photo", "sketch")
 ) -> str:
-    """A folder of smooth 256 px pictures and of lines on white, as large as Sketchy's."""
+    """A folder of smooth 256 px photos and of black dots on white as sketches; returns its data spec."""
     random = np.random.default_rng(0)
     for number in range(classes * images):
         name, file = f"class{number % classes}", f"{number}"
@@ -45,19 +46,19 @@ def create_synthetic_data(
 
 
 def worker_cpu_seconds() -> float:
-    """Processor time of all workers that have ended."""
+    """Processor time of all child processes that have ended."""
     ended = resource.getrusage(resource.RUSAGE_CHILDREN)
     return ended.ru_utime + ended.ru_stime
 
 
 @dataclass
 class StepTimes:
-    """When steps ended, on the clock and in processor time of this process.
+    """The ends of steps, in wall-clock time and processor time of this process.
 
     Attributes:
-        wall: seconds, the first before the first step.
+        wall: seconds; the first is the start of the first step.
         cpu: likewise.
-        views: seconds on the clock that each step spent on making views.
+        views: wall-clock seconds that each step spent on augmentation.
         before: seconds before the first step.
     """
 
@@ -68,11 +69,11 @@ class StepTimes:
 
     @classmethod
     def start_now(cls) -> "StepTimes":
-        """The marks of a run whose first step begins now."""
+        """The times of a run whose first step begins now."""
         return cls([time.perf_counter()], [time.process_time()], [])
 
     def record_step(self, views: float = 0.0) -> None:
-        """A step ended."""
+        """Records the end of a step."""
         self.wall.append(time.perf_counter())
         self.cpu.append(time.process_time())
         self.views.append(views)
@@ -81,60 +82,67 @@ class StepTimes:
         """Processor seconds of the counted steps.
 
         Args:
-            workers: what workers took, over all steps and the batches that were left over.
-            waiting: how many batches were left over.
+            workers: seconds of the workers, over all steps and the batches that were left over.
+            waiting: number of batches left over.
         """
-        mine, steps = self.step_seconds(self.cpu), len(self.views)
-        return sum(mine) + workers * len(mine) / (steps + waiting)
+        own, steps = self.step_seconds(self.cpu), len(self.views)
+        return sum(own) + workers * len(own) / (steps + waiting)
 
     def step_seconds(self, which: Sequence[float]) -> list[float]:
-        """Of each counted step."""
+        """The duration of each counted step."""
         return [late - early for early, late in itertools.pairwise(which)][WARM_UP_STEPS:]
 
 
 def time_training(
     name: str, data: TrainingSet, options: argparse.Namespace, steps: int, settings: Sequence[str]
 ) -> tuple[StepTimes, Any]:
-    """The marks of some steps of a recipe in the engine, and a profile of the steps behind them."""
+    """The times of some steps of a recipe in the training loop, and a profile of the steps after them."""
     recipe = _build_timed_recipe(name, options, steps, settings)
     encoder = load_encoder(options.encoder, size=options.size)
-    begun = time.perf_counter()
+    start = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         fit(recipe, encoder, data, lambda: RunFolder.create(Path(folder) / "run", "", {}))
-    recipe.marks.before = recipe.marks.wall[0] - begun
+    recipe.marks.before = recipe.marks.wall[0] - start
     return recipe.marks, recipe.profile
 
 
 class _TimedAugmentation:
-    """A recipe's augmentation that adds the time it takes to the recipe's `spent`."""
+    """A recipe's augmentation that adds its duration to the recipe's `view_seconds`."""
 
     def __init__(self, recipe: Any) -> None:
-        self.recipe, self.made = recipe, recipe.augment
-        self.ahead, self.begin = self.made.ahead, self.made.begin
+        self.recipe, self.augment = recipe, recipe.augment
+        self.prefetch_views, self.begin_step = self.augment.prefetch_views, self.augment.begin_step
 
     def __call__(self, image: torch.Tensor, domain: torch.Tensor) -> torch.Tensor:
         """The views, timed."""
-        begun = time.perf_counter()
-        found: torch.Tensor = self.made(image, domain)
-        self.recipe.spent += time.perf_counter() - begun
-        return found
+        return self._time_views(self.augment, image, domain)
+
+    def view_batch(self, batch: Batch) -> torch.Tensor:
+        """The views of a batch, timed."""
+        return self._time_views(self.augment.view_batch, batch)
+
+    def _time_views(self, create_views: Callable[..., torch.Tensor], *inputs: Any) -> torch.Tensor:
+        start = time.perf_counter()
+        views = create_views(*inputs)
+        self.recipe.view_seconds += time.perf_counter() - start
+        return views
 
 
 def _build_timed_recipe(name: str, options: argparse.Namespace, steps: int, settings: Sequence[str]) -> Any:
     kind: Any = recipes.load_recipe(name)
 
     class TimedRecipe(kind):  # type: ignore[misc]
-        """The recipe with a clock; the last steps run under the profiler, and don't count."""
+        """The recipe with timed steps; the last steps run under the profiler and aren't timed."""
 
         marks: StepTimes
-        spent: float
+        view_seconds: float
         profile: Any
         augment: Any
 
         def prepare(self, model: Any, data: TrainingSet) -> None:
             super().prepare(model, data)
             self.profile = torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU])
-            self.spent = 0.0
+            self.view_seconds = 0.0
             self.augment = _TimedAugmentation(self)
             self.marks = StepTimes.start_now()
 
@@ -142,14 +150,14 @@ def _build_timed_recipe(name: str, options: argparse.Namespace, steps: int, sett
             super().after_step(model, progress)
             taken = round(progress * (steps + options.profiled))
             if taken <= steps:
-                self.marks.record_step(self.spent)
-                self.spent = 0.0
+                self.marks.record_step(self.view_seconds)
+                self.view_seconds = 0.0
             if taken == steps and options.profiled:
                 self.profile.start()
             if taken == steps + options.profiled and options.profiled:
                 self.profile.stop()
 
-    given = [
+    assignments = [
         f"encoder.size={options.size}",
         f"optim.max_steps={steps + options.profiled}",
         "optim.epochs=1000",
@@ -157,13 +165,13 @@ def _build_timed_recipe(name: str, options: argparse.Namespace, steps: int, sett
         *settings,
         *(options.set or ()),
     ]
-    config, _ = resolve_config(kind.Config, [("--set", parse_assignments(given))])
+    config, _ = resolve_config(kind.Config, [("--set", parse_assignments(assignments))])
     recipe: Recipe = TimedRecipe(config)
     return recipe
 
 
 def largest_operators(profile: torch.profiler.profile, count: int = 12) -> dict[str, float]:
-    """The operators that take most of the processor's time, each with its share."""
+    """The operators with the largest shares of processor time."""
     events = profile.key_averages()
     total = sum(event.self_cpu_time_total for event in events)
     largest = sorted(events, key=lambda event: -event.self_cpu_time_total)[:count]
@@ -171,11 +179,11 @@ def largest_operators(profile: torch.profiler.profile, count: int = 12) -> dict[
 
 
 def add_shared_options(parser: argparse.ArgumentParser, steps: int) -> None:
-    """Adds what both benchmarks take."""
-    parser.add_argument("--data", help="such as folder:Sketchy; without it, drawn ones")
+    """Adds the options of both benchmarks."""
+    parser.add_argument("--data", help="such as folder:Sketchy; default: synthetic data")
     parser.add_argument("--encoder", default="efficientnet_lite0")
     parser.add_argument("--size", type=int, default=96)
-    parser.add_argument("--steps", type=int, default=steps, help="counted steps in a turn")
+    parser.add_argument("--steps", type=int, default=steps, help="counted steps per turn")
     parser.add_argument("--turns", type=int, default=2)
     parser.add_argument("--profiled", type=int, default=3, help="further steps under the profiler")
     parser.add_argument("--threads", type=int, default=2)
@@ -184,7 +192,7 @@ def add_shared_options(parser: argparse.ArgumentParser, steps: int) -> None:
 
 
 def print_facts(facts: dict[str, Any], as_json: bool) -> None:
-    """One JSON object, or a line for each fact."""
+    """Prints one JSON object, or a line for each fact."""
     if as_json:
         print(json.dumps(facts))
         return

@@ -1,4 +1,4 @@
-"""How fast ConceptNet's dump converts, and how much memory that takes, on a made-up dump of the official form.
+"""Speed and memory of converting ConceptNet's dump, on a synthetic dump of the official format.
 
 Run    python scripts/bench_conceptnet.py --lines 2000000
 Cost   2 million lines: half a minute on one core, 60 MB of disk.
@@ -21,9 +21,9 @@ ENGLISH_SHARE = 0.1
 
 
 def write_dump(path: Path, lines: int) -> None:
-    """A gzip dump of so many lines, a tenth of them English, over a vocabulary that grows with it."""
+    """Writes a gzip dump, a tenth of it English; the vocabulary grows with the number of lines."""
     draw = random.Random(0)
-    concepts = max(lines // 28, 10)  # 1.2 million English concepts to 34 million lines
+    concepts = max(lines // 28, 10)  # 1.2 million English concepts in 34 million lines
     with gzip.open(path, "wt", compresslevel=1) as file:
         for _ in range(lines):
             language = "en" if draw.random() < ENGLISH_SHARE else draw.choice(("fr", "de", "ja"))
@@ -41,7 +41,7 @@ def write_dump(path: Path, lines: int) -> None:
 
 
 def main() -> None:
-    """Prints lines a second, peak memory, and the sizes of both files."""
+    """Prints lines per second, peak memory and the sizes of both files."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -1,10 +1,10 @@
-"""Measures what a text beside a drawing is worth on classes that training never saw; docs/text-queries.md is its page.
+"""Measures what a text adds to a drawing on unseen classes; writes docs/text-queries.md.
 
     python scripts/study_text.py --data folder:sketchy-sample --conceptnet conceptnet100k.tsv --start runs/sake
 
 Trains `multimodal` and `prototype2` on the split's seen classes and `multimodal` on OpenMoji (whose drawings have
-names and keywords), unless the runs are there. Texts of the unseen classes: their names, and the sentences of
-`tests/fusion/sentences.json`, written from definitions without the name. Minutes on two idle cores.
+names and keywords), unless the runs exist. Texts of the unseen classes: their names, and the sentences of
+`tests/fusion/sentences.json`, written from definitions without the name. Takes minutes on two idle cores.
 """
 
 import argparse
@@ -42,7 +42,7 @@ ACCURACY_KS = (1, 5, 10)
 
 @dataclass(frozen=True)
 class UnseenClassesRun:
-    """A run on the unseen classes: its text side, drawings' and photos' features, labels, texts and instances."""
+    """A run evaluated on the unseen classes: its text side, features, labels, texts and instances."""
 
     tower: TextTower
     sketch: Tensor
@@ -67,11 +67,11 @@ class UnseenClassesRun:
         unseen = Split.from_facts(run.provenance["split"]).restrict_to(manifest.classes).unseen
         queries, photos = (manifest.find_rows(domain, unseen) for domain in Domain)
         queries, photos = queries[pack.ok[queries]], photos[pack.ok[photos]]
-        look = label_embedder(tower) if isinstance(tower, LabelTextTower) else embed_rows
+        embed = label_embedder(tower) if isinstance(tower, LabelTextTower) else embed_rows
         return cls(
             tower,
             embed_rows(encoder, pack, manifest, queries),
-            F.normalize(look(encoder, pack, manifest, photos), dim=1),
+            F.normalize(embed(encoder, pack, manifest, photos), dim=1),
             torch.from_numpy(manifest.label[queries].astype("int64")),
             torch.from_numpy(manifest.label[photos].astype("int64")),
             manifest.classes,
@@ -81,52 +81,52 @@ class UnseenClassesRun:
         )
 
     def fuse_queries(self, with_sketch: bool, texts: Sequence[str] | None, share: float | None) -> Tensor:
-        """Query vectors, as `text_audit` asks for them."""
+        """Query vectors, in the form that `text_audit` requests."""
         weights = None if share is None else (share, 1 - share)
         with torch.no_grad():
             return self.tower.fuse(self.sketch if with_sketch else None, texts, weights).vector
 
     def audit_texts(self, texts: Sequence[str]) -> Audit:
-        """The audit of some texts, one for each drawing."""
+        """The audit of one text per drawing."""
         sides = self.labels, self.gallery, self.gallery_labels
         return text_audit(self.fuse_queries, texts, *sides, self.tower.weights[0])
 
     def gain_over_best_side(self, texts: Sequence[str]) -> tuple[float, float, float]:
-        """What both find beyond the better of the two alone: mean, and the interval of the paired difference."""
-        single, told, both = (
+        """The paired difference of both to the better of the two alone: mean and interval."""
+        sketch_only, text_only, both = (
             average_precision_per_query(
-                self.fuse_queries(drawn, text, None), self.labels, self.gallery, self.gallery_labels
+                self.fuse_queries(with_sketch, text, None), self.labels, self.gallery, self.gallery_labels
             )
-            for drawn, text in ((True, None), (False, texts), (True, texts))
+            for with_sketch, text in ((True, None), (False, texts), (True, texts))
         )
-        better = single if single.mean() >= told.mean() else told
-        difference = (both - better).double()[:, None]
+        better_side = sketch_only if sketch_only.mean() >= text_only.mean() else text_only
+        difference = (both - better_side).double()[:, None]
         (spread,) = percentile_intervals(resampled_means(difference))
         return float(difference.mean()), spread.low, spread.high
 
     def instance_accuracy(self, query: Tensor) -> dict[int, float]:
-        """acc@k of the very photo, over drawings whose own photo is there."""
+        """acc@k of the drawing's own photo."""
         order = (query @ self.gallery.T).topk(max(ACCURACY_KS), dim=1).indices
         hit = self.gallery_instances[order] == self.instances[:, None]
         return {k: float(hit[:, :k].any(1).float().mean()) for k in ACCURACY_KS}
 
 
 def sentences_for_drawings(unseen: UnseenClassesRun, number: int) -> list[str]:
-    """A sentence without the name for each drawing."""
-    written = json.loads(SENTENCES_FILE.read_text(encoding="utf-8"))["sentences"]
-    return [written[unseen.classes[label]][number] for label in unseen.labels.tolist()]
+    """A sentence without the class name for each drawing."""
+    sentences = json.loads(SENTENCES_FILE.read_text(encoding="utf-8"))["sentences"]
+    return [sentences[unseen.classes[label]][number] for label in unseen.labels.tolist()]
 
 
 @dataclass(frozen=True)
 class TextRuns:
-    """Runs that differ in their seed, all told the same texts."""
+    """Runs that differ in their seed, with the same texts."""
 
     runs: Sequence[UnseenClassesRun]
     texts: Sequence[str]
 
     @cached_property
     def run_audits(self) -> list[Audit]:
-        """Of each run."""
+        """The audit of each run."""
         return [unseen.audit_texts(self.texts) for unseen in self.runs]
 
     def mean_interval(self, what: str, side: str) -> tuple[float, float, float]:
@@ -139,7 +139,7 @@ class TextRuns:
 
     @property
     def kept_over_weight(self) -> float:
-        """By how much more than its weight the drawing keeps, on average."""
+        """The mean difference between the drawing's share and its weight."""
         return statistics.mean(
             audit["conflict"]["kept"]["mean"] - audit["share"] for audit in self.run_audits
         )
@@ -182,7 +182,7 @@ def _format_binomial(share: float, count: int) -> str:
 
 @dataclass(frozen=True)
 class TextStudy:
-    """Where runs come from and go to."""
+    """The settings of the study."""
 
     data: str
     conceptnet: str
@@ -193,28 +193,34 @@ class TextStudy:
     def train_all_seeds(
         self, name: str, recipe: str = "multimodal", start: Path | None = None, *settings: str
     ) -> list[UnseenClassesRun]:
-        """A recipe on the unseen classes, once for each seed; runs that are there are not made again."""
-        made = []
+        """A recipe evaluated on the unseen classes, for each seed; existing runs are reused."""
+        runs = []
         for seed in range(self.seeds):
-            given = (f"encoder.size={self.size}", f"seed={seed}", *settings)
+            assignments = (f"encoder.size={self.size}", f"seed={seed}", *settings)
             if recipe == "multimodal":
-                given = (*given, f"phrases=conceptnet:{self.conceptnet}")
+                assignments = (*assignments, f"phrases=conceptnet:{self.conceptnet}")
             folder = self.runs / f"{name}-{seed}"
-            order = TrainingRequest(
-                recipe, self.data, folder, split=TEXT_STUDY_SPLIT, settings=given, start=start, overwrite=True
+            request = TrainingRequest(
+                recipe,
+                self.data,
+                folder,
+                split=TEXT_STUDY_SPLIT,
+                settings=assignments,
+                start=start,
+                overwrite=True,
             )
-            made.append(UnseenClassesRun.from_run_folder(train_unless_finished(order), self.data))
-        return made
+            runs.append(UnseenClassesRun.from_run_folder(train_unless_finished(request), self.data))
+        return runs
 
 
 def train_unless_finished(request: TrainingRequest) -> Path:
-    """The folder of a finished run, made unless it is there."""
+    """The folder of a finished run, trained if necessary."""
     if not (request.out.is_dir() and RunFolder.open(request.out).is_finished):
         train(request, "finetuning")
     return request.out
 
 
-TEXT_PAGE_HEAD = """# A sentence beside the drawing
+TEXT_PAGE_HEAD = """# A text with the drawing
 
 Written by `python scripts/study_text.py`; means over {seeds} seeds, with 95 % intervals over the drawings (each run's,
 averaged). The network (EfficientNet-Lite0, ImageNet weights, {size} px) was not trained: only two linear heads and a text map
@@ -233,7 +239,7 @@ class / of the text's class.
 
 FUSION_KINDS_SECTION = """
 `prototype2` is the counter-example: its gallery reads each photo's label as text. With the right text it looks like the
-best method by far; its drawing keeps next to nothing against a wrong one, and `ssl-sbir evaluate` fails it twice
+best method by far; against a wrong one its drawing keeps almost nothing, and `ssl-sbir evaluate` fails it twice
 (label leak, text dominance).
 
 The weight was calibrated with names, templates and ConceptNet's phrases of held-out seen classes. Against each of the
@@ -274,41 +280,48 @@ def main() -> None:
     )
     parser.add_argument("--data", required=True, help="Sketchy or a part of it")
     parser.add_argument("--conceptnet", required=True, help="triples: relation, head, tail")
-    parser.add_argument("--start", type=Path, help="a run of sake or labelfree, to start from as well")
-    parser.add_argument("--kinds", nargs="*", default=["gate", "joint"], help="of fusion, beside late")
+    parser.add_argument("--start", type=Path, help="a run of sake or labelfree to start from in addition")
+    parser.add_argument("--kinds", nargs="*", default=["gate", "joint"], help="kinds of fusion besides late")
     parser.add_argument("--runs", type=Path, default=Path("runs/text"))
     parser.add_argument("--size", type=int, default=96)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--page", type=Path, help="RUNS/page.md by default")
-    asked = parser.parse_args()
-    study = TextStudy(asked.data, asked.conceptnet, asked.runs, asked.size, asked.seeds)
+    options = parser.parse_args()
+    study = TextStudy(options.data, options.conceptnet, options.runs, options.size, options.seeds)
     late, labelled = study.train_all_seeds("late"), study.train_all_seeds("p2", "prototype2")
     ours = late[0]
     names = [readable_name(ours.classes[label]) for label in ours.labels.tolist()]
-    told = {
+    runs_by_text = {
         "name": TextRuns(late, names),
         "sentence": TextRuns(late, sentences_for_drawings(ours, 0)),
         "another sentence": TextRuns(late, sentences_for_drawings(ours, 1)),
     }
     leaking = TextRuns(labelled, names)
-    lines = [*(one.table_row(what) for what, one in told.items()), leaking.table_row("prototype2, name")]
-    said = told["sentence"].texts
-    kinds = [told["sentence"].table_row("late")]
-    for kind in asked.kinds:
+    lines = [
+        *(one.table_row(what) for what, one in runs_by_text.items()),
+        leaking.table_row("prototype2, name"),
+    ]
+    sentences = runs_by_text["sentence"].texts
+    kinds = [runs_by_text["sentence"].table_row("late")]
+    for kind in options.kinds:
         kinds.append(
-            TextRuns(study.train_all_seeds(kind, "multimodal", None, f"fusion={kind}"), said).table_row(kind)
+            TextRuns(study.train_all_seeds(kind, "multimodal", None, f"fusion={kind}"), sentences).table_row(
+                kind
+            )
         )
-    if asked.start:
-        recipe = RunFolder.open(asked.start).provenance["recipe"]
+    if options.start:
+        recipe = RunFolder.open(options.start).provenance["recipe"]
         kinds.append(
-            TextRuns(_late_fusion_from(study, asked.start), said).table_row(f"late, from a run of {recipe}")
+            TextRuns(_late_fusion_from(study, options.start), sentences).table_row(
+                f"late, from a run of {recipe}"
+            )
         )
-    sweeps = [line for what in ("name", "sentence") for line in told[what].sweep_rows(what)]
+    sweeps = [line for what in ("name", "sentence") for line in runs_by_text[what].sweep_rows(what)]
     sweeps += leaking.sweep_rows("prototype2")
-    over = min(one.kept_over_weight for one in told.values())
+    over = min(one.kept_over_weight for one in runs_by_text.values())
     sizes = {"queries": len(ours.labels), "photos": len(ours.gallery)}
     page = (
-        TEXT_PAGE_HEAD.format(size=asked.size, split=TEXT_STUDY_SPLIT, seeds=asked.seeds, **sizes)
+        TEXT_PAGE_HEAD.format(size=options.size, split=TEXT_STUDY_SPLIT, seeds=options.seeds, **sizes)
         + "\n".join(lines)
         + "\n"
     )
@@ -320,9 +333,9 @@ def main() -> None:
         + WEIGHT_SWEEP_SECTION
         + "\n".join(sweeps)
         + "\n"
-        + _format_openmoji_section(asked.runs / "moji")
+        + _format_openmoji_section(options.runs / "moji")
     )
-    (asked.page or asked.runs / "page.md").write_text(page, encoding="utf-8")
+    (options.page or options.runs / "page.md").write_text(page, encoding="utf-8")
 
 
 def _late_fusion_from(study: TextStudy, start: Path) -> list[UnseenClassesRun]:
@@ -333,17 +346,17 @@ def _late_fusion_from(study: TextStudy, start: Path) -> list[UnseenClassesRun]:
 
 def _format_openmoji_section(folder: Path) -> str:
     """The section on OpenMoji."""
-    order = TrainingRequest("multimodal", "openmoji", folder, settings=("encoder.size=64",), overwrite=True)
-    drawn = UnseenClassesRun.from_run_folder(train_unless_finished(order), "openmoji")
-    queries = {"drawing": (True, None), "text": (False, drawn.texts), "both": (True, drawn.texts)}
+    request = TrainingRequest("multimodal", "openmoji", folder, settings=("encoder.size=64",), overwrite=True)
+    unseen = UnseenClassesRun.from_run_folder(train_unless_finished(request), "openmoji")
+    queries = {"drawing": (True, None), "text": (False, unseen.texts), "both": (True, unseen.texts)}
     found = {
-        what: drawn.instance_accuracy(drawn.fuse_queries(*query, None)) for what, query in queries.items()
+        what: unseen.instance_accuracy(unseen.fuse_queries(*query, None)) for what, query in queries.items()
     }
     accuracies = [
-        f"| {what} | " + " | ".join(_format_binomial(one[k], len(drawn.labels)) for k in ACCURACY_KS) + " |"
+        f"| {what} | " + " | ".join(_format_binomial(one[k], len(unseen.labels)) for k in ACCURACY_KS) + " |"
         for what, one in found.items()
     ]
-    head = OPENMOJI_SECTION.format(queries=len(drawn.labels), photos=len(drawn.gallery))
+    head = OPENMOJI_SECTION.format(queries=len(unseen.labels), photos=len(unseen.gallery))
     return head + "\n".join(accuracies) + "\n"
 
 

@@ -1,12 +1,15 @@
 """Small real data for every test: drawn shapes as photos and sketches, and the benchmark where it is present."""
 
+import importlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from optional_parts import hidden_parts, hide_optional_parts, needs_sketchy_mini
+from optional_parts import hidden_parts, hide_optional_parts, needs_chromium, needs_sketchy_mini
 from PIL import Image, ImageDraw
 
 hide_optional_parts(hidden_parts())
@@ -70,6 +73,17 @@ def _draw(name: str, domain: str, random: np.random.Generator) -> Image.Image:
 def sketchy_mini() -> Path:
     """The benchmark's folder; skips where `SSL_SBIR_DATA` doesn't name its parent."""
     return needs_sketchy_mini()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """A headless Chromium that playwright drives; skips without it."""
+    program = needs_chromium()
+    playwright = importlib.import_module("playwright.sync_api")
+    with playwright.sync_playwright() as play:
+        chromium = play.chromium.launch(executable_path=program, args=["--no-sandbox", "--disable-gpu"])
+        yield chromium
+        chromium.close()
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:

@@ -14,7 +14,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,7 +40,7 @@ class OptionalPart:
     def is_installed(self) -> bool:
         """Whether all of it is there."""
         return (
-            all(importlib.util.find_spec(name) for name in self.modules)
+            all(_has_module(name) for name in self.modules)
             and all(_has_package(name) for name in self.packages)
             and (not self.programs or any(shutil.which(name) for name in self.programs))
         )
@@ -159,6 +159,13 @@ def _skip_without(name: str) -> None:
     pytest.skip(f"{name} is absent: {OPTIONAL_PARTS[name].install}")
 
 
+def _has_module(name: str) -> bool:
+    try:
+        return importlib.util.find_spec(name) is not None
+    except ModuleNotFoundError:
+        return False
+
+
 def _has_package(name: str) -> bool:
     try:
         importlib.metadata.distribution(name)
@@ -171,13 +178,24 @@ def _normalize_package(name: str) -> str:
     return name.lower().replace("_", "-")
 
 
-def _hide_modules(names: Iterable[str]) -> None:
+class _HidingFinder:
+    """An import finder that finds none of some modules, nor lets another finder do so."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self.names = set(names)
+
+    def find_spec(self, name: str, *_: object) -> None:
+        if name.partition(".")[0] in self.names:
+            raise ModuleNotFoundError(f"{name} is hidden by SSL_SBIR_HIDE", name=name)
+
+
+def _hide_modules(names: Sequence[str]) -> None:
     """Blocks imports here, and in child processes by modules of the same names that raise."""
+    sys.meta_path.insert(0, _HidingFinder(names))  # type: ignore[arg-type]
+    for loaded in [module for module in sys.modules if module.partition(".")[0] in names]:
+        del sys.modules[loaded]
     folder = _temporary_folder()
     for name in names:
-        for loaded in [other for other in sys.modules if other == name or other.startswith(f"{name}.")]:
-            del sys.modules[loaded]
-        sys.modules[name] = None  # type: ignore[assignment]
         text = f"raise ModuleNotFoundError('{name} is hidden by SSL_SBIR_HIDE', name='{name}')\n"
         (folder / f"{name}.py").write_text(text)
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(folder), os.environ.get("PYTHONPATH"))))

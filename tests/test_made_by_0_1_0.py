@@ -81,3 +81,10 @@ def test_an_old_configuration_file_is_refused_with_the_new_names(made):
     assert result.returncode == 2
     assert " is now " in result.stderr
     assert str(file) in result.stderr
+
+
+@pytest.mark.parametrize(("old", "new"), [("--each", "--per-kind"), ("--draws", "--random-maps")])
+def test_an_old_option_is_refused_with_its_new_name(old, new):
+    result = run("explain", "efficientnet_lite0", "--data", "folder:.", old, "3")
+    assert result.returncode == 2
+    assert f"'{old}' is now '{new}'" in result.stderr

@@ -165,7 +165,7 @@ class Multimodal(Recipe[MultimodalConfig, _MultimodalModel]):
         positive, negative = self._mine_photos(sketch, fused, photos, batch.label[:, None] != classes[None])
         sketch_loss = photo_class_cross_entropy(sketch, batch.label, photos, classes, config.temperature)
         query_loss = photo_class_cross_entropy(query, label, photos, classes, config.temperature)
-        quadruplets = quadruplet_loss(sketch, text, fused, positive, negative, config.margin)
+        quadruplets = quadruplet_loss(sketch, text, fused, photos[positive], photos[negative], config.margin)
         return {
             "sketch": config.sketch * sketch_loss,
             "query": config.query * query_loss,
@@ -175,11 +175,11 @@ class Multimodal(Recipe[MultimodalConfig, _MultimodalModel]):
     def _mine_photos(
         self, sketch: Tensor, fused: Tensor, photos: Tensor, other_class: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """For each drawing the nearest photo of its class; for each fused query the nearest of another."""
+        """The index of the nearest photo of each drawing's class, and of the nearest of another to each fused query."""
         distance = 1 - sketch.detach() @ photos.T
         positive = distance.masked_fill(other_class, torch.inf).argmin(1)
         negative = mine_negatives(fused, photos, distance.amin(1), other_class, "hard", "cosine")
-        return photos[positive], photos[negative]
+        return positive, negative
 
     def after_step(self, model: _MultimodalModel, progress: float) -> None:
         """At the end of the run: the text map for the final photo embeddings, and the calibrated weight."""

@@ -13,7 +13,8 @@ import typer
 from rich.console import Console
 from typer.core import TyperGroup
 
-from ssl_sbir.errors import SslSbirError
+from ssl_sbir.cli.options import RENAMED_OPTIONS
+from ssl_sbir.errors import ConfigError, SslSbirError
 from ssl_sbir.memory import keep_freed_memory
 
 stdout_console = Console(soft_wrap=True, highlight=False)
@@ -30,9 +31,16 @@ class ErrorReportingGroup(TyperGroup):
             print_error(error)
             raise typer.Exit(2) from None
         except KeyboardInterrupt:
-            kept = "a run up to its last checkpoint, an index or another file as it was"
-            stderr_console.print(f"stopped; what was whole is kept: {kept}", style="yellow")
+            kept = "runs up to their last checkpoint, indexes and other files as they were"
+            stderr_console.print(f"stopped; kept: {kept}", style="yellow")
             raise typer.Exit(130) from None
+        except Exception as error:
+            # The class lies in click or in typer's own copy of it, by typer's version.
+            old = getattr(error, "option_name", None)
+            if old not in RENAMED_OPTIONS:
+                raise
+            print_error(ConfigError(f"'{old}' is now '{RENAMED_OPTIONS[old]}'", "Give it by its new name."))
+            raise typer.Exit(2) from None
 
 
 def print_error(error: SslSbirError) -> None:

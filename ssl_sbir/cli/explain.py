@@ -6,16 +6,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ssl_sbir.cli._app import app, print_json, print_message, stdout_console
-from ssl_sbir.cli.options import DeviceOption
+from ssl_sbir.cli.options import (
+    DeviceOption,
+    EvaluationSplitOption,
+    JsonOption,
+    RunArgument,
+    TemplatesOption,
+)
 from ssl_sbir.errors import ExplainError
 
 if TYPE_CHECKING:
     from ssl_sbir.explain.run.explain_many import ExplanationIndex
     from ssl_sbir.explain.run.explain_query import QueryReport
 
-ExplainRunArgument = Annotated[
-    str, typer.Argument(help="A run folder, or the name of an encoder (see ssl-sbir encoders).")
-]
 ExplainDataOption = Annotated[
     str, typer.Option(help="The data to search, such as folder:pets/ (see ssl-sbir data list).")
 ]
@@ -36,13 +39,9 @@ FromEvaluationOption = Annotated[
     ),
 ]
 QueriesPerKindOption = Annotated[
-    int, typer.Option(min=1, help="With --from-evaluation: number of queries of each kind.")
+    int, typer.Option("--per-kind", min=1, help="With --from-evaluation: number of queries of each kind.")
 ]
 TopResultsOption = Annotated[int, typer.Option(min=1, max=50, help="Number of results to explain.")]
-ExplainSplitOption = Annotated[
-    str | None,
-    typer.Option("--split", help="Published split, JSON file, or hashed; the run's own by default."),
-]
 GalleryScopeOption = Annotated[
     str | None,
     typer.Option(help="Classes to search: unseen or all; by default unseen if there is a split."),
@@ -61,31 +60,34 @@ SemanticsSpecOption = Annotated[
     typer.Option("--semantics", help="Graph for paths between concepts, such as conceptnet:FILE."),
 ]
 RandomMapsOption = Annotated[
-    int, typer.Option(min=0, help="Random maps that each heat map is tested against; 0 skips the tests.")
+    int,
+    typer.Option(
+        "--random-maps",
+        min=0,
+        help="Number of random maps that each heat map is tested against; 0 skips the tests.",
+    ),
 ]
-NoIdeasOption = Annotated[
-    bool, typer.Option("--no-ideas", help="Don't name the concepts (ideas) nearest to drawing and photos.")
+NoConceptsOption = Annotated[
+    bool, typer.Option("--no-concepts", help="Don't name the concepts nearest to drawing and photos.")
 ]
-TemplatesOption = Annotated[Path | None, typer.Option(help="Folder with your own page templates.")]
-ExplainJsonOption = Annotated[bool, typer.Option("--json", help="Print all facts as one JSON object.")]
 
 
 @app.command("explain")
 def explain_command(
-    run: ExplainRunArgument,
+    run: RunArgument,
     data: ExplainDataOption,
     query: ExplainQueryOption = None,
     text: ExplainTextOption = "",
     from_evaluation: FromEvaluationOption = False,
-    each: QueriesPerKindOption = 3,
+    per_kind: QueriesPerKindOption = 3,
     top: TopResultsOption = 5,
-    split: ExplainSplitOption = None,
+    split: EvaluationSplitOption = None,
     gallery: GalleryScopeOption = None,
     methods: MapMethodsOption = None,
     expected: ExpectedPhotoOption = None,
     semantics: SemanticsSpecOption = None,
-    draws: RandomMapsOption = 3,
-    no_ideas: NoIdeasOption = False,
+    random_maps: RandomMapsOption = 3,
+    no_concepts: NoConceptsOption = False,
     out_file: Annotated[
         Path | None,
         typer.Option(
@@ -94,7 +96,7 @@ def explain_command(
     ] = None,
     templates: TemplatesOption = None,
     device: DeviceOption = "auto",
-    as_json: ExplainJsonOption = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Explain why these photos were found: heat maps, matched regions, concepts, and how far to trust them."""
     from ssl_sbir.devices import resolve_device
@@ -109,15 +111,15 @@ def explain_command(
             data,
             tuple(query or ()),
             text,
-            each if from_evaluation else None,
+            per_kind if from_evaluation else None,
             top,
             split,
             gallery,
             names,
             expected,
             semantics,
-            draws,
-            not no_ideas,
+            random_maps,
+            not no_concepts,
             out_file,
             templates,
             resolve_device(device),

@@ -20,6 +20,9 @@ SettingsOption = Annotated[
 ]
 TemplatesOption = Annotated[Path | None, typer.Option(help="Folder of your own page templates.")]
 
+# Options of version 0.1.0 that are called otherwise now.
+RENAMED_OPTIONS = {"--each": "--per-kind", "--draws": "--random-maps", "--no-ideas": "--no-concepts"}
+
 
 def split_comma_list(text: str) -> list[str]:
     """The parts of a list that is written with commas, without blanks around them; empty parts are left out."""

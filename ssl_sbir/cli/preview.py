@@ -26,19 +26,21 @@ def preview_command(
     seed: Annotated[int, typer.Option(help="Decides which images and views.")] = 0,
 ) -> None:
     """Write a contact sheet: images, random views of them, photos' pseudo-sketches as drawn and as distorted."""
-    from ssl_sbir import recipes
     from ssl_sbir.config import parse_assignments, resolve_config
     from ssl_sbir.data.batches import prepare_pack
     from ssl_sbir.data.readers import open_data
     from ssl_sbir.edges.choices import EdgeDetector
     from ssl_sbir.errors import ConfigError
     from ssl_sbir.files import write_atomic
+    from ssl_sbir.renamed_settings import renamed_settings
     from ssl_sbir.training.contact_sheet import contact_sheet
+    from ssl_sbir.training.recipe_catalog import recipe_info, recipe_settings
 
     config, _ = resolve_config(
-        recipes.load_recipe(recipe).Config,
+        recipe_settings(recipe),
         [("--set", parse_assignments(settings or ()))],
         list_command=f"ssl-sbir recipes show {recipe}",
+        renamed=renamed_settings(recipe_info(recipe).name),
     )
     detectors = edges or ["sobel", "canny", "mixed"]
     for name in detectors:

@@ -137,7 +137,7 @@ def load_class_clauses(phrases: str, classes: Sequence[str]) -> dict[str, tuple[
 def _print_omissions(what: str, found: Mapping[Any, Collection], allowed: Mapping[Any, Collection]) -> None:
     """Says how many texts were left out."""
     if omitted := sum(map(len, found.values())) - sum(map(len, allowed.values())):
-        print(f"{omitted} {what} left out: they name unseen classes", file=sys.stderr)
+        print(f"{what} left out because they name unseen classes: {omitted}", file=sys.stderr)
 
 
 def _read_triples(path: Path) -> Iterator[list[str]]:

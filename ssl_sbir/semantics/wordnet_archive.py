@@ -38,8 +38,8 @@ def convert_wordnet_archive(path: Path) -> WordNetNouns:
     """
     texts = _read_noun_files(path)
     _check_archive_release(path, texts[NOUN_DATA_FILE])
-    lines = (StringIO(texts[name]) for name in (NOUN_DATA_FILE, NOUN_INDEX_FILE))
-    nouns = parse_nouns(*lines, f"{path}: ")
+    data_lines, index_lines = (StringIO(texts[name]) for name in (NOUN_DATA_FILE, NOUN_INDEX_FILE))
+    nouns = parse_nouns(data_lines, index_lines, f"{path}: ")
     with atomic_folder(converted_wordnet_folder()) as folder:
         for name, text in texts.items():
             (folder / name).write_text(text, encoding="utf-8", newline="")

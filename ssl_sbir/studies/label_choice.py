@@ -15,7 +15,6 @@ from collections.abc import Callable
 import numpy as np
 import torch
 from jaxtyping import Float, Int
-from sklearn.cluster import KMeans
 from torch import Tensor
 from torch.nn.functional import normalize
 
@@ -94,6 +93,8 @@ def fit_kmeans_clusters(
     features: Float[Tensor, "n d"], clusters: int, seed: int
 ) -> tuple[Float[Tensor, "n k"], Int[Tensor, " n"]]:
     """Each row's distances to the centres of k-means, and its cluster."""
+    from sklearn.cluster import KMeans  # slow to import
+
     count = min(clusters, len(np.unique(features.numpy(), axis=0)))
     kmeans = KMeans(count, n_init=1, random_state=seed).fit(features.numpy())
     return torch.from_numpy(kmeans.transform(features.numpy())), torch.from_numpy(kmeans.labels_).long()

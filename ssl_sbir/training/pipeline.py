@@ -139,7 +139,7 @@ def _prepare_run(request: TrainingRequest, stage: TrainingStage, say: PrintLine)
         encoder_config = start.resolve_encoder_config(config.encoder, origins)
         config = config.model_copy(update={"encoder": encoder_config})
     encoder = load_start_encoder(config.encoder, config.seed, start)
-    kind = load_recipe(request.recipe)
+    kind = load_recipe(request.recipe)  # its settings class equals the one that was read without its code
     recipe = kind(kind.Config.model_validate(config.model_dump()))
     data = _read_training_set(request, stage, manifest, split, encoder)
     labels = replace(request.labels, seed=config.seed)

@@ -80,7 +80,8 @@ class StartingRun:
         return config.model_copy(update=values)
 
     def _encoder_values(self, config: EncoderConfig) -> dict[str, Any]:
-        values = {key: self.root_encoder[key] for key in ("name", "pretrained") if key in self.root_encoder}
+        root = self.root_encoder
+        values: dict[str, Any] = {key: root[key] for key in ("name", "pretrained") if key in root}
         values["size"] = self.encoder.preprocess.size
         if config.fit is not None:
             values["fit"] = self.encoder.preprocess.fit

@@ -2,7 +2,6 @@
 
 import json
 import re
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,8 +11,6 @@ from ssl_sbir.evaluation.report import results_page_facts as page
 from ssl_sbir.evaluation.report.embedding_map import embedding_map
 from ssl_sbir.evaluation.report.thumbnail_sheets import SHEET_COLUMNS, THUMBNAIL_SIDE, build_sheets
 from ssl_sbir.evaluation.report.write_results import save_evaluation
-
-CHROMIUM = Path("/usr/bin/chromium")
 
 
 @pytest.fixture
@@ -101,31 +98,27 @@ def test_the_map_holds_every_class_inside_its_frame(evaluated):
         assert 0 <= places.min() <= places.max() <= 1
 
 
-@pytest.mark.skipif(not CHROMIUM.exists(), reason="no Chromium on this machine")
-def test_the_page_works_by_keyboard_in_a_browser(written):
-    playwright = pytest.importorskip("playwright.sync_api")
-    with playwright.sync_playwright() as play:
-        browser = play.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox", "--disable-gpu"])
-        tab = browser.new_page(viewport={"width": 400, "height": 800})
-        wrong = []
-        tab.on("pageerror", lambda error: wrong.append(str(error)))
-        tab.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
-        tab.goto(written.as_uri())
-        assert tab.locator("#sketch-list > li").count() == 12
-        assert tab.evaluate("document.documentElement.scrollWidth") <= 400
-        tab.focus("#after")
-        tab.keyboard.press("Enter")
-        assert tab.inner_text("#position") == "13 to 24 of 36"
-        tab.select_option("#only", label="ring")
-        assert set(tab.locator("#sketch-list h3").all_inner_texts()) == {"ring"}
-        marks = tab.locator("#sketch-list > li").first.locator(".label").all_inner_texts()
-        assert {mark[0] for mark in marks} <= {"✓", "✗"}
-        tab.focus("#map-1")
-        tab.keyboard.press("ArrowRight")
-        tab.keyboard.press("ArrowLeft")
-        assert tab.locator("#map-1 .tip").is_visible()
-        assert re.match(r"(sketch|photo) of (ring|square|triangle)", tab.inner_text("#map-announcement"))
-        tab.click("[data-map=map-2]")
-        assert tab.locator("#map-2").is_visible()
-        assert not wrong
-        browser.close()
+def test_the_page_works_by_keyboard_in_a_browser(written, browser):
+    tab = browser.new_page(viewport={"width": 400, "height": 800})
+    wrong = []
+    tab.on("pageerror", lambda error: wrong.append(str(error)))
+    tab.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
+    tab.goto(written.as_uri())
+    assert tab.locator("#sketch-list > li").count() == 12
+    assert tab.evaluate("document.documentElement.scrollWidth") <= 400
+    tab.focus("#after")
+    tab.keyboard.press("Enter")
+    assert tab.inner_text("#position") == "13 to 24 of 36"
+    tab.select_option("#only", label="ring")
+    assert set(tab.locator("#sketch-list h3").all_inner_texts()) == {"ring"}
+    marks = tab.locator("#sketch-list > li").first.locator(".label").all_inner_texts()
+    assert {mark[0] for mark in marks} <= {"✓", "✗"}
+    tab.focus("#map-1")
+    tab.keyboard.press("ArrowRight")
+    tab.keyboard.press("ArrowLeft")
+    assert tab.locator("#map-1 .tip").is_visible()
+    assert re.match(r"(sketch|photo) of (ring|square|triangle)", tab.inner_text("#map-announcement"))
+    tab.click("[data-map=map-2]")
+    assert tab.locator("#map-2").is_visible()
+    assert not wrong
+    tab.close()

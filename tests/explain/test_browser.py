@@ -15,23 +15,11 @@ from ssl_sbir.reports.page_images import to_page_image
 from ssl_sbir.search.model import SearchModel
 from ssl_sbir.search.retriever import Retriever
 
-CHROMIUM = Path("/usr/bin/chromium")
 NASTY = """"><img src=x onerror=alert(1)></script><script>alert('2')</script>{{ 7*7 }}&amp;"""
 HOSTILE_FILE = '"><img src=x onerror=alert(1)>.png'
 HARM = "Boolean(document.querySelector('img[src=x]')) || document.body.innerText.includes('49&')"
 # axe.min.js of npm's axe-core, which is no part of this repository.
 AXE = os.environ.get("SSL_SBIR_AXE", "")
-
-pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason="no Chromium on this machine")
-
-
-@pytest.fixture(scope="module")
-def browser():
-    playwright = pytest.importorskip("playwright.sync_api")
-    with playwright.sync_playwright() as play:
-        chromium = play.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox", "--disable-gpu"])
-        yield chromium
-        chromium.close()
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 from dataclasses import dataclass
 
+import pytest
 import torch
 
 from ssl_sbir.errors import SslSbirError
@@ -67,6 +68,23 @@ def test_a_graph_without_either_idea_says_so():
 def test_a_vague_neighbour_is_called_vague():
     flat = find_pair_concepts(torch.ones(4), torch.ones(1, 4), VOCABULARY)[0]
     assert sum("not clearly nearer" in note for note in flat.notes) == 2
+
+
+@pytest.mark.parametrize(("count", "vague"), [(4, 2), (9, 0)])
+def test_a_neighbour_is_vague_below_two_standard_deviations(count, vague):
+    """One axis of n lies (1 − 1/n) √n standard deviations above the mean: 1.5 of 4, 2.7 of 9."""
+    names = tuple(f"n{k}" for k in range(count))
+    axes = Vocabulary(names, torch.eye(count), torch.eye(count), "axes")
+    found = find_pair_concepts(torch.eye(count)[0], torch.eye(count)[1:2], axes)[0]
+    assert sum("not clearly nearer" in note for note in found.notes) == vague
+
+
+@pytest.mark.parametrize(("steps", "similarity", "weak"), [(4, 0.05, 0), (5, 0.05, 1), (4, 0.04, 1)])
+def test_a_path_is_weak_above_four_steps_or_below_a_twentieth(steps, similarity, weak):
+    nodes = ("cow", *("x" * steps)[1:], "horse")
+    path = FakePath(nodes, ("is a",) * steps, (1,) * steps, (0.5,) * steps, similarity)
+    found = find_pair_concepts(SKETCH, PHOTOS[:1], VOCABULARY, Graph(path))[0]
+    assert sum("path is weak" in note for note in found.notes) == weak
 
 
 def test_nearest_equals_a_slow_loop():

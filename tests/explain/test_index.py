@@ -77,11 +77,11 @@ def test_the_command_explains_an_evaluation_and_lists_what_it_could_not(evaluate
         "--data",
         f"folder:{shapes}",
         "--from-evaluation",
-        "--each",
+        "--per-kind",
         "1",
         "--top",
         "2",
-        "--draws",
+        "--random-maps",
         "0",
     ]
     done = CliRunner().invoke(

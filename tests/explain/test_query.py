@@ -94,7 +94,7 @@ def test_paths_between_ideas_come_from_a_graph(run, shapes, tmp_path):
         "ring/03.png",
         "--top",
         3,
-        "--draws",
+        "--random-maps",
         0,
         "--out",
         tmp_path / "page.html",

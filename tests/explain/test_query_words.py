@@ -66,6 +66,12 @@ def test_a_long_text_is_sampled_and_still_sums():
     assert weights["five"] == pytest.approx(0, abs=1e-6)
 
 
+def test_the_error_of_sampled_weights_falls_with_the_root_of_the_samples():
+    text = "red cow sleeping meadow one two three four five six"
+    few, many = (word_weights(score, text, samples=samples)[0].error for samples in (40, 640))
+    assert many == pytest.approx(few / 4, rel=0.3)
+
+
 def test_all_texts_are_scored_in_one_call():
     calls = []
 

@@ -7,9 +7,14 @@ from torch import nn
 from ssl_sbir.data.manifest import Domain
 from ssl_sbir.encoders import Encoder, Preprocess
 from ssl_sbir.explain.attribution.encoded_images import encode_images
+from ssl_sbir.explain.faithfulness import weight_randomization
 from ssl_sbir.explain.faithfulness.map_agreement import spearman_correlation
 from ssl_sbir.explain.faithfulness.stability import shift_images, shift_stability
-from ssl_sbir.explain.faithfulness.weight_randomization import randomization_agreement
+from ssl_sbir.explain.faithfulness.weight_randomization import (
+    _refit_batch_norms,
+    _shuffle_weights,
+    randomization_agreement,
+)
 
 
 class Deep(Encoder):
@@ -46,10 +51,37 @@ def test_random_weights_change_the_maps_and_leave_the_encoder_alone():
     assert abs(found[-1].photo) < 0.7
     assert found[-1].layer == "layers.0"
     assert all(torch.equal(value, before[name]) for name, value in encoder.state_dict().items())
-    assert (
-        randomization_agreement(encoder, torch.rand(3, 48, 48), torch.rand(2, 3, 48, 48), "strokes")[-1].photo
-        is None
+    strokes = randomization_agreement(encoder, torch.rand(3, 48, 48), torch.rand(2, 3, 48, 48), "strokes")
+    assert strokes[-1].photo is None
+    assert [one.share for one in strokes] == pytest.approx([1 / 6, 2 / 6, 4 / 6, 5 / 6, 1])
+
+
+def test_shuffled_weights_are_the_same_numbers_in_another_order():
+    layer = nn.Conv2d(3, 4, 3)
+    before = layer.weight.detach().clone()
+    _shuffle_weights(layer, torch.Generator().manual_seed(0))
+    assert not torch.equal(layer.weight, before)
+    assert torch.equal(layer.weight.flatten().sort().values, before.flatten().sort().values)
+
+
+def test_batch_norms_take_the_statistics_of_the_images_at_hand():
+    encoder, sketch, photos = Deep().eval(), torch.rand(1, 3, 48, 48), torch.rand(3, 3, 48, 48)
+    _refit_batch_norms(encoder, (sketch, photos))
+    with torch.no_grad():
+        inputs = encoder.layers[0](encoder.normalize_image(torch.cat([sketch, photos])))
+    assert torch.allclose(encoder.layers[1].running_mean, inputs.mean((0, 2, 3)), atol=1e-5)
+    assert not encoder.layers[1].training
+
+
+def test_every_layer_of_the_whole_encoder_is_refitted_and_shuffled_on_a_copy(monkeypatch):
+    refitted = []
+    monkeypatch.setattr(
+        weight_randomization, "_refit_batch_norms", lambda changed, _: refitted.append(changed)
     )
+    encoder = Deep().eval()
+    randomization_agreement(encoder, torch.rand(3, 48, 48), torch.rand(2, 3, 48, 48), "regions", stages=2)
+    assert len(refitted) == 2
+    assert all(changed is not encoder for changed in refitted)
 
 
 def test_an_encoder_that_moves_with_the_picture_is_steady_and_noise_is_not(spots, sketch, photos):

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from tiny_for_tests import TINY_ENCODER
 
 from ssl_sbir import recipes
 from ssl_sbir.data.readers import open_data
@@ -10,7 +11,7 @@ from ssl_sbir.objectives.teacher_distillation import update_ema
 from ssl_sbir.training.pipeline import TrainingRequest, train
 from ssl_sbir.training.recipe_checks import check_single_process
 
-TINY = ("encoder.name=timm:test_efficientnet", "encoder.pretrained=false", "encoder.size=32", "embedding_dim=32", "teacher_size=32",
+TINY = (*TINY_ENCODER, "embedding_dim=32", "teacher_size=32",
         "batch.sketches=16", "batch.photos=16", "checkpoint_steps=2", "optim.max_steps=6")  # fmt: skip
 OWN = {
     "coclr": ("queue_size=16", "projection_dim=16", "mining_start=0.3", "neighbours=2"),

@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 from subset_for_tests import mean_average_precision, subset
+from tiny_for_tests import TINY_ENCODER
 
 from ssl_sbir import recipes
 from ssl_sbir.data.image_pack import prepare_pack
@@ -120,7 +121,7 @@ def test_one_encoder_for_both_views_is_refused(shapes, tmp_path):
 
 
 def test_a_run_is_gone_on_with_in_the_form_it_has(shapes, tmp_path):
-    small = ("encoder.name=timm:test_efficientnet", "encoder.pretrained=false", "encoder.size=32", "teacher_size=32",
+    small = (*TINY_ENCODER, "teacher_size=32",
              "batch.sketches=8", "batch.photos=8", "optim.max_steps=1", "edge_detector=sobel")  # fmt: skip
     data = f"folder:{shapes}"
     first = train(

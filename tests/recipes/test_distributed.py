@@ -8,6 +8,7 @@ import pytest
 import torch
 from lightning_fabric import Fabric
 from safetensors.torch import load_file, save_file
+from tiny_for_tests import TINY_ENCODER
 
 from ssl_sbir import recipes
 from ssl_sbir.data.image_pack import prepare_pack
@@ -191,7 +192,7 @@ def test_only_the_first_process_makes_the_run_folder(told, first, monkeypatch):
 
 
 def test_two_processes_of_the_command_leave_one_run_also_where_a_tower_sees_nothing(shapes, tmp_path):
-    settings = ("encoder.name=timm:test_efficientnet", "encoder.pretrained=false", "encoder.size=32",
+    settings = (*TINY_ENCODER,
                 "encoder.towers=separate", "batch.sketches=0", "batch.photos=8", "optim.max_steps=3")  # fmt: skip
     asked = [part for setting in settings for part in ("--set", setting)]
     where = ("--data", f"folder:{shapes}", "--out", "run", "--accelerator", "cpu", "--devices", "2")

@@ -5,6 +5,7 @@ import shutil
 import numpy as np
 import pytest
 import torch
+from tiny_for_tests import TINY_ENCODER
 
 from ssl_sbir import recipes
 from ssl_sbir.data.image_pack import prepare_pack
@@ -16,7 +17,7 @@ from ssl_sbir.encoders import load_encoder
 from ssl_sbir.training.pipeline import TrainingRequest, train
 
 NAMES = [name for name in recipes.recipe_names() if recipes.load_recipe(name).stage == "pretraining"]
-TINY = ("encoder.name=timm:test_efficientnet", "encoder.pretrained=false", "encoder.size=32", "batch.sketches=8",
+TINY = (*TINY_ENCODER, "batch.sketches=8",
         "batch.photos=8", "optim.max_steps=2", "optim.epochs=2")  # fmt: skip
 
 NARROW = {

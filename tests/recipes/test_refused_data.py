@@ -7,7 +7,7 @@ from ssl_sbir.data.image_pack import prepare_pack
 from ssl_sbir.data.label_budget import LabelBudget
 from ssl_sbir.data.readers import open_data
 from ssl_sbir.data.training_set import TrainingSet
-from ssl_sbir.encoders import load_encoder
+from ssl_sbir.encoders import load_encoder, to_two_towers
 from ssl_sbir.errors import ConfigError, DataError
 
 SEEN = ("bar", "circle", "cross", "ring", "square")
@@ -57,5 +57,8 @@ def test_batches_without_photos(shapes, name):
     manifest = open_data(f"folder:{shapes}")
     data = TrainingSet.from_manifest(manifest, prepare_pack(manifest, 32), None, labelled=False)
     kind = recipes.load_recipe(name)
+    recipe = kind(kind.Config(batch={"photos": 0}, teacher_size=32))
+    encoder = to_two_towers(load_encoder("timm:test_efficientnet", size=32, pretrained=False))
+    model = recipe.build(encoder, ())
     with pytest.raises(ConfigError, match=r"batch\.photos = 0"):
-        kind(kind.Config(batch={"photos": 0})).prepare(None, data)
+        recipe.prepare(model, data)

@@ -7,7 +7,7 @@ from importlib.metadata import PackageNotFoundError, version
 import numpy as np
 import pytest
 import torch
-from optional_parts import needs_wordnet
+from optional_parts import needs_lite0, needs_wordnet
 
 from ssl_sbir import recipes
 from ssl_sbir.data.image_pack import prepare_pack
@@ -50,6 +50,8 @@ def tree(shapes, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def split(tmp_path_factory):
+    """A split of those things; skips without the teacher's weights."""
+    needs_lite0()
     path = tmp_path_factory.mktemp("split") / "things.json"
     path.write_text(json.dumps({"name": "things", "seen": ["frog", "shark", "harp"], "unseen": ["zebra"]}))
     return path

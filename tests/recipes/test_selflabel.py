@@ -5,6 +5,7 @@ import math
 
 import pytest
 import torch
+from tiny_for_tests import TINY_ENCODER
 
 from ssl_sbir import recipes
 from ssl_sbir.data.image_pack import prepare_pack
@@ -18,9 +19,7 @@ from ssl_sbir.evaluation.evaluate_encoder import evaluate_encoder
 from ssl_sbir.training.pipeline import TrainingRequest, train
 
 SMALL = (
-    "encoder.name=timm:test_efficientnet",
-    "encoder.pretrained=false",
-    "encoder.size=32",
+    *TINY_ENCODER,
     "teacher_size=32",
     "batch.sketches=16",
     "batch.photos=16",
@@ -190,15 +189,15 @@ def test_sketches_find_photos_better_than_before(sketchy_mini, tmp_path):
             (tmp_path / "data" / domain / name).symlink_to(sketchy_mini / domain / name)
     (tmp_path / "few.json").write_text(json.dumps({"name": "few", "seen": few.seen, "unseen": few.unseen}))
     data = f"folder:{tmp_path / 'data'}"
-    settings = ("encoder.size=48", "teacher_size=96", "batch.sketches=24", "batch.photos=12", "num_clusters=12",
-                "optim.epochs=5")  # fmt: skip
+    settings = ("encoder.size=40", "teacher_size=80", "batch.sketches=24", "batch.photos=12", "num_clusters=12",
+                "optim.epochs=4", "optim.lr=1e-3")  # fmt: skip
     run = train(
         TrainingRequest("selflabel", data, tmp_path / "run", str(tmp_path / "few.json"), settings=settings),
         "pretraining",
         str,
     )
     pictured = Split("pictured", few.unseen, few.seen)
-    encoders = run.encoder(), load_encoder("efficientnet_lite0", size=48)
+    encoders = run.encoder(), load_encoder("efficientnet_lite0", size=40)
     found = [
         evaluate_encoder(e, open_data(data), pictured, protocols=["standard"], draws=10) for e in encoders
     ]

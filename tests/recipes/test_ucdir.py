@@ -63,9 +63,10 @@ def test_terms_come_in_at_their_share_of_the_run(made):
 
 def test_it_learns_on_real_photos_and_sketches(sketchy_mini, tmp_path):
     data = subset(sketchy_mini, tmp_path / "data", ("airplane", "apple", "bell", "cup"))
-    settings = ("encoder.size=48", "teacher_size=48", "batch.photos=20", "batch.sketches=20", "num_clusters=8",
-                "augment.min_crop_area=0.7", "optim.epochs=12", "optim.lr=1e-3", "momentum=0.9")  # fmt: skip
+    settings = ("encoder.size=32", "teacher_size=32", "batch.photos=20", "batch.sketches=20", "num_clusters=8",
+                "all_terms_start=0.7", "augment.min_crop_area=0.7", "optim.epochs=12", "optim.lr=2e-3",
+                "momentum=0.9")  # fmt: skip
     run = train(TrainingRequest("ucdir", data, tmp_path / "run", settings=settings), "pretraining", str)
     assert run.read_metrics()[-1]["instances"] < 0.8 * math.log(100)
-    before = mean_average_precision(load_encoder("efficientnet_lite0", size=48, fit="ink"), data)
-    assert mean_average_precision(run.encoder(), data) > before + 0.015
+    before = mean_average_precision(load_encoder("efficientnet_lite0", size=32, fit="ink"), data, 32)
+    assert mean_average_precision(run.encoder(), data, 32) > before + 0.04

@@ -6,6 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file
+from tiny_for_tests import TINY_ENCODER
 
 from ssl_sbir import recipes
 from ssl_sbir.data.image_pack import prepare_pack
@@ -17,9 +18,7 @@ from ssl_sbir.seeding import seed_everything
 from ssl_sbir.training.pipeline import TrainingRequest, train
 
 SMALL = (
-    "encoder.name=timm:test_efficientnet",
-    "encoder.pretrained=false",
-    "encoder.size=32",
+    *TINY_ENCODER,
     "projection_dim=64",
 )
 MILD = tuple(

@@ -3,13 +3,11 @@
 import sys
 
 from ssl_sbir.studies.worker import find_failure_cause
+from ssl_sbir.studies.worker_pool import Worker
 
 
-class InlineWorker:
-    """Runs cells as `Worker` does, in this process."""
-
-    def __init__(self, threads):
-        self.threads = threads
+class InlineWorker(Worker):
+    """Runs cells in this process."""
 
     def run_cell(self, cell, folder, log):
         arguments = sys.argv[1:]
@@ -18,6 +16,3 @@ class InlineWorker:
             return find_failure_cause(cell, folder)
         finally:
             sys.argv[1:] = arguments
-
-    def close(self):
-        """There is no process to end."""

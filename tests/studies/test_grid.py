@@ -5,9 +5,11 @@ import io
 import json
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
-import warnings
+from pathlib import Path
 
 import pytest
 from inline_worker import InlineWorker
@@ -21,7 +23,6 @@ from ssl_sbir.studies import run_grid
 from ssl_sbir.studies.worker_pool import Worker, threads_per_worker
 
 BROKEN = """
-import os, signal
 from ssl_sbir.training.recipe import register_recipe
 from ssl_sbir.recipes.finetuning.sake import Sake
 
@@ -65,34 +66,32 @@ def test_the_table_is_tidy(unbroken, cells):
 
 
 def test_killed_twice_and_resumed_the_table_is_the_same(unbroken, cells, tmp_path):
-    for labels in ("25pc", "all"):
-        killed_when(
-            lambda labels=labels: list(tmp_path.glob(f"runs/*-{labels}-*/checkpoints/step-*")),
-            cells,
-            tmp_path,
-        )
-        assert not list(tmp_path.glob(f"runs/*-{labels}-*/model")), "killed too late to show anything"
-    assert len(list(tmp_path.glob("cells/*.json"))) == 3
-    assert records(run_grid(cells, tmp_path)) == records(unbroken[1])
+    command = [sys.executable, str(Path(__file__).with_name("killable_study.py"))]
+    out = tmp_path / "study"
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as studies:
+        request = {"out": str(out), "cells": [cell.facts() for cell in cells]}
+        studies.stdin.write(json.dumps(request) + "\n")
+        for labels in ("25pc", "all"):
+            kill_study_when(
+                lambda labels=labels: list(out.glob(f"runs/*-{labels}-*/checkpoints/step-*")), studies
+            )
+            assert not list(out.glob(f"runs/*-{labels}-*/model")), "killed too late to show anything"
+    assert len(list(out.glob("cells/*.json"))) == 3
+    assert records(run_grid(cells, out)) == records(unbroken[1])
 
 
-def killed_when(condition, cells, out):
-    """Runs the grid in a process of its own and kills that one as soon as the condition holds."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # a fork beside threads
-        child = os.fork()
-    if not child:
-        run_grid(cells, out)
-        os._exit(0)
+def kill_study_when(condition, studies):
+    """Starts the study and kills it as soon as the condition holds."""
+    studies.stdin.write("start\n")
+    studies.stdin.flush()
+    process, deadline = int(studies.stdout.readline()), time.monotonic() + 120
     try:
-        deadline = time.monotonic() + 300
         while not condition():
             assert time.monotonic() < deadline
-            assert os.waitpid(child, os.WNOHANG) == (0, 0), "it ended before it could be killed"
             time.sleep(0.005)
     finally:
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
+        os.kill(process, signal.SIGKILL)
+    assert int(studies.stdout.readline()) == -signal.SIGKILL
 
 
 def test_finished_cells_are_skipped_and_another_study_is_kept_out(unbroken, cells, monkeypatch):
@@ -122,20 +121,13 @@ def test_an_archive_trains_on_its_own_images_and_is_called_transductive(cell, tm
     assert "TRANSDUCTIVE: training saw unlabelled images of 3 unseen classes" in verdict
 
 
-@pytest.fixture
-def broken(cell, tmp_path):
-    """Builds a cell whose recipe does something before its loss becomes NaN."""
-
-    def build_broken_cell(name, what):
+@pytest.mark.usefixtures("inline_workers")
+def test_failures_are_recorded_with_their_cause_and_the_rest_goes_on(cell, tmp_path):
+    def broken(name, what):
         path = tmp_path / f"{name}.py"
         path.write_text(BROKEN.format(what=what))
         return cell(recipe=str(path))
 
-    return build_broken_cell
-
-
-@pytest.mark.usefixtures("inline_workers")
-def test_failures_are_recorded_with_their_cause_and_the_rest_goes_on(cell, broken, tmp_path):
     (tmp_path / "unfinished").mkdir()
     (tmp_path / "unfinished" / "provenance.json").write_text('{"start": null}')
     asked = {
@@ -153,12 +145,18 @@ def test_failures_are_recorded_with_their_cause_and_the_rest_goes_on(cell, broke
     assert last.metrics
 
 
-def test_a_worker_that_is_killed_is_replaced_and_ends_with_its_study(cell, broken, tmp_path):
+def kill_when_started(worker):
+    while worker._process is None:
+        time.sleep(0.01)
+    worker._process.kill()
+
+
+def test_a_worker_that_is_killed_is_replaced_and_ends_with_its_study(cell, tmp_path):
     worker, log = Worker(1), tmp_path / "logs" / "cell.log"
-    killed = broken("killed", "os.kill(os.getpid(), signal.SIGKILL)")
-    cause = worker.run_cell(killed, tmp_path / "runs" / "killed", log)
-    assert cause == "killed by SIGKILL: most likely the machine ran out of memory"
     good = cell(settings=(*cell().settings, "optim.max_steps=1"))
+    threading.Thread(target=kill_when_started, args=(worker,)).start()
+    cause = worker.run_cell(good, tmp_path / "runs" / "killed", log)
+    assert cause == "killed by SIGKILL: most likely the machine ran out of memory"
     assert worker.run_cell(good, tmp_path / "runs" / "good", log) == ""
     assert RunFolder(tmp_path / "runs" / "good").is_finished
     assert log.stat().st_size > 0
@@ -174,7 +172,7 @@ def test_cells_run_side_by_side_in_as_many_workers_as_jobs(cells, tmp_path, monk
     class MeetingWorker(InlineWorker):
         def run_cell(self, cell, folder, log):
             meeting.wait()
-            return f"{self.threads} threads"
+            return f"{self._threads} threads"
 
     monkeypatch.setenv("OMP_NUM_THREADS", "4")
     monkeypatch.setattr("ssl_sbir.studies.grid.Worker", MeetingWorker)

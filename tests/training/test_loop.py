@@ -210,7 +210,9 @@ def test_a_loss_that_is_no_number_stops_the_run(shapes, tmp_path, monkeypatch):
         lambda self, model, batch: {"contrast": model(batch.image, batch.domain).sum() * float("nan")},
     )
     with pytest.raises(RunError, match="'contrast' is nan at step"):
-        train(request(shapes, tmp_path / "run", "optim.max_steps=10", "optim.epochs=10"), "pretraining", silent)
+        train(
+            request(shapes, tmp_path / "run", "optim.max_steps=10", "optim.epochs=10"), "pretraining", silent
+        )
 
 
 def test_weights_that_are_no_numbers_are_not_saved(shapes, tmp_path, monkeypatch):

@@ -33,7 +33,8 @@ class Regression(Recipe[RecipeConfig, Model]):
 
     def __init__(self, config):
         super().__init__(config)
-        self.losses, self.progress_in_loss, self.progress_after, self.weights, self.numbers = [], [], [], [], []
+        self.losses, self.progress_in_loss, self.progress_after = [], [], []
+        self.weights, self.numbers = [], []
 
     def build(self, encoder, classes):
         return Model(encoder)
