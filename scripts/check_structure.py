@@ -254,7 +254,9 @@ def draw_map(tree: Tree) -> str:
     """CONTRIBUTING.md's table of rooms, from the top down, in the words of their docstrings."""
     rooms = [room for level in reversed(ROOM_LEVELS) for room in level if room != "__main__"]
     files = {room: tree.modules[f"ssl_sbir.{room}"] for room in rooms if f"ssl_sbir.{room}" in tree.modules}
-    rows = [f"| `{_place_of(file, tree.root)}` | {_first_line(tree.parsed[file])} |" for file in files.values()]
+    rows = [
+        f"| `{_place_of(file, tree.root)}` | {_first_line(tree.parsed[file])} |" for file in files.values()
+    ]
     return "\n".join(["| where | what it holds |", "|---|---|", *rows])
 
 

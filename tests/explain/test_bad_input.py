@@ -42,7 +42,17 @@ def test_an_encoder_without_feature_maps_names_the_methods_that_remain(shapes, t
     )
     page = tmp_path / "page.html"
     done = command(
-        tmp_path / "vit", "--data", shapes, "--query", "ring/03.png", "--top", 2, "--random-maps", 1, "--out", page
+        tmp_path / "vit",
+        "--data",
+        shapes,
+        "--query",
+        "ring/03.png",
+        "--top",
+        2,
+        "--random-maps",
+        1,
+        "--out",
+        page,
     )
     assert done.exit_code == 0, done.output
     html = page.read_text("utf-8")
