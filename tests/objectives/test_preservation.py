@@ -5,7 +5,13 @@ import math
 import pytest
 import torch
 
-from ssl_sbir.objectives.distillation import distillation_loss, labelled_cross_entropy, tilt_logits
+from ssl_sbir.errors import ConfigError
+from ssl_sbir.objectives.distillation import (
+    distillation_loss,
+    labelled_cross_entropy,
+    svd_factorize,
+    tilt_logits,
+)
 
 
 @pytest.fixture
@@ -66,3 +72,15 @@ def test_unlabelled_images_and_empty_terms_cost_nothing():
         target[i, j] * (logits[i, j] - logits[i].exp().sum().log()) for i in range(4) for j in range(3)
     )
     torch.testing.assert_close(distillation_loss(logits, target), slow / 4)
+
+
+def test_a_classifier_of_its_own_rank_is_factorised_exactly_and_of_more_not_at_all():
+    torch.manual_seed(0)
+    classifier, features = torch.nn.Linear(12, 7), torch.randn(5, 12)
+    first, second = svd_factorize(classifier, 7)
+    torch.testing.assert_close(second(first(features)), classifier(features), atol=1e-5, rtol=0)
+    rough = [wide(narrow(features)) for narrow, wide in [svd_factorize(classifier, width) for width in (2, 5)]]
+    errors = [(found - classifier(features)).norm() for found in rough]
+    assert errors[0] > errors[1] > 1e-3
+    with pytest.raises(ConfigError, match="embedding_dim = 8 exceeds 7"):
+        svd_factorize(classifier, 8)

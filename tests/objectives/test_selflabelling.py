@@ -1,6 +1,7 @@
 """Clusters and balanced assignment against slow loops and against what they are for."""
 
 import numpy as np
+import pytest
 import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
@@ -79,17 +80,18 @@ def test_nearness_equals_a_loop():
         np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
-def test_diffusion_equals_a_slow_one_and_mends_an_outvoted_item():
+@pytest.mark.parametrize("neighbours", [4, 8, 20])  # of the eight that there are
+def test_diffusion_equals_a_slow_one_and_mends_an_outvoted_item(neighbours):
     draw = torch.Generator().manual_seed(2)
     scores, features = torch.randn(9, 3, generator=draw), torch.randn(9, 5, generator=draw)
-    found = spread_labels(scores, features, neighbours=4, temperature=0.2, share=0.6, rounds=3)
+    found = spread_labels(scores, features, neighbours=neighbours, temperature=0.2, share=0.6, rounds=3)
     unit = (features / features.norm(dim=1, keepdim=True)).tolist()
     spread = [row.clone() for row in scores]
     for _ in range(3):
         new = []
         for i in range(9):
             near = {j: sum(a * b for a, b in zip(unit[i], unit[j], strict=True)) for j in range(9) if j != i}
-            best = sorted(near, key=lambda j: -near[j])[:4]
+            best = sorted(near, key=lambda j: -near[j])[:neighbours]
             weight = torch.tensor([near[j] for j in best]).div(0.2).softmax(0)
             told = sum(w * spread[j] for w, j in zip(weight, best, strict=True))
             new.append(0.4 * scores[i] + 0.6 * told)
