@@ -1,4 +1,4 @@
-"""Why a photo came back: where in both pictures the similarity comes from, as facts and as a page."""
+"""Why a photo was found: where in both images the similarity comes from, as facts and as a page."""
 
 from typing import TYPE_CHECKING
 

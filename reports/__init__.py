@@ -1,1 +1,1 @@
-"""Pages: templates, inline charts and pictures; knows plain facts and nobody's internals."""
+"""Pages: templates, inline charts and pictures; made from plain facts only."""

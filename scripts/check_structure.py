@@ -270,7 +270,7 @@ def _first_line(tree: ast.Module) -> str:
 
 
 def structure_problems(tree: Tree) -> list[str]:
-    """What a change must mend, a line each."""
+    """What must be fixed, one line each."""
     repeated = repeated_names(tree, more_than=MAX_DEFINITIONS)
     return [
         *(f"in a circle: {', '.join(circle)}" for circle in import_circles(tree)),

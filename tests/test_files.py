@@ -55,6 +55,6 @@ def test_a_registry_suggests_and_refuses_twins():
     things.register("alpha")(1)
     with pytest.raises(SslSbirError, match=r"unknown thing 'alhpa'. Did you mean 'alpha'\?"):
         things.get("alhpa")
-    with pytest.raises(SslSbirError, match="two things"):
+    with pytest.raises(SslSbirError, match="two entries for thing are called 'alpha'"):
         things.register("alpha")(2)
     assert things.get("alpha") == 1

@@ -88,3 +88,9 @@ def test_an_old_option_is_refused_with_its_new_name(old, new):
     result = run("explain", "efficientnet_lite0", "--data", "folder:.", old, "3")
     assert result.returncode == 2
     assert f"'{old}' is now '{new}'" in result.stderr
+
+
+def test_an_old_option_means_nothing_to_another_command():
+    result = run("search", "index", "--each", "3")
+    assert result.returncode == 2
+    assert " is now " not in result.stderr

@@ -135,4 +135,4 @@ def _choose_vocabulary(
 
 
 def _path_settings(request: ExplanationRequest) -> dict[str, str]:
-    return {"paths between ideas": request.semantics or "none (--semantics)"} if request.ideas else {}
+    return {"paths between concepts": request.semantics or "none (--semantics)"} if request.ideas else {}

@@ -1,4 +1,4 @@
-"""The command line: each room's commands live in a file of their own and only parse, call and print."""
+"""The command line: one file per group of commands, which parse, call and print."""
 
 from ssl_sbir.cli import (
     compare,

@@ -1,6 +1,6 @@
-"""The application that every command registers on, and the two ways to speak: people on stderr, results on stdout.
+"""The application that every command registers on, and its output: messages on stderr, results on stdout.
 
-Commands import what they need when they run: torch and its kin take seconds to load, `--help` must not.
+Commands import what they need when they run: torch and similar packages take seconds to load, `--help` must not.
 """
 
 import json
@@ -37,10 +37,17 @@ class ErrorReportingGroup(TyperGroup):
         except Exception as error:
             # The class lies in click or in typer's own copy of it, by typer's version.
             old = getattr(error, "option_name", None)
-            if old not in RENAMED_OPTIONS:
+            new = RENAMED_OPTIONS.get(str(old))
+            known = [name for parameter in _parameters_of(error) for name in parameter.opts]
+            if new not in known:
                 raise
-            print_error(ConfigError(f"'{old}' is now '{RENAMED_OPTIONS[old]}'", "Give it by its new name."))
+            print_error(ConfigError(f"'{old}' is now '{new}'", "Give it by its new name."))
             raise typer.Exit(2) from None
+
+
+def _parameters_of(error: Exception) -> Sequence[Any]:
+    """The parameters of the command that a usage error belongs to."""
+    return getattr(getattr(getattr(error, "ctx", None), "command", None), "params", ())
 
 
 def print_error(error: SslSbirError) -> None:

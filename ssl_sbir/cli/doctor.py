@@ -19,7 +19,7 @@ def doctor_command(
     size: Annotated[int, typer.Option(min=32, max=1024, help="With --augment: side in pixels.")] = 96,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")] = False,
 ) -> None:
-    """Look at this machine: versions, device, packages with weights and data, caches; exit 1 if something is amiss."""
+    """Look at this machine: versions, device, packages with weights and data, caches; exit code 1 if there is a problem."""
     from ssl_sbir.diagnostics import examine_machine
 
     timing = _time_augmentation(recipe, size) if augment else None

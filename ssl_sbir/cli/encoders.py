@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def encoders_command(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON list on stdout.")] = False,
 ) -> None:
-    """List image encoders: size, width, parameters, licence, where the weights come from, what to do."""
+    """List image encoders: size, width, parameters, licence, source of the weights, how to get missing ones."""
     # Imported here: torch and timm would slow every other command's start.
     from ssl_sbir.encoders import encoder_table
 

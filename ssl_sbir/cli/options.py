@@ -20,7 +20,7 @@ SettingsOption = Annotated[
 ]
 TemplatesOption = Annotated[Path | None, typer.Option(help="Folder of your own page templates.")]
 
-# Options of version 0.1.0 that are called otherwise now.
+# Options that had another name in version 0.1.0.
 RENAMED_OPTIONS = {"--each": "--per-kind", "--draws": "--random-maps", "--no-ideas": "--no-concepts"}
 
 

@@ -21,7 +21,9 @@ def preview_command(
     size: Annotated[int, typer.Option(help="Side of each image, in pixels.")] = 96,
     edges: Annotated[
         list[str] | None,
-        typer.Option(help="What draws the photos: sobel, canny, mixed, hed, hed_lines; may be repeated."),
+        typer.Option(
+            help="Edge detectors for pseudo-sketches of photos: sobel, canny, mixed, hed, hed_lines; may be repeated."
+        ),
     ] = None,
     seed: Annotated[int, typer.Option(help="Decides which images and views.")] = 0,
 ) -> None:

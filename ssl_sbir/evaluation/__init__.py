@@ -1,4 +1,4 @@
-"""Every published retrieval number, exact, with its name on it."""
+"""Every published retrieval number, exact, under the name of its definition."""
 
 from typing import TYPE_CHECKING
 

@@ -48,7 +48,7 @@ def sum_query_parts(parts: Mapping[str, Float[Tensor, "q d"]]) -> QueryVectors:
 def negation_step(
     query: Float[Tensor, "q d"], negated: Float[Tensor, "q d"], step_length: float = NEGATION_STEP_LENGTH
 ) -> Float[Tensor, "q d"]:
-    """The step of a query away from negated ideas: −length · (negated − its projection on the query).
+    """The step of a query away from negated text: −length · (negated − its projection on the query).
 
     The projection is what both share ("a cat" in "a cat, not a cartoon cat"); the query keeps it.
 

@@ -1,4 +1,4 @@
-"""What class names mean: how alike they are and how they hang together, by WordNet, ConceptNet, vectors and others."""
+"""What class names mean: class similarity and relations between classes, by WordNet, ConceptNet, vectors and others."""
 
 from typing import TYPE_CHECKING
 

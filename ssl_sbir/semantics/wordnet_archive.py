@@ -17,6 +17,7 @@ from ssl_sbir.semantics.wordnet_files import (
     NOUN_INDEX_FILE,
     WORDNET_ARCHIVE_URL,
     converted_wordnet_folder,
+    forget_loaded_nouns,
     parse_nouns,
 )
 
@@ -43,6 +44,7 @@ def convert_wordnet_archive(path: Path) -> WordNetNouns:
     with atomic_folder(converted_wordnet_folder()) as folder:
         for name, text in texts.items():
             (folder / name).write_text(text, encoding="utf-8", newline="")
+    forget_loaded_nouns()
     return nouns
 
 

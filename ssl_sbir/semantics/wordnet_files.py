@@ -61,11 +61,19 @@ def load_nouns(folder: str | None) -> WordNetNouns:
 @lru_cache(maxsize=2)
 def _read_nouns(folder: Path) -> WordNetNouns:
     index = folder / NOUN_INDEX_FILE
-    with open(folder / NOUN_DATA_FILE, encoding="utf-8") as data_lines:
-        if not index.is_file():
-            return parse_nouns(data_lines, None, f"{folder}/")
-        with open(index, encoding="utf-8") as index_lines:
-            return parse_nouns(data_lines, index_lines, f"{folder}/")
+    try:
+        with open(folder / NOUN_DATA_FILE, encoding="utf-8") as data_lines:
+            if not index.is_file():
+                return parse_nouns(data_lines, None, f"{folder}/")
+            with open(index, encoding="utf-8") as index_lines:
+                return parse_nouns(data_lines, index_lines, f"{folder}/")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"WordNet in {folder} can't be read: {error}", _REINSTALL_HINT) from error
+
+
+def forget_loaded_nouns() -> None:
+    """Lets `load_nouns` read a folder again, whose files have changed."""
+    _read_nouns.cache_clear()
 
 
 def parse_nouns(data_lines: Iterable[str], index_lines: Iterable[str] | None, source: str) -> WordNetNouns:
@@ -94,7 +102,7 @@ def parse_nouns(data_lines: Iterable[str], index_lines: Iterable[str] | None, so
     return WordNetNouns(offsets, words, parents, senses)
 
 
-_REINSTALL_HINT = "Install WordNet 3.0 again."
+_REINSTALL_HINT = "Install WordNet 3.0 again, or convert its archive again: ssl-sbir data wordnet FILE."
 
 
 def _parse_synsets(

@@ -1,4 +1,4 @@
-"""Studies: grids of ordinary runs, and what they say when they are read together."""
+"""Studies: grids of ordinary runs and their joint analysis."""
 
 from typing import TYPE_CHECKING
 

@@ -40,15 +40,16 @@ class LabelStudy(Study):
             ConfigError: no seed, start or amount, an unknown selection strategy, or a recipe that reads no labels.
         """
         super().__post_init__()
-        for option in ("starts", "amounts", "domains", "classes", "choices"):
-            if not getattr(self, option):
-                raise ConfigError(f"nothing to study: no {option}", "Name at least one.")
+        options = {"amounts": "fractions", "choices": "choose"}  # where the option's name is another
+        for field in ("starts", "amounts", "domains", "classes", "choices"):
+            if not getattr(self, field):
+                raise ConfigError(f"--{options.get(field, field)}: nothing to study", "Name at least one.")
         active = [name for name in self.choices if name != STRATIFIED_CHOICE]
         for name in active:
             find_selection_strategy(name)
         if active and self.classes != ("all",):
             raise ConfigError(
-                f"--choices {', '.join(active)} with --classes",
+                f"--choose {', '.join(active)} with --classes",
                 "A selection strategy doesn't know the images' classes.",
             )
         if len(set(self.amounts)) == 1 and set(self.amounts) <= set(NO_LABEL_AMOUNTS):

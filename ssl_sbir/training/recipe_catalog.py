@@ -14,11 +14,12 @@ from importlib import import_module
 from importlib.metadata import entry_points
 from importlib.resources import files
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 import yaml
 
-from ssl_sbir.errors import ConfigError
+from ssl_sbir.errors import ConfigError, SslSbirError
 from ssl_sbir.files import sha256_of
 from ssl_sbir.registry import did_you_mean
 
@@ -61,7 +62,7 @@ def built_in_recipes() -> Mapping[str, RecipeInfo]:
 
 def recipe_infos() -> list[RecipeInfo]:
     """Every recipe, those of other packages (entry points `ssl_sbir.recipes`) included; pretraining first."""
-    others = (_info_of_class(load_recipe(name)) for name in _entry_points())
+    others = (_entry_point_info(name) for name in _entry_points())
     infos = {info.name: info for info in (*others, *built_in_recipes().values())}.values()
     return sorted(infos, key=lambda info: (STAGES.index(info.stage), info.name))
 
@@ -112,7 +113,7 @@ def load_recipe(name: str) -> "type[Recipe[Any, Any]]":
     if name in built_in_recipes():
         return _only_recipe(import_module(built_in_recipes()[name].module), name)
     if name in _entry_points():
-        return cast("type[Recipe[Any, Any]]", _entry_points()[name].load())
+        return _load_entry_point(name)
     raise ConfigError(
         f"unknown recipe '{name}'.{did_you_mean(name, recipe_names())}", "(ssl-sbir recipes list)"
     )
@@ -171,24 +172,61 @@ def _entry_points() -> dict[str, Any]:
     return {point.name: point for point in entry_points(group=RECIPE_PACKAGE)}
 
 
+def _entry_point_info(name: str) -> RecipeInfo:
+    """What another package's recipe says of itself, or why it can't be imported."""
+    try:
+        return _info_of_class(load_recipe(name))
+    except ConfigError as error:
+        return RecipeInfo(name, "pretraining", error.message, "–", "")
+
+
 def _info_of_class(kind: "type[Recipe[Any, Any]]") -> RecipeInfo:
     return RecipeInfo(kind.name, kind.stage, kind.summary, kind.paper, kind.__module__)
 
 
+def _load_entry_point(name: str) -> "type[Recipe[Any, Any]]":
+    """The recipe that another package offers under a name.
+
+    Raises:
+        ConfigError: it can't be imported, or is no recipe of that name.
+    """
+    from ssl_sbir.training.recipe import Recipe
+
+    point = _entry_points()[name]
+    hint = f"It is the entry point {point.value} of the group {RECIPE_PACKAGE}: update or remove its package."
+    try:
+        kind = point.load()
+    except Exception as error:
+        raise ConfigError(f"the recipe '{name}' can't be imported: {error}", hint) from error
+    if not (inspect.isclass(kind) and issubclass(kind, Recipe) and kind.name == name):
+        raise ConfigError(f"'{name}' is no recipe of that name", hint)
+    return kind
+
+
 def _load_recipe_file(path: Path) -> "type[Recipe[Any, Any]]":
+    """The recipe in a file, which is executed once for each content that it has."""
     if not path.is_file():
         raise ConfigError(f"no recipe file at {path}", f"Start from one: ssl-sbir recipes copy sake {path}")
-    name = f"ssl_sbir_recipe_{path.stem}_{sha256_of(str(path.resolve()).encode())[:8]}"
+    digest = sha256_of(str(path.resolve()), path.read_bytes())[:12]
+    name = f"ssl_sbir_recipe_{path.stem}_{digest}"
+    if name not in sys.modules:
+        sys.modules[name] = _execute_file(path, name)
+    return _only_recipe(sys.modules[name], str(path))
+
+
+def _execute_file(path: Path, name: str) -> ModuleType:
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
     assert spec.loader is not None
     module = sys.modules[name] = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
-    except (SyntaxError, ImportError, AttributeError, NameError, TypeError) as error:
+    except BaseException as error:
         del sys.modules[name]
+        if isinstance(error, SslSbirError) or not isinstance(error, Exception):
+            raise
         raise ConfigError(f"{path} can't be imported: {error}", "Correct that file.") from error
-    return _only_recipe(module, str(path))
+    return module
 
 
 def _only_recipe(module: Any, name: str) -> "type[Recipe[Any, Any]]":
@@ -316,6 +354,7 @@ def _defined_names(node: ast.stmt) -> Iterator[str]:
     elif isinstance(node, ast.ClassDef | ast.FunctionDef):
         yield node.name
     elif isinstance(node, ast.Assign):
-        yield from (target.id for target in node.targets if isinstance(target, ast.Name))
+        names = (part for target in node.targets for part in ast.walk(target))
+        yield from (part.id for part in names if isinstance(part, ast.Name))
     elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
         yield node.target.id

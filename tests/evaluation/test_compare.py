@@ -108,7 +108,9 @@ def test_what_cant_be_compared_is_refused(two, eyes, drawings, split, tmp_path):
         assert told in result.stderr.replace("\n", " ")
 
 
-@pytest.mark.parametrize("at_once", [7, 70, 1 << 22])  # values resampled together: several, a few, all draws in a batch
+@pytest.mark.parametrize(
+    "at_once", [7, 70, 1 << 22]
+)  # values resampled together: several, a few, all draws in a batch
 def test_there_are_as_many_resamples_as_asked_however_they_are_batched(monkeypatch, at_once):
     monkeypatch.setattr("ssl_sbir.evaluation.metrics.bootstrap.RESAMPLED_QUERIES_AT_ONCE", at_once)
     means = resampled_means(torch.ones(7, 2, dtype=torch.float64), 25, 0)

@@ -79,7 +79,9 @@ def test_a_classifier_of_its_own_rank_is_factorised_exactly_and_of_more_not_at_a
     classifier, features = torch.nn.Linear(12, 7), torch.randn(5, 12)
     first, second = svd_factorize(classifier, 7)
     torch.testing.assert_close(second(first(features)), classifier(features), atol=1e-5, rtol=0)
-    rough = [wide(narrow(features)) for narrow, wide in [svd_factorize(classifier, width) for width in (2, 5)]]
+    rough = [
+        wide(narrow(features)) for narrow, wide in [svd_factorize(classifier, width) for width in (2, 5)]
+    ]
     errors = [(found - classifier(features)).norm() for found in rough]
     assert errors[0] > errors[1] > 1e-3
     with pytest.raises(ConfigError, match="embedding_dim = 8 exceeds 7"):

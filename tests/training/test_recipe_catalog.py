@@ -2,11 +2,13 @@
 
 import subprocess
 import sys
+from importlib.metadata import EntryPoint
 
 import pytest
 
 from ssl_sbir import recipes
 from ssl_sbir.errors import ConfigError
+from ssl_sbir.training import recipe_catalog
 
 MINE = '''"""Mine: a recipe of my own.
 
@@ -91,6 +93,33 @@ def test_two_files_of_one_name_are_two_recipes(mine, tmp_path):
     assert recipes.recipe_info(str(mine)).summary == "a recipe of my own"
     assert recipes.recipe_info(str(other)).summary == "another"
     assert recipes.load_recipe(str(mine)).summary == "a recipe of my own"
+
+
+def test_a_file_is_executed_once_however_often_it_is_asked_for(mine):
+    mine.write_text(MINE + "\nprint('executed')\n")
+    command = [sys.executable, "-c", """
+import sys
+from ssl_sbir import recipes
+for _ in range(2):
+    recipes.recipe_info(sys.argv[1]), recipes.recipe_settings(sys.argv[1]), recipes.load_recipe(sys.argv[1])
+""", str(mine)]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout == "executed\n"
+
+
+def test_a_recipe_of_another_package_that_fails_is_named_and_the_others_are_listed(monkeypatch):
+    broken = EntryPoint("theirs", "nothing_of_that_name:Theirs", "ssl_sbir.recipes")
+    no_recipe = EntryPoint("path", "pathlib:Path", "ssl_sbir.recipes")
+    monkeypatch.setattr(recipe_catalog, "_entry_points", lambda: {"theirs": broken, "path": no_recipe})
+    with pytest.raises(
+        ConfigError, match="'theirs' can't be imported: No module named 'nothing_of_that_name'"
+    ):
+        recipes.load_recipe("theirs")
+    with pytest.raises(ConfigError, match="'path' is no recipe of that name"):
+        recipes.load_recipe("path")
+    summaries = {info.name: info.summary for info in recipes.recipe_infos()}
+    assert "can't be imported" in summaries["theirs"]
+    assert summaries["simclr"] == "two views of the same image agree"
 
 
 def test_a_changed_file_is_read_again(mine):
