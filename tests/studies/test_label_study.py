@@ -98,10 +98,10 @@ def test_every_combination_is_a_cell_and_a_fixed_start_is_evaluated_once():
     ("asked", "says"),
     [
         ({"seeds": 0}, "--seeds 0"),
-        ({"starts": ()}, "no starts"),
+        ({"starts": ()}, "--starts: nothing to study"),
         ({"amounts": ("0",)}, "no amount of labels"),
         ({"choices": ("k-center",)}, "Did you mean 'k-centre'"),
-        ({"choices": ("random",), "classes": ("5",)}, "--choices random with --classes"),
+        ({"choices": ("random",), "classes": ("5",)}, "--choose random with --classes"),
     ],
 )
 def test_what_cannot_be_studied_is_refused(asked, says):
