@@ -83,25 +83,23 @@ def pretrain_command(
     as_json: JsonOption = False,
 ) -> None:
     """Train an encoder without labels."""
-    from ssl_sbir.training.training_request import DeviceConfig
-
     _run_training(
         "pretraining",
         dry_run,
         as_json,
         recipe=recipe,
         data=data,
-        out=out or Path("runs") / Path(recipe).stem,
+        out=out,
         photos=photos,
         split=split,
         start=start,
         preset=preset,
         config_file=config,
-        settings=settings or (),
+        settings=settings,
         resume=resume,
         overwrite=overwrite,
         strict=strict,
-        device_config=DeviceConfig(accelerator, devices, nodes),
+        devices=(accelerator, devices, nodes),
     )
 
 
@@ -131,7 +129,6 @@ def finetune_command(
 ) -> None:
     """Train an encoder on the labels of seen classes."""
     from ssl_sbir.data.label_budget import LabelBudget
-    from ssl_sbir.training.training_request import DeviceConfig
 
     _run_training(
         "finetuning",
@@ -139,35 +136,52 @@ def finetune_command(
         as_json,
         recipe=recipe,
         data=data,
-        out=out or Path("runs") / Path(recipe).stem,
+        out=out,
         photos=photos,
         split=split,
         start=start,
         preset=preset,
         config_file=config,
-        settings=settings or (),
+        settings=settings,
         labels=LabelBudget(labels, label_domains, label_classes, order=label_order),
         resume=resume,
         overwrite=overwrite,
         strict=strict,
-        device_config=DeviceConfig(accelerator, devices, nodes),
+        devices=(accelerator, devices, nodes),
     )
 
 
-def _run_training(stage: "TrainingStage", dry_run: bool, as_json: bool, **options: Any) -> None:
+def _run_training(
+    stage: "TrainingStage",
+    dry_run: bool,
+    as_json: bool,
+    *,
+    recipe: str,
+    out: Path | None,
+    settings: list[str] | None,
+    devices: tuple[str, int, int],
+    **options: Any,
+) -> None:
     """Trains, or prints the settings; what can be refused without torch is refused before it is imported."""
     from ssl_sbir.config import to_yaml
     from ssl_sbir.training.training_request import (
+        DeviceConfig,
         TrainingRequest,
         check_request,
         is_first_process,
         resolve_settings,
     )
 
-    request = TrainingRequest(**options)
-    settings, origins = resolve_settings(request, stage)
+    request = TrainingRequest(
+        recipe=recipe,
+        out=out or Path("runs") / Path(recipe).stem,
+        settings=settings or (),
+        device_config=DeviceConfig(*devices),
+        **options,
+    )
+    config, origins = resolve_settings(request, stage)
     if dry_run:
-        stdout_console.print(to_yaml(settings, origins), markup=False, end="")
+        stdout_console.print(to_yaml(config, origins), markup=False, end="")
         return
     first = is_first_process(request.device_config)
     if first:

@@ -5,8 +5,8 @@ from functools import lru_cache
 
 import numpy as np
 
-from ssl_sbir.data.manifest import Domain
-from ssl_sbir.data.training_set import ManifestRows, TrainingSet
+from ssl_sbir.data.manifest import Domain, ManifestRows
+from ssl_sbir.data.training_set import TrainingSet
 from ssl_sbir.errors import ConfigError, DataError
 
 BATCH_KEYS = {Domain.SKETCH: "batch.sketches", Domain.PHOTO: "batch.photos"}

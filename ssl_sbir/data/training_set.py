@@ -9,10 +9,9 @@ from jaxtyping import Int
 from numpy.typing import NDArray
 
 from ssl_sbir.data.batches import Batch, Pack, load_batch
-from ssl_sbir.data.manifest import Domain, Manifest
+from ssl_sbir.data.manifest import Domain, Manifest, ManifestRows
 from ssl_sbir.errors import DataError
 
-ManifestRows = NDArray[np.int64]
 PIXEL_CHECK_CHUNK = 256  # images read at a time
 
 

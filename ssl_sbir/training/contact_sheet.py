@@ -11,8 +11,8 @@ from torch import Tensor
 from ssl_sbir.augment.kornia_views import Augment
 from ssl_sbir.augment.settings import AugmentConfig
 from ssl_sbir.data.batches import Pack
-from ssl_sbir.data.manifest import Domain, Manifest
-from ssl_sbir.data.training_set import ManifestRows, TrainingSet
+from ssl_sbir.data.manifest import Domain, Manifest, ManifestRows
+from ssl_sbir.data.training_set import TrainingSet
 from ssl_sbir.edges.choices import EdgeDetector
 from ssl_sbir.edges.pseudo_sketches import PseudoSketcher
 from ssl_sbir.errors import DataError

@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from ssl_sbir.data.manifest import Domain
-from ssl_sbir.data.training_set import ManifestRows, TrainingSet
+from ssl_sbir.data.manifest import Domain, ManifestRows
+from ssl_sbir.data.training_set import TrainingSet
 from ssl_sbir.encoders import DomainCentredEncoder, Encoder
 from ssl_sbir.errors import ConfigError
 from ssl_sbir.objectives.feature_geometry import alignment, effective_rank, feature_spread, uniformity
