@@ -1,6 +1,5 @@
 """The loop on a tiny network: equal seeds, resumed runs, averages, and refusals."""
 
-import json
 import os
 import shutil
 import signal
@@ -49,9 +48,6 @@ def test_the_same_seed_gives_the_same_weights_and_another_one_does_not(shapes, t
         train(request(shapes, tmp_path / name, f"seed={seed}", "optim.max_steps=4"), "pretraining", silent)
     assert equal(weights(tmp_path / "a"), weights(tmp_path / "b"))
     assert not equal(weights(tmp_path / "a"), weights(tmp_path / "c"))
-    (*_, last) = map(json.loads, (tmp_path / "a/metrics.jsonl").read_text().splitlines())
-    assert 0 <= last["data_wait"] <= 1  # a share of the time since the run's first step
-    assert last["images_per_s"] > 0
 
 
 def test_a_gpu_computes_in_one_order_while_a_run_trains_and_is_then_left_as_it_was():
