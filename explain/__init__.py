@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from ssl_sbir.explain.pair.explanation import Explanation as Explanation
     from ssl_sbir.explain.pair.explanation import HeatMaps as HeatMaps
     from ssl_sbir.explain.run.explainer import Explainer as Explainer
+    from ssl_sbir.explain.text.query_text import TextQueries as TextQueries
+    from ssl_sbir.explain.text.text_answer import TextAnswer as TextAnswer
+    from ssl_sbir.explain.text.text_reading import ClassContributions as ClassContributions
+    from ssl_sbir.explain.text.text_reading import TextReading as TextReading
     from ssl_sbir.explain.text.word_contributions import text_counterfactuals as text_counterfactuals
     from ssl_sbir.explain.text.word_contributions import word_weights as word_weights
 
@@ -35,6 +39,12 @@ __getattr__, __dir__ = lazy_exports(
             "HeatMaps",
         ),
         "run.explainer": ("Explainer",),
+        "text.query_text": ("TextQueries",),
+        "text.text_answer": ("TextAnswer",),
+        "text.text_reading": (
+            "ClassContributions",
+            "TextReading",
+        ),
         "text.word_contributions": (
             "text_counterfactuals",
             "word_weights",

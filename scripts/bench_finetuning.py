@@ -40,8 +40,9 @@ from ssl_sbir.data.manifest import Domain, Manifest
 from ssl_sbir.data.readers import open_data
 from ssl_sbir.data.training_set import TrainingSet
 from ssl_sbir.encoders import ProjectedEncoder, load_encoder
+from ssl_sbir.encoders.factorized_head import svd_factorize
 from ssl_sbir.memory import keep_freed_memory
-from ssl_sbir.objectives.distillation import svd_factorize, teacher_classifier
+from ssl_sbir.objectives.distillation import teacher_classifier
 
 
 class AugmentedFiles(Dataset[tuple[Tensor, int]]):

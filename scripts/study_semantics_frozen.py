@@ -25,8 +25,9 @@ from ssl_sbir.data.readers import open_data
 from ssl_sbir.data.splits import Split
 from ssl_sbir.encoders import load_encoder
 from ssl_sbir.encoders.embed import embed_rows
+from ssl_sbir.encoders.factorized_head import svd_factorize
 from ssl_sbir.evaluation.compare_runs import RunScores
-from ssl_sbir.objectives.distillation import distillation_loss, svd_factorize, tilt_logits
+from ssl_sbir.objectives.distillation import distillation_loss, tilt_logits
 from ssl_sbir.objectives.semantic_losses import teacher_similarity
 from ssl_sbir.progress import show_progress
 from ssl_sbir.semantics import forbid_unseen_classes

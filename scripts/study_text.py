@@ -1,43 +1,70 @@
-"""Measures what a text adds to a drawing on unseen classes; writes docs/text-queries.md.
+"""Measures what a text finds without a single label, alone and beside a drawing; writes docs/text-queries.md.
 
-    python scripts/study_text.py --data folder:sketchy-sample --conceptnet conceptnet100k.tsv --start runs/sake
+    python scripts/study_text.py --data folder:sketchy-sample --conceptnet conceptnet100k.tsv
 
-Trains `multimodal` and `prototype2` on the split's seen classes and `multimodal` on OpenMoji (whose drawings have
-names and keywords), unless the runs exist. Texts of the unseen classes: their names, and the sentences of
-`tests/fusion/sentences.json`, written from definitions without the name. Takes minutes on two idle cores.
+Trains `labelfree` on the seen classes of two published splits (no label is read), and for comparison `multimodal` and
+`prototype2`, which read the labels of seen classes; runs that exist are reused. Texts of the unseen classes: their
+names, and the sentences of `tests/fusion/sentences.json`, written without the name. How texts are read was chosen on
+the classes that are seen in both splits, by the frozen encoder: the first table. Needs minutes besides the training.
 """
 
 import argparse
 import json
 import statistics
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 import torch
+from _methods import format_student_interval
 from torch import Tensor
 from torch.nn import functional as F
 
 from ssl_sbir.data.image_pack import prepare_pack
-from ssl_sbir.data.manifest import Domain
+from ssl_sbir.data.manifest import Domain, Manifest
 from ssl_sbir.data.readers import open_data
 from ssl_sbir.data.splits import Split
-from ssl_sbir.encoders.embed import embed_rows
+from ssl_sbir.encoders import Encoder, load_encoder, load_text_encoder
+from ssl_sbir.encoders.embed import embed_rows, embed_rows_at_native_size
 from ssl_sbir.evaluation.audits.retrieval_audits import Audit
 from ssl_sbir.evaluation.audits.text_audits import text_audit
 from ssl_sbir.evaluation.metrics.bootstrap import percentile_intervals, resampled_means
 from ssl_sbir.evaluation.with_text import label_embedder, query_texts
 from ssl_sbir.fusion import LabelTextTower, TextTower
 from ssl_sbir.fusion.calibration import average_precision_per_query
+from ssl_sbir.fusion.open_text_side import open_text_side
 from ssl_sbir.fusion.training_texts import readable_name
+from ssl_sbir.fusion.vocabulary_head import VocabularyHead
 from ssl_sbir.memory import keep_freed_memory
 from ssl_sbir.run import RunFolder
 from ssl_sbir.training.pipeline import TrainingRequest, train
 
-TEXT_STUDY_SPLIT = "sketchy-sake-25"
+TEXT_STUDY_SPLITS = ("sketchy-sake-25", "sketchy-eccv-21")
 SENTENCES_FILE = Path(__file__).parents[1] / "tests" / "fusion" / "sentences.json"
+TEXT_KINDS = ("name", "sentence", "another sentence")
 ACCURACY_KS = (1, 5, 10)
+TEACHER, TEACHER_SIZE = "efficientnet_lite0", 224
+
+
+@dataclass(frozen=True)
+class StudyTexts:
+    """The texts of classes, and which classes the encoder's vocabulary lacks."""
+
+    sentences: dict[str, list[str]]
+    outside: frozenset[str]
+
+    @classmethod
+    def from_file(cls, path: Path = SENTENCES_FILE) -> "StudyTexts":
+        """The texts of `sentences.json`."""
+        facts = json.loads(path.read_text(encoding="utf-8"))
+        return cls(facts["sentences"], frozenset(facts["outside_imagenet"]))
+
+    def class_texts(self, kind: str, classes: Sequence[str]) -> list[str]:
+        """A text of each class: `name`, `sentence` or `another sentence`."""
+        if kind == "name":
+            return [readable_name(name.partition("_(")[0]) for name in classes]
+        return [self.sentences[name][kind != "sentence"] for name in classes]
 
 
 @dataclass(frozen=True)
@@ -50,21 +77,31 @@ class UnseenClassesRun:
     labels: Tensor
     gallery_labels: Tensor
     classes: tuple[str, ...]
+    unseen: tuple[str, ...]
     texts: list[str]
     instances: Tensor
     gallery_instances: Tensor
 
     @classmethod
-    @torch.no_grad()
-    def from_run_folder(cls, folder: Path, data: str) -> "UnseenClassesRun":
-        """The unseen classes of a run's own split."""
+    def from_run_folder(cls, folder: Path, data: str, *, with_teacher: bool = False) -> "UnseenClassesRun":
+        """The unseen classes of a run's own split, by the run alone or with its teacher's code beside its own."""
         run = RunFolder.open(folder)
-        manifest, encoder = open_data(data), run.encoder()
-        tower, pack = (
-            run.text_tower(encoder),
-            prepare_pack(manifest, encoder.preprocess.size, fit=encoder.preprocess.fit),
-        )
-        unseen = Split.from_facts(run.provenance["split"]).restrict_to(manifest.classes).unseen
+        beside = run.encoder_with_teacher() if with_teacher else None
+        if beside is None:
+            encoder = run.encoder()
+            tower = run.text_tower(encoder)
+        else:
+            encoder, side = beside
+            tower = side.open_tower(load_text_encoder(side.text_encoder), encoder)
+        return cls.from_tower(tower, encoder, data, Split.from_facts(run.provenance["split"]))
+
+    @classmethod
+    @torch.no_grad()
+    def from_tower(cls, tower: TextTower, encoder: Encoder, data: str, split: Split) -> "UnseenClassesRun":
+        """The unseen classes of a split, by an encoder and its text side."""
+        manifest = open_data(data)
+        pack = prepare_pack(manifest, encoder.preprocess.size, fit=encoder.preprocess.fit)
+        unseen = split.restrict_to(manifest.classes).unseen
         queries, photos = (manifest.find_rows(domain, unseen) for domain in Domain)
         queries, photos = queries[pack.ok[queries]], photos[pack.ok[photos]]
         embed = label_embedder(tower) if isinstance(tower, LabelTextTower) else embed_rows
@@ -75,6 +112,7 @@ class UnseenClassesRun:
             torch.from_numpy(manifest.label[queries].astype("int64")),
             torch.from_numpy(manifest.label[photos].astype("int64")),
             manifest.classes,
+            unseen,
             query_texts(manifest, queries),
             torch.from_numpy(manifest.instance[queries]),
             torch.from_numpy(manifest.instance[photos]),
@@ -86,10 +124,21 @@ class UnseenClassesRun:
         with torch.no_grad():
             return self.tower.fuse(self.sketch if with_sketch else None, texts, weights).vector
 
+    def texts_of_drawings(self, texts: StudyTexts, kind: str) -> list[str]:
+        """The text of each drawing's class."""
+        return texts.class_texts(kind, [self.classes[label] for label in self.labels.tolist()])
+
     def audit_texts(self, texts: Sequence[str]) -> Audit:
         """The audit of one text per drawing."""
         sides = self.labels, self.gallery, self.gallery_labels
         return text_audit(self.fuse_queries, texts, *sides, self.tower.weights[0])
+
+    def precision_by_class(self, texts: StudyTexts, kind: str) -> dict[str, float]:
+        """The average precision of the text of each unseen class, alone."""
+        labels = torch.tensor([self.classes.index(name) for name in self.unseen])
+        query = self.fuse_queries(False, texts.class_texts(kind, self.unseen), None)
+        found = average_precision_per_query(query, labels, self.gallery, self.gallery_labels)
+        return dict(zip(self.unseen, found.tolist(), strict=True))
 
     def gain_over_best_side(self, texts: Sequence[str]) -> tuple[float, float, float]:
         """The paired difference of both to the better of the two alone: mean and interval."""
@@ -111,31 +160,40 @@ class UnseenClassesRun:
         return {k: float(hit[:, :k].any(1).float().mean()) for k in ACCURACY_KS}
 
 
-def sentences_for_drawings(unseen: UnseenClassesRun, number: int) -> list[str]:
-    """A sentence without the class name for each drawing."""
-    sentences = json.loads(SENTENCES_FILE.read_text(encoding="utf-8"))["sentences"]
-    return [sentences[unseen.classes[label]][number] for label in unseen.labels.tolist()]
-
-
 @dataclass(frozen=True)
 class TextRuns:
-    """Runs that differ in their seed, with the same texts."""
+    """Runs that differ in their seed, with the same kind of text."""
 
     runs: Sequence[UnseenClassesRun]
-    texts: Sequence[str]
+    texts: StudyTexts
+    kind: str
+
+    @cached_property
+    def texts_of_drawings(self) -> list[str]:
+        """The text of each drawing."""
+        return self.runs[0].texts_of_drawings(self.texts, self.kind)
 
     @cached_property
     def run_audits(self) -> list[Audit]:
         """The audit of each run."""
-        return [unseen.audit_texts(self.texts) for unseen in self.runs]
+        return [unseen.audit_texts(self.texts_of_drawings) for unseen in self.runs]
 
-    def mean_interval(self, what: str, side: str) -> tuple[float, float, float]:
-        """A figure of the audits and its interval, averaged over the runs."""
-        mean, low, high = (
-            statistics.mean(audit[what][side][end] for audit in self.run_audits)
-            for end in ("mean", "low", "high")
+    def format_side(self, side: str) -> str:
+        """The mean average precision of a side over the runs, with its interval."""
+        return format_student_interval([audit["found"][side]["mean"] for audit in self.run_audits])
+
+    def format_text_alone(self) -> str:
+        """The mean average precision of the texts of all classes, of those in ImageNet, and of the others."""
+        found = [run.precision_by_class(self.texts, self.kind) for run in self.runs]
+        groups = (
+            list(found[0]),
+            [name for name in found[0] if name not in self.texts.outside],
+            [name for name in found[0] if name in self.texts.outside],
         )
-        return mean, low, high
+        means = [[statistics.mean(run[name] for name in names) for run in found] for names in groups if names]
+        return " | ".join(
+            [format_student_interval(means[0]), *(_short(statistics.mean(m)) for m in means[1:])]
+        )
 
     @property
     def kept_over_weight(self) -> float:
@@ -145,39 +203,36 @@ class TextRuns:
         )
 
     def table_row(self, what: str) -> str:
-        """A line of the table."""
-        found = [self.mean_interval("found", side) for side in ("sketch", "text", "both")]
-        cells = [f"{mean:.3f} ± {(high - low) / 2:.3f}" for mean, low, high in found]
-        gains = [unseen.gain_over_best_side(self.texts) for unseen in self.runs]
+        """A line of the table of queries with drawings."""
+        gains = [unseen.gain_over_best_side(self.texts_of_drawings) for unseen in self.runs]
         mean, low, high = (statistics.mean(column) for column in zip(*gains, strict=True))
-        kept, least, most = self.mean_interval("conflict", "kept")
-        conflict = [
-            statistics.mean(audit["conflict"][side] for audit in self.run_audits)
-            for side in ("drawing", "text")
-        ]
-        rest = [
+        conflicts = [audit["conflict"] for audit in self.run_audits]
+        kept = statistics.mean(one["kept"]["mean"] for one in conflicts)
+        follow = [statistics.mean(one[side] for one in conflicts) for side in ("drawing", "text")]
+        cells = [
+            what,
+            *(self.format_side(side) for side in ("sketch", "text", "both")),
             f"{mean:+.3f} ({low:+.3f} to {high:+.3f})",
             f"{statistics.mean(audit['share'] for audit in self.run_audits):.0%}",
-            f"{kept:.0%} ({least:.0%} to {most:.0%})",
-            " / ".join(f"{share:.0%}" for share in conflict),
+            f"{kept:.0%}",
+            " / ".join(f"{share:.0%}" for share in follow),
             f"{statistics.mean(audit['shapley']['sketch_share'] for audit in self.run_audits):.0%}",
         ]
-        return " | ".join(["", what, *cells, *rest, ""]).strip()
+        return f"| {' | '.join(cells)} |"
 
-    def sweep_rows(self, what: str) -> list[str]:
-        """Two lines of the sweep's table."""
-        steps = list(zip(*(audit["sweep"] for audit in self.run_audits), strict=True))
-        means = {
-            key: [statistics.mean(one[key] for one in step) for step in steps] for key in ("mAP", "kept")
-        }
-        return [
-            f"| {what}: mAP@all | " + " | ".join(f"{mean:.3f}" for mean in means["mAP"]) + " |",
-            f"| {what}: kept | " + " | ".join(f"{mean:.0%}" for mean in means["kept"]) + " |",
+    def sweep_row(self, what: str) -> str:
+        """A line of the table by weight: mean average precision and kept share."""
+        steps = zip(*(audit["sweep"] for audit in self.run_audits), strict=True)
+        cells = [
+            f"{_short(statistics.mean(one['mAP'] for one in step))} / "
+            f"{statistics.mean(one['kept'] for one in step):.0%}"
+            for step in steps
         ]
+        return f"| {what} | {' | '.join(cells)} |"
 
 
-def _format_binomial(share: float, count: int) -> str:
-    return f"{share:.3f} ± {1.96 * (share * (1 - share) / count) ** 0.5:.3f}"
+def _short(value: float) -> str:
+    return f"{value:.3f}".replace("0.", ".", 1)
 
 
 @dataclass(frozen=True)
@@ -187,89 +242,224 @@ class TextStudy:
     data: str
     conceptnet: str
     runs: Path
-    size: int
     seeds: int
+    texts: StudyTexts
 
-    def train_all_seeds(
-        self, name: str, recipe: str = "multimodal", start: Path | None = None, *settings: str
-    ) -> list[UnseenClassesRun]:
-        """A recipe evaluated on the unseen classes, for each seed; existing runs are reused."""
-        runs = []
+    @cached_property
+    def manifest(self) -> Manifest:
+        """The images."""
+        return open_data(self.data)
+
+    def train_all_seeds(self, recipe: str, split: str, *settings: str) -> list[Path]:
+        """The folders of a recipe's runs on a split; existing runs are reused."""
+        stage = "pretraining" if recipe == "labelfree" else "finetuning"
+        folders = []
         for seed in range(self.seeds):
-            assignments = (f"encoder.size={self.size}", f"seed={seed}", *settings)
-            if recipe == "multimodal":
-                assignments = (*assignments, f"phrases=conceptnet:{self.conceptnet}")
-            folder = self.runs / f"{name}-{seed}"
-            request = TrainingRequest(
-                recipe,
-                self.data,
-                folder,
-                split=TEXT_STUDY_SPLIT,
-                settings=assignments,
-                start=start,
-                overwrite=True,
+            folder = self.runs / f"{recipe}-{split}-{seed}"
+            if not (folder.is_dir() and RunFolder.open(folder).is_finished):
+                assignments = (f"seed={seed}", *settings)
+                train(
+                    TrainingRequest(
+                        recipe, self.data, folder, split=split, settings=assignments, overwrite=True
+                    ),
+                    stage,
+                )
+            folders.append(folder)
+        return folders
+
+    def evaluate_runs(self, folders: Sequence[Path], *, with_teacher: bool = False) -> list[UnseenClassesRun]:
+        """Runs on the unseen classes of their splits."""
+        return [
+            UnseenClassesRun.from_run_folder(folder, self.data, with_teacher=with_teacher)
+            for folder in folders
+        ]
+
+    def runs_by_kind(self, runs: Sequence[UnseenClassesRun]) -> dict[str, TextRuns]:
+        """The same runs with each kind of text."""
+        return {kind: TextRuns(runs, self.texts, kind) for kind in TEXT_KINDS}
+
+    def frozen_encoder(self, size: int) -> tuple[Encoder, TextTower]:
+        """The untrained encoder with the text side of its own classifier."""
+        encoder = load_encoder(TEACHER, size=size, fit="ink").eval()
+        return encoder, open_text_side(encoder, TEACHER)
+
+    def development_classes(self) -> list[str]:
+        """The classes that are seen in both splits."""
+        splits = [
+            Split.from_name(name, self.manifest.classes).restrict_to(self.manifest.classes)
+            for name in TEXT_STUDY_SPLITS
+        ]
+        return [name for name in self.manifest.classes if all(name in split.seen for split in splits)]
+
+
+def _development_table(study: TextStudy) -> list[str]:
+    """How texts are read, on the development classes, by the frozen encoder; a line for each variant."""
+    encoder, tower = study.frozen_encoder(TEACHER_SIZE)
+    head = tower.head
+    assert isinstance(head, VocabularyHead)
+    classes = study.development_classes()
+    rows = study.manifest.find_rows(Domain.PHOTO, classes)
+    gallery = F.normalize(embed_rows_at_native_size(encoder, study.manifest, rows), dim=1)
+    gallery_labels = torch.from_numpy(study.manifest.label[rows].astype("int64"))
+    labels = torch.tensor([study.manifest.classes.index(name) for name in classes])
+
+    def score_variant(weights: Callable[[Tensor], Tensor]) -> list[str]:
+        found = []
+        for kind in TEXT_KINDS:
+            centred = weights(tower.encoder(study.texts.class_texts(kind, classes))) - 1 / len(
+                head.vocabulary
             )
-            runs.append(UnseenClassesRun.from_run_folder(train_unless_finished(request), self.data))
-        return runs
+            query = F.normalize(centred @ head.rows, dim=1)
+            found.append(
+                float(average_precision_per_query(query, labels, gallery, gallery_labels).double().mean())
+            )
+        return [_short(value) for value in found]
+
+    def similar_classes(words: Tensor, temperature: float) -> Tensor:
+        return (words @ head.descriptions.T / temperature).softmax(1)
+
+    label_vectors = F.normalize(tower.encoder(head.vocabulary.labels), dim=1)
+    variants: dict[str, Callable[[Tensor], Tensor]] = {
+        "labels alone, τ .05": lambda words: (words @ label_vectors.T / 0.05).softmax(1),
+        **{
+            f"labels and definitions, τ {_short(t).rstrip('0')}": (
+                lambda words, t=t: similar_classes(words, t)
+            )
+            for t in (0.03, 0.05, 0.07)
+        },
+        "… and the dictionary, by how much a text describes; the 20 largest: kept": head.class_weights,
+    }
+    return [f"| {what} | {' | '.join(score_variant(weights))} |" for what, weights in variants.items()]
 
 
-def train_unless_finished(request: TrainingRequest) -> Path:
-    """The folder of a finished run, trained if necessary."""
-    if not (request.out.is_dir() and RunFolder.open(request.out).is_finished):
-        train(request, "finetuning")
-    return request.out
+PAGE_HEAD = """# Text without labels, alone and with the drawing
 
+Written by `python scripts/study_text.py`. Means over {seeds} seeds ± half of Student's 95 % interval over them. No label of
+the data is read, and no caption: the classes' names and the sentences appear only as queries. Supervision used upstream:
+ImageNet's 1,000 labels with WordNet's definitions of them, and the sentence pairs behind MiniLM. *In* and *out*: classes
+that are, or are not, among ImageNet's 1,000 (or a kind of one); those outside were never named to the encoder. Chance is
+.05.
 
-TEXT_PAGE_HEAD = """# A text with the drawing
+## How texts are read
 
-Written by `python scripts/study_text.py`; means over {seeds} seeds, with 95 % intervals over the drawings (each run's,
-averaged). The network (EfficientNet-Lite0, ImageNet weights, {size} px) was not trained: only two linear heads and a text map
-are learnt, on seen classes, in seconds. Photos are embedded without label or text.
+Chosen here, on the {development} classes that are seen in both splits, by the frozen encoder at {size} px; mAP@all of a text
+per class.
 
-## Unseen classes of {split} ({queries} drawings, {photos} photos; chance .05)
+| reading | name | sentence | another sentence |
+|---|---|---|---|
+"""
 
-mAP@all ± half its interval. *Gain*: both over the better side alone, paired over drawings. *Weight*: the
-drawing's share, calibrated on held-out seen classes. *Kept*: the drawing's share of the top ten against a text of
-another class (of photos that either side alone ranks there). *Follow*: the shares of that top ten of the drawing's
-class / of the text's class.
+SPLIT_HEAD = """
+## Unseen classes of {split} ({queries} drawings, {photos} photos)
+
+One text a class, mAP@all:
+
+| photos embedded by | text | all | in | out |
+|---|---|---|---|---|
+"""
+
+BOTH_HEAD = """
+With the drawing, by label-free runs with their teacher's code beside their own. *Gain*: both over the better side alone,
+paired over drawings, with its bootstrap interval. *Weight*: the drawing's share, as set. *Kept*: the drawing's share of
+the top ten against a text of another class (of photos that either side alone ranks there). *Follow*: the shares of that
+top ten of the drawing's class / of the text's class.
 
 | text | drawing | text | both | gain | weight | kept | follow | Shapley, drawing |
 |---|---|---|---|---|---|---|---|---|
 """
 
-FUSION_KINDS_SECTION = """
-`prototype2` is the counter-example: its gallery reads each photo's label as text. With the right text it looks like the
-best method by far; against a wrong one its drawing keeps almost nothing, and `ssl-sbir evaluate` fails it twice
-(label leak, text dominance).
+SWEEP_HEAD = """
+By the weight of the drawing, mAP@all / kept:
 
-The weight was calibrated with names, templates and ConceptNet's phrases of held-out seen classes. Against each of the
-three texts above the drawing keeps at least {kept}.
-
-## Kinds of fusion, and where the network comes from
-
-With the first sentence. Training a network (`modulation`) takes minutes, the others seconds.
-
-| fusion | drawing | text | both | gain | weight | kept | follow | Shapley, drawing |
-|---|---|---|---|---|---|---|---|---|
-"""
-
-WEIGHT_SWEEP_SECTION = """
-## By the weight of the drawing
-
-| | 0 | .1 | .2 | .3 | .4 | .5 | .6 | .7 | .8 | .9 | 1 |
+| text | 0 | .1 | .2 | .3 | .4 | .5 | .6 | .7 | .8 | .9 | 1 |
 |---|---|---|---|---|---|---|---|---|---|---|---|
 """
 
-OPENMOJI_SECTION = """
+LABELLED_HEAD = """
+Runs that read the labels of the 100 seen classes, 96 px, frozen network; `prototype2` is the counter-example, whose
+gallery reads each photo's label as text: with the right text it looks like the best method by far, against a wrong one
+its drawing keeps almost nothing, and `ssl-sbir evaluate` fails it twice (label leak, text dominance).
+
+| text | drawing | text | both | gain | weight | kept | follow | Shapley, drawing |
+|---|---|---|---|---|---|---|---|---|
+"""
+
+OPENMOJI_HEAD = """
 ## Instance retrieval: OpenMoji, subgroups that training never saw
 
-{queries} line drawings, {photos} colour images without their lines. The text is the emoji's name and keywords; the gallery's
-images are embedded without text. Share of drawings whose own image is among the first 1, 5 and 10, ± half a 95 %
-interval (binomial).
+{queries} line drawings, {photos} colour images without their lines. The text is the emoji's name and keywords. Share of
+drawings whose own image is among the first 1, 5 and 10, ± half a 95 % interval (binomial); `labelfree` trained on the
+other subgroups, one seed.
 
 | query | acc@1 | acc@5 | acc@10 |
 |---|---|---|---|
 """
+
+
+def _split_section(study: TextStudy, split: str) -> str:
+    folders = study.train_all_seeds("labelfree", split)
+    encoder, tower = study.frozen_encoder(TEACHER_SIZE)
+    resolved = Split.from_name(split, study.manifest.classes)
+    galleries = {
+        f"the frozen encoder, {TEACHER_SIZE} px": [
+            UnseenClassesRun.from_tower(tower, encoder, study.data, resolved)
+        ],
+        "`labelfree` alone": study.evaluate_runs(folders),
+        "`labelfree` with its teacher beside (`ssl-sbir index`)": study.evaluate_runs(
+            folders, with_teacher=True
+        ),
+    }
+    best = list(galleries.values())[-1]
+    lines = [
+        f"| {what} | {kind} | {runs.format_text_alone()} |"
+        for what, evaluated in galleries.items()
+        for kind, runs in study.runs_by_kind(evaluated).items()
+    ]
+    beside = study.runs_by_kind(best)
+    page = SPLIT_HEAD.format(split=split, queries=len(best[0].labels), photos=len(best[0].gallery))
+    page += "\n".join(lines) + "\n" + BOTH_HEAD
+    page += "\n".join(runs.table_row(kind) for kind, runs in beside.items()) + "\n" + SWEEP_HEAD
+    return page + "\n".join(runs.sweep_row(kind) for kind, runs in beside.items()) + "\n"
+
+
+def _labelled_section(study: TextStudy) -> str:
+    split, size = TEXT_STUDY_SPLITS[0], "encoder.size=96"
+    late = study.evaluate_runs(
+        study.train_all_seeds("multimodal", split, size, f"phrases=conceptnet:{study.conceptnet}")
+    )
+    labelled = study.evaluate_runs(study.train_all_seeds("prototype2", split, size))
+    rows = [runs.table_row(f"multimodal, {kind}") for kind, runs in study.runs_by_kind(late).items()]
+    rows.append(TextRuns(labelled, study.texts, "name").table_row("prototype2, name"))
+    return LABELLED_HEAD + "\n".join(rows) + "\n"
+
+
+def _openmoji_section(study: TextStudy) -> str:
+    folder = study.runs / "labelfree-openmoji"
+    if not (folder.is_dir() and RunFolder.open(folder).is_finished):
+        request = TrainingRequest(
+            "labelfree",
+            "openmoji",
+            folder,
+            split="hashed",
+            settings=("encoder.size=96", "optim.epochs=1"),
+            overwrite=True,
+        )
+        train(request, "pretraining")
+    unseen = UnseenClassesRun.from_run_folder(folder, "openmoji", with_teacher=True)
+    queries = {"drawing": (True, None), "text": (False, unseen.texts), "both": (True, unseen.texts)}
+    found = {
+        what: unseen.instance_accuracy(unseen.fuse_queries(*query, None)) for what, query in queries.items()
+    }
+    accuracies = [
+        f"| {what} | " + " | ".join(_format_binomial(one[k], len(unseen.labels)) for k in ACCURACY_KS) + " |"
+        for what, one in found.items()
+    ]
+    head = OPENMOJI_HEAD.format(queries=len(unseen.labels), photos=len(unseen.gallery))
+    return head + "\n".join(accuracies) + "\n"
+
+
+def _format_binomial(share: float, count: int) -> str:
+    return f"{share:.3f} ± {1.96 * (share * (1 - share) / count) ** 0.5:.3f}"
 
 
 def main() -> None:
@@ -280,84 +470,22 @@ def main() -> None:
     )
     parser.add_argument("--data", required=True, help="Sketchy or a part of it")
     parser.add_argument("--conceptnet", required=True, help="triples: relation, head, tail")
-    parser.add_argument("--start", type=Path, help="a run of sake or labelfree to start from in addition")
-    parser.add_argument("--kinds", nargs="*", default=["gate", "joint"], help="kinds of fusion besides late")
     parser.add_argument("--runs", type=Path, default=Path("runs/text"))
-    parser.add_argument("--size", type=int, default=96)
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--splits", nargs="*", default=list(TEXT_STUDY_SPLITS), choices=TEXT_STUDY_SPLITS)
     parser.add_argument("--page", type=Path, help="RUNS/page.md by default")
     options = parser.parse_args()
-    study = TextStudy(options.data, options.conceptnet, options.runs, options.size, options.seeds)
-    late, labelled = study.train_all_seeds("late"), study.train_all_seeds("p2", "prototype2")
-    ours = late[0]
-    names = [readable_name(ours.classes[label]) for label in ours.labels.tolist()]
-    runs_by_text = {
-        "name": TextRuns(late, names),
-        "sentence": TextRuns(late, sentences_for_drawings(ours, 0)),
-        "another sentence": TextRuns(late, sentences_for_drawings(ours, 1)),
-    }
-    leaking = TextRuns(labelled, names)
-    lines = [
-        *(one.table_row(what) for what, one in runs_by_text.items()),
-        leaking.table_row("prototype2, name"),
-    ]
-    sentences = runs_by_text["sentence"].texts
-    kinds = [runs_by_text["sentence"].table_row("late")]
-    for kind in options.kinds:
-        kinds.append(
-            TextRuns(study.train_all_seeds(kind, "multimodal", None, f"fusion={kind}"), sentences).table_row(
-                kind
-            )
-        )
-    if options.start:
-        recipe = RunFolder.open(options.start).provenance["recipe"]
-        kinds.append(
-            TextRuns(_late_fusion_from(study, options.start), sentences).table_row(
-                f"late, from a run of {recipe}"
-            )
-        )
-    sweeps = [line for what in ("name", "sentence") for line in runs_by_text[what].sweep_rows(what)]
-    sweeps += leaking.sweep_rows("prototype2")
-    over = min(one.kept_over_weight for one in runs_by_text.values())
-    sizes = {"queries": len(ours.labels), "photos": len(ours.gallery)}
-    page = (
-        TEXT_PAGE_HEAD.format(size=options.size, split=TEXT_STUDY_SPLIT, seeds=options.seeds, **sizes)
-        + "\n".join(lines)
-        + "\n"
+    study = TextStudy(options.data, options.conceptnet, options.runs, options.seeds, StudyTexts.from_file())
+    page = PAGE_HEAD.format(
+        seeds=options.seeds, development=len(study.development_classes()), size=TEACHER_SIZE
     )
-    short = f"its weight less {-100 * over:.0f} percentage points"
-    page += FUSION_KINDS_SECTION.format(kept="its weight" if over >= 0 else short)
-    page += (
-        "\n".join(kinds)
-        + "\n"
-        + WEIGHT_SWEEP_SECTION
-        + "\n".join(sweeps)
-        + "\n"
-        + _format_openmoji_section(options.runs / "moji")
-    )
+    page += "\n".join(_development_table(study)) + "\n"
+    for split in options.splits:
+        page += _split_section(study, split)
+        if split == TEXT_STUDY_SPLITS[0]:
+            page += _labelled_section(study)
+    page += _openmoji_section(study)
     (options.page or options.runs / "page.md").write_text(page, encoding="utf-8")
-
-
-def _late_fusion_from(study: TextStudy, start: Path) -> list[UnseenClassesRun]:
-    """Late fusion on the network of a run, at its size."""
-    size = RunFolder.open(start).encoder().preprocess.size
-    return replace(study, size=size).train_all_seeds(f"late-from-{start.name}", "multimodal", start)
-
-
-def _format_openmoji_section(folder: Path) -> str:
-    """The section on OpenMoji."""
-    request = TrainingRequest("multimodal", "openmoji", folder, settings=("encoder.size=64",), overwrite=True)
-    unseen = UnseenClassesRun.from_run_folder(train_unless_finished(request), "openmoji")
-    queries = {"drawing": (True, None), "text": (False, unseen.texts), "both": (True, unseen.texts)}
-    found = {
-        what: unseen.instance_accuracy(unseen.fuse_queries(*query, None)) for what, query in queries.items()
-    }
-    accuracies = [
-        f"| {what} | " + " | ".join(_format_binomial(one[k], len(unseen.labels)) for k in ACCURACY_KS) + " |"
-        for what, one in found.items()
-    ]
-    head = OPENMOJI_SECTION.format(queries=len(unseen.labels), photos=len(unseen.gallery))
-    return head + "\n".join(accuracies) + "\n"
 
 
 if __name__ == "__main__":

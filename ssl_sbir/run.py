@@ -11,13 +11,13 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from ssl_sbir.errors import RunError
+from ssl_sbir.errors import EncoderError, RunError
 from ssl_sbir.files import atomic_folder, translate_write_errors, write_atomic
 from ssl_sbir.renamed_settings import find_renamed_keys, translate_settings
 
 if TYPE_CHECKING:
     from ssl_sbir.encoders import Encoder
-    from ssl_sbir.fusion import TextTower
+    from ssl_sbir.fusion import TextTower, VocabularySide
 
 PROVENANCE_FILE = "provenance.json"
 IMAGES_FILE = "images.npy"
@@ -132,7 +132,61 @@ class RunFolder:
     @property
     def takes_text(self) -> bool:
         """Whether a query of the exported model may hold text."""
-        return (self.path / "model" / "text" / "config.json").is_file()
+        return bool(self.text_kind)
+
+    @property
+    def text_kind(self) -> str:
+        """`vocabulary`, or the kind of the fusion that was trained; empty for a run that takes no text.
+
+        Raises:
+            RunError: the text side is damaged.
+        """
+        from ssl_sbir.fusion.export_text_side import VOCABULARY_KIND, read_text_kind
+
+        exported = read_text_kind(self.path / "model")
+        return exported or (VOCABULARY_KIND if self._recoverable_checkpoint is not None else "")
+
+    @property
+    def _recoverable_checkpoint(self) -> Path | None:
+        """The last checkpoint, if a text side can be made from it: that of a run made before runs exported one."""
+        from ssl_sbir.fusion.recover_text_side import holds_teacher_head
+
+        last = list_checkpoints(self.path / "checkpoints")[-1:]
+        return last[0] if last and self.is_finished and holds_teacher_head(last[0]) else None
+
+    def vocabulary_side(self) -> "VocabularySide | None":
+        """The directions of a vocabulary's classes in the photos' space; None where texts are read in another way.
+
+        Raises:
+            RunError: the text side is damaged.
+            EncoderError: the run exports none itself, and its teacher is unavailable.
+        """
+        from ssl_sbir.fusion.export_text_side import VOCABULARY_KIND, load_vocabulary_side, read_text_kind
+        from ssl_sbir.fusion.recover_text_side import recover_text_side
+
+        if kind := read_text_kind(self.path / "model"):
+            return load_vocabulary_side(self.path / "model") if kind == VOCABULARY_KIND else None
+        checkpoint = self._recoverable_checkpoint
+        return recover_text_side(checkpoint, str(self.config.get("teacher", ""))) if checkpoint else None
+
+    def encoder_with_teacher(self) -> "tuple[Encoder, VocabularySide] | None":
+        """The exported encoder with its teacher's code beside its own, by which texts find more, and its text side.
+
+        None for a run that recalls no teacher, or whose teacher is unavailable.
+
+        Raises:
+            RunError: the model is damaged.
+        """
+        from ssl_sbir.fusion.put_teacher_beside import put_teacher_beside
+
+        config = self.config
+        try:
+            side = self.vocabulary_side() if "teacher_size" in config else None
+            if side is None:
+                return None
+            return put_teacher_beside(self.encoder(), side, config["teacher"], config["teacher_size"])
+        except EncoderError:
+            return None
 
     def text_tower(self, encoder: "Encoder | None" = None, device: str = "cpu") -> "TextTower":
         """The text side of the exported model: sentences to vectors in the photos' space, and fused queries.
@@ -145,9 +199,14 @@ class RunFolder:
             RunError: the run takes no text, or its model is damaged.
             EncoderError: its text encoder is unavailable.
         """
+        from ssl_sbir.encoders import load_text_encoder
         from ssl_sbir.fusion import load_text_tower
 
-        return load_text_tower(self.path / "model", encoder or self.encoder(), device)
+        encoder = encoder or self.encoder()
+        side = self.vocabulary_side()
+        if side is None:
+            return load_text_tower(self.path / "model", encoder, device)
+        return side.open_tower(load_text_encoder(side.text_encoder, device=device), encoder).to(device)
 
     def add_provenance(self, **facts: Any) -> None:
         """Adds facts to the provenance."""
@@ -216,6 +275,12 @@ def describe_run(run: RunFolder) -> str:
     split = (facts.get("split") or {}).get("name")
     method = f"{facts.get('recipe', 'unknown recipe')}" + (f" on {split}" if split else "")
     return f"{state} {_format_age(time.time() - marker.stat().st_mtime)} ago, {method}"
+
+
+def list_checkpoints(folder: Path) -> list[Path]:
+    """The checkpoints in a folder, oldest first."""
+    checkpoints = [path for path in folder.glob("step-*") if path.name.removeprefix("step-").isdecimal()]
+    return sorted(checkpoints, key=lambda path: int(path.name.removeprefix("step-")))
 
 
 def read_run_json(path: Path) -> dict[str, Any]:

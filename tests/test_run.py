@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 from ssl_sbir.errors import RunError
-from ssl_sbir.run import RunFolder, check_run_not_taken
-from ssl_sbir.training.checkpoint import list_checkpoints
+from ssl_sbir.run import RunFolder, check_run_not_taken, list_checkpoints
 
 FACTS = {"recipe": "sake", "split": {"name": "mine"}}
 

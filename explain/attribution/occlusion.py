@@ -35,10 +35,16 @@ def occlude_photos(
     sketch: EncodedImages, photos: EncodedImages, steps: int = OCCLUSION_STEPS
 ) -> Float[Tensor, "k s s"]:
     """How much each photo's similarity drops when each window of that photo is covered."""
-    whole = _pairwise_cosines(photos.embedding, sketch.embedding)
+    return occlude_photos_for_query(sketch.embedding, photos, steps)
+
+
+def occlude_photos_for_query(
+    query: Float[Tensor, "1 d"], photos: EncodedImages, steps: int = OCCLUSION_STEPS
+) -> Float[Tensor, "k s s"]:
+    """How much each photo's cosine with a vector drops when each window of that photo is covered."""
+    whole = _pairwise_cosines(photos.embedding, query)
     after = [
-        _pairwise_cosines(_occluded_embeddings(photos, row, steps), sketch.embedding)
-        for row in range(len(photos.image))
+        _pairwise_cosines(_occluded_embeddings(photos, row, steps), query) for row in range(len(photos.image))
     ]
     return (whole[:, None] - torch.stack(after))[..., 0].unflatten(1, (steps, steps))
 

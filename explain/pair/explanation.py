@@ -8,6 +8,8 @@ from ssl_sbir.explain.faithfulness.faithfulness_tests import FaithfulnessCheck
 from ssl_sbir.explain.faithfulness.trust_verdict import TrustAssessment
 from ssl_sbir.explain.pair.why_not import PhotoContrast
 from ssl_sbir.explain.text.nearest_concepts import PairConcepts
+from ssl_sbir.explain.text.text_answer import TextAnswer
+from ssl_sbir.explain.text.text_reading import TextReading
 from ssl_sbir.explain.text.word_contributions import Counterfactual, WordWeights
 
 
@@ -37,19 +39,21 @@ class HeatMaps:
 
 @dataclass(frozen=True)
 class Explanation:
-    """The explanation of one photo's similarity to one drawing.
+    """The explanation of one photo's similarity to a drawing, a text, or both.
 
     Attributes:
-        query: id of the drawing.
+        query: id of the drawing, or the text without one.
         result: id of the photo.
         score: cosine of query and photo, −1..1, after subtracting the centres, if any.
-        parts: how much each part of the query adds to the score; a drawing without text has one part.
+        parts: how much each part of the query adds to the score; a drawing or a text alone has one part, and beside a
+            drawing a text's is the change of the score of the drawing alone.
         maps: heat maps, one entry for each method.
         regions: the decomposition into region pairs; None for an encoder without feature maps.
         methods: that were computed.
         warnings: what is missing or doubtful, in sentences.
         checks: the faithfulness tests of each map.
         words: how much each word of the text adds; None without a text.
+        answer: the text's part of the score, by classes and regions; None without a text that is understood.
         concepts: the concepts nearest to drawing and photo; None without a vocabulary.
     """
 
@@ -64,6 +68,7 @@ class Explanation:
     checks: tuple[FaithfulnessCheck, ...] = ()
     words: WordWeights | None = None
     concepts: PairConcepts | None = None
+    answer: TextAnswer | None = None
 
 
 @dataclass(frozen=True)
@@ -100,16 +105,17 @@ class ExplainedQuery:
     """All facts of one query's page, JSON-able.
 
     Attributes:
-        query: id of the drawing.
-        label: its class; None if unknown.
+        query: id of the drawing, or the text without one.
+        label: the drawing's class; None if unknown.
         verdict: one or two sentences for readers who don't know saliency maps.
         settings: how the explanation was computed, name → value.
         warnings: what is missing or doubtful about the whole query.
-        text: the sentence beside the drawing; empty for none.
+        text: the query's sentence; empty for none.
         contrasts: why the first result beat photos that just missed the list, or the expected one.
         changes: changes of the text, and the order that each would give.
         trust: how far the maps can be trusted; None if they weren't tested.
-        share: the drawing's weight beside the text, 0 to 1; None without a text, or if none of it was understood.
+        share: the drawing's weight beside the text, 0 to 1; None unless there are both, or if no word was understood.
+        reading: what the text means to the encoder; None unless it is read by a vocabulary.
     """
 
     query: str
@@ -124,3 +130,4 @@ class ExplainedQuery:
     changes: tuple[Counterfactual, ...] = ()
     trust: TrustAssessment | None = None
     share: float | None = None
+    reading: TextReading | None = None

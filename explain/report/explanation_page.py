@@ -11,11 +11,11 @@ from ssl_sbir.explain.faithfulness.faithfulness_tests import FaithfulnessCheck
 from ssl_sbir.explain.pair.explanation import ExplainedQuery, ExplainedResult, Explanation
 from ssl_sbir.explain.pair.why_not import PhotoContrast
 from ssl_sbir.explain.report.figures import FIGURE_SIDE, contrast_frame, picture_frame, region_links
+from ssl_sbir.explain.report.text_figures import answer_figures, reading_bars, word_bars
 from ssl_sbir.explain.text.nearest_concepts import PairConcepts
-from ssl_sbir.explain.text.word_contributions import WordWeights
 from ssl_sbir.reports.page_images import to_page_image
 from ssl_sbir.reports.render import render_template
-from ssl_sbir.reports.svg_charts import path_graph, signed_strip, two_curves
+from ssl_sbir.reports.svg_charts import path_graph, two_curves
 
 CARD_THUMB_SIDE = 180
 PhotoImage = Image.Image | None
@@ -23,7 +23,7 @@ PhotoImage = Image.Image | None
 
 def explanation_page(
     query: ExplainedQuery,
-    drawing: Image.Image,
+    drawing: Image.Image | None,
     photos: Sequence[PhotoImage],
     templates: Path | None = None,
     *,
@@ -33,11 +33,19 @@ def explanation_page(
 
     Args:
         query: the facts.
-        drawing: the query's image.
+        drawing: the query's image; None for a text alone.
         photos: one for each result; None if the file can't be read, which the page says.
         templates: a folder of the user's own templates.
         beaten_photos: one for each contrast: the photo that the first result beat.
     """
+    shared = {
+        "query": query,
+        "reading": reading_bars(query.reading),
+        "largest_error": _largest_error(query),
+    }
+    if drawing is None:
+        text_cards = [_text_card(result, photo) for result, photo in zip(query.results, photos, strict=True)]
+        return render_template("text_explanation.html.j2", {**shared, "cards": text_cards}, templates)
     cards = [
         _result_card(result, drawing, photo) for result, photo in zip(query.results, photos, strict=True)
     ]
@@ -46,22 +54,22 @@ def explanation_page(
     ]
     methods = dict.fromkeys(maps.method for result in query.results for maps in result.explanation.maps)
     facts: dict[str, Any] = {
-        "query": query,
+        **shared,
         "drawing": to_page_image(drawing, side=FIGURE_SIDE),
         "cards": cards,
         "lost": lost,
         "winner": _photo_thumbnail(photos[0]) if photos else None,
         "methods": {name: (METHOD_NAMES[name], METHOD_MEANINGS[name]) for name in methods},
         "on_drawing": any(maps.sketch for result in query.results for maps in result.explanation.maps),
-        "largest_error": _largest_error(query),
         "agreeing": _count_same_class(query),
     }
     return render_template("explanation.html.j2", facts, templates)
 
 
 def _largest_error(query: ExplainedQuery) -> str | None:
-    regions = [result.explanation.regions for result in query.results]
-    errors = [abs(part.delta) for part in regions if part is not None]
+    known = [result.explanation for result in query.results]
+    errors = [abs(one.regions.delta) for one in known if one.regions is not None]
+    errors += [abs(one.answer.map.delta) for one in known if one.answer and one.answer.map.delta is not None]
     return f"{max(errors):.8f}" if errors else None
 
 
@@ -86,9 +94,22 @@ def _result_card(result: ExplainedResult, drawing: Image.Image, photo: PhotoImag
         "photo": picture_frame(shown, theirs, f"Result {result.rank}"),
         "links": region_links(explanation, drawing.size, shown.size),
         "tests": [_faithfulness_row(check) for check in explanation.checks],
-        "words": _word_rows(explanation.words),
+        "words": word_bars(explanation.words),
+        "answer": answer_figures(explanation.answer, shown, f"Result {result.rank}"),
         "concepts": _concept_graph(explanation.concepts),
         "errors": _integration_errors(explanation),
+    }
+
+
+def _text_card(result: ExplainedResult, photo: PhotoImage) -> dict[str, Any]:
+    explanation, what = result.explanation, f"Result {result.rank}"
+    shown = photo or Image.new("RGB", (FIGURE_SIDE, FIGURE_SIDE), "white")
+    return {
+        "result": result,
+        "missing": photo is None,
+        "photo": picture_frame(shown, (), what),
+        "words": word_bars(explanation.words),
+        "answer": answer_figures(explanation.answer, shown, what),
     }
 
 
@@ -107,13 +128,6 @@ def _faithfulness_row(check: FaithfulnessCheck) -> dict[str, Any]:
         "name": METHOD_NAMES[check.method],
         "chart": two_curves(check.deletion, check.insertion),
     }
-
-
-def _word_rows(weights: WordWeights | None) -> list[dict[str, Any]]:
-    if weights is None:
-        return []
-    most = max((abs(one.shapley) for one in weights.words), default=0.0)
-    return [{"weight": one, "bar": signed_strip(one.shapley, most)} for one in weights.words]
 
 
 def _concept_graph(concepts: PairConcepts | None) -> dict[str, Any] | None:

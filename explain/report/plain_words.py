@@ -6,6 +6,8 @@ from ssl_sbir.explain.attribution.grids import Grid
 from ssl_sbir.explain.attribution.method_names import METHOD_NAMES
 from ssl_sbir.explain.pair.explanation import Explanation, HeatMaps
 from ssl_sbir.explain.pair.why_not import PhotoContrast
+from ssl_sbir.explain.text.text_answer import TextAnswer
+from ssl_sbir.explain.text.word_contributions import WordWeights
 from ssl_sbir.reports.render import format_decimals
 
 _ROW_NAMES = ("upper", "", "lower")
@@ -83,14 +85,29 @@ def _best_match_reasons(best: Explanation) -> Iterable[str]:
     if best.score <= 0:
         yield "A score of zero or less is no match: the order below is no better than chance."
     elif best.words is not None and best.words.words:
-        word = max(best.words.words, key=lambda it: it.shapley)
-        yield (
-            f"The drawing alone scores {format_decimals(best.words.drawing, 2)}, and the text adds "
-            f"{format_decimals(best.words.text, 2)}; its strongest word is “{word.text}” "
-            f"({format_decimals(word.shapley, 2)})."
-        )
+        yield _describe_words(best.words, beside_drawing="drawing" in best.parts)
+        yield from _describe_strongest_class(best.answer)
     if best.score > 0 and best.maps and (regions := _hottest_regions(best.maps[0])):
         yield f"The {METHOD_NAMES[best.maps[0].method]} are strongest at {' and '.join(regions)}."
+
+
+def _describe_words(words: WordWeights, *, beside_drawing: bool) -> str:
+    word = max(words.words, key=lambda it: it.shapley)
+    strongest = f"strongest word is “{word.text}” ({format_decimals(word.shapley, 2)})."
+    if not beside_drawing:
+        return f"The text's {strongest}"
+    return (
+        f"The drawing alone scores {format_decimals(words.drawing, 2)}, and the text adds "
+        f"{format_decimals(words.text, 2)}; its {strongest}"
+    )
+
+
+def _describe_strongest_class(answer: TextAnswer | None) -> Iterable[str]:
+    classes = answer.classes.largest if answer is not None and answer.classes is not None else ()
+    meant = [one for one in classes if one.weight > 0 and one.value > 0]
+    if meant:
+        most = max(meant, key=lambda it: it.value)
+        yield f"Of the classes that the text means, “{most.name}” adds most ({format_decimals(most.value, 2)})."
 
 
 def _hottest_regions(maps: HeatMaps) -> list[str]:

@@ -24,6 +24,7 @@ from ssl_sbir.explain.run.explained_gallery import summarize_scores
 from ssl_sbir.explain.run.explainer import Explainer
 from ssl_sbir.explain.run.query_drawing import describe_drawing_doubts, page_image
 from ssl_sbir.explain.run.query_explanation import SearchExplanation
+from ssl_sbir.explain.text.text_reading import TextReading
 from ssl_sbir.files import write_atomic
 from ssl_sbir.reports.render import json_text, write_html_page
 
@@ -32,10 +33,17 @@ NO_VOCABULARY = "none: turned off, or no names to choose from (these need classe
 
 @dataclass(frozen=True)
 class QueryReport:
-    """The facts of one query and the images for its page; a photo is None if it can't be read."""
+    """The facts of one query and the images for its page.
+
+    Attributes:
+        facts: the facts.
+        drawing: the query's drawing; None for a text alone.
+        photos: one for each result; None if it can't be read.
+        beaten_photos: one for each contrast.
+    """
 
     facts: ExplainedQuery
-    drawing: Image.Image
+    drawing: Image.Image | None
     photos: tuple[Image.Image | None, ...]
     beaten_photos: tuple[Image.Image | None, ...] = ()
 
@@ -89,10 +97,10 @@ def build_query_report(
     Args:
         settings: further facts for the page, such as the run and the split.
     """
-    fit, manifest = explainer.encoder.preprocess.fit, explainer.manifest
+    fit, manifest, drawing = explainer.encoder.preprocess.fit, explainer.manifest, explanation.drawing
     return QueryReport(
         _query_facts(explainer, explanation, {**(settings or {}), **_page_settings(explainer, explanation)}),
-        page_image(explanation.drawing.source, explanation.drawing.key, FIGURE_SIDE, fit),
+        page_image(drawing.source, drawing.key, FIGURE_SIDE, fit) if drawing else None,
         _load_row_images(manifest, explanation.rows, fit),
         _load_row_images(manifest, explanation.beaten_rows, fit),
     )
@@ -108,28 +116,37 @@ def _query_facts(
     explainer: Explainer, explanation: SearchExplanation, settings: dict[str, str]
 ) -> ExplainedQuery:
     drawing, gallery, text = explanation.drawing, explainer.gallery, explanation.text
+    own_label = drawing.label if drawing else None
     scores = summarize_scores(explanation.scores)
     labels = [explainer.row_label(int(row)) for row in explanation.rows]
     results = tuple(
-        ExplainedResult(rank, one.result, label, _is_same_class(drawing.label, label), one)
+        ExplainedResult(rank, one.result, label, _is_same_class(own_label, label), one)
         for rank, (one, label) in enumerate(zip(explanation.explanations, labels, strict=True), 1)
     )
     left_out = (f"{gallery.broken} photos can't be read and were left out.",) if gallery.broken else ()
-    text_notes = explainer.describe_text(text) if explainer.describe_text else ()
     return ExplainedQuery(
-        drawing.id,
-        drawing.label,
+        drawing.id if drawing else text,
+        own_label,
         describe_best_match(explanation.explanations, scores.average),
         scores,
         results,
         settings,
-        (*describe_drawing_doubts(explanation.pixels), *text_notes, *left_out),
+        (*_describe_query_doubts(explainer, explanation), *left_out),
         text,
         explanation.contrasts,
         explanation.counterfactuals,
         explanation.trust,
-        explainer.sketch_share(text) if explainer.sketch_share and text else None,
+        explainer.texts.sketch_share(text) if explainer.texts and drawing and text else None,
+        explanation.reading,
     )
+
+
+def _describe_query_doubts(explainer: Explainer, explanation: SearchExplanation) -> list[str]:
+    pixels, reading = explanation.pixels, explanation.reading
+    doubts = [] if pixels is None else list(describe_drawing_doubts(pixels))
+    if explainer.texts:
+        doubts += explainer.texts.describe_text(explanation.text)
+    return [*doubts, *reading.describe_doubts()] if reading else doubts
 
 
 def _is_same_class(one: str | None, other: str | None) -> bool | None:
@@ -150,18 +167,30 @@ def _load_row_image(manifest: Manifest, row: int, fit: str) -> Image.Image | Non
 
 
 def _page_settings(explainer: Explainer, explanation: SearchExplanation) -> dict[str, str]:
-    encoder, explanations, gallery = explainer.encoder, explanation.explanations, explainer.gallery
+    encoder, gallery, reading = explainer.encoder, explainer.gallery, explanation.reading
     size = encoder.preprocess.size
     return {
         "data": gallery.manifest.name,
         "photos searched": f"{len(gallery.rows):,}",
         "image size": f"{size} × {size} pixels ({encoder.preprocess.fit})",
         "embedding": f"{gallery.embeddings.shape[1]:,} numbers",
+        **({"text": _describe_text_side(reading)} if reading else {}),
+        **(_drawing_settings(explainer, explanation) if explanation.drawing else {}),
+        "device": explainer.device,
+        "ssl-sbir": __version__,
+    }
+
+
+def _describe_text_side(reading: TextReading) -> str:
+    return f"read by {reading.text_encoder}, as a mixture of the {reading.size:,} classes of {reading.vocabulary}"
+
+
+def _drawing_settings(explainer: Explainer, explanation: SearchExplanation) -> dict[str, str]:
+    explanations = explanation.explanations
+    return {
         "methods": ", ".join(f"{METHOD_NAMES[method]} ({method})" for method in explanations[0].methods)
         if explanations
         else "none",
         "ideas": explainer.vocabulary.source if explainer.vocabulary else NO_VOCABULARY,
         "random maps a check": str(explainer.draws),
-        "device": explainer.device,
-        "ssl-sbir": __version__,
     }

@@ -1,13 +1,18 @@
 """The encoder to explain: a run's or a named one, with the classes that it hasn't seen."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from ssl_sbir.data.manifest import Manifest
 from ssl_sbir.data.splits import Split
 from ssl_sbir.encoders import Encoder, load_encoder
-from ssl_sbir.errors import ExplainError
-from ssl_sbir.explain.text.query_text import SketchTextFuser
+from ssl_sbir.errors import EncoderError, ExplainError
+from ssl_sbir.explain.text.concept_vocabulary import Vocabulary, classifier_vocabulary
+from ssl_sbir.explain.text.query_text import TextQueries
+from ssl_sbir.fusion.open_text_side import open_text_side
+from ssl_sbir.fusion.vocabulary_head import centre_class_rows
+from ssl_sbir.fusion.vocabulary_tower import VOCABULARY_KIND
 from ssl_sbir.run import PROVENANCE_FILE, RunFolder
 
 
@@ -21,17 +26,20 @@ class ExplainedModel:
     split: Split | None
     run: RunFolder | None = None
 
-    def text_fuser(self, device: str) -> SketchTextFuser:
-        """Combines drawings with texts by the run's text encoder.
+    def text_queries(self, device: str) -> TextQueries:
+        """Reads texts by the text side of the run or the encoder; the encoder is on that device.
 
         Raises:
-            ExplainError: the model has no text encoder.
+            ExplainError: the model has no text side.
+            EncoderError: its text encoder is unavailable.
         """
-        if self.run is None or not self.run.takes_text:
-            raise ExplainError(
-                f"{self.name} reads drawings, no text", "Leave out --text, or name a run that reads text."
-            )
-        return SketchTextFuser(self.run.text_tower(self.encoder, device))
+        if self.run is not None and self.run.takes_text:
+            return TextQueries(self.run.text_tower(self.encoder, device))
+        if self.run is None and self.encoder.text_source:
+            return TextQueries(open_text_side(self.encoder, self.name))
+        raise ExplainError(
+            f"{self.name} reads drawings, no text", "Leave out --text, or name a run that reads text."
+        )
 
     def gallery_classes(self, gallery: str | None) -> tuple[str, ...] | None:
         """The classes whose photos are searched; None for all.
@@ -58,6 +66,31 @@ class ExplainedModel:
         )
         named = {"split": f"{split.name} (sha {split.sha256[:8]})"} if split else {}
         return {"encoder": self.name, **named, "gallery": searched}
+
+
+def find_known_classes(encoder: Encoder, run: RunFolder | None) -> Vocabulary | None:
+    """The classes by which a run or an encoder reads texts, as concepts; None where it reads them in another way or not.
+
+    No text encoder is loaded.
+
+    Args:
+        encoder: the encoder.
+        run: its run, if any.
+    """
+    if run is not None:
+        side = None
+        with suppress(EncoderError):  # the teacher that an older run's classes come from is unavailable
+            side = run.vocabulary_side()
+        return None if side is None else classifier_vocabulary(side.vocabulary, side.rows)
+    classifier, vocabulary = encoder.classifier(), encoder.class_vocabulary()
+    if classifier is None or vocabulary is None:
+        return None
+    return classifier_vocabulary(vocabulary, centre_class_rows(classifier.weight))
+
+
+def has_trained_text_side(run: RunFolder | None) -> bool:
+    """Whether a run was trained to read text, in contrast to one that reads it by the words of a classifier."""
+    return run is not None and run.text_kind not in ("", VOCABULARY_KIND)
 
 
 def load_explained_model(name: str, manifest: Manifest, split: str | None = None) -> ExplainedModel:

@@ -1,13 +1,14 @@
 """Search and explanation of queries over one gallery, which is embedded once."""
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from ssl_sbir.data.class_names import printable_name
@@ -32,13 +33,14 @@ from ssl_sbir.explain.run.query_drawing import QueryDrawing, find_drawing, find_
 from ssl_sbir.explain.run.query_explanation import SearchExplanation
 from ssl_sbir.explain.text.concept_vocabulary import Vocabulary
 from ssl_sbir.explain.text.nearest_concepts import find_pair_concepts
-from ssl_sbir.explain.text.query_text import FuseSketchTexts
+from ssl_sbir.explain.text.query_text import TextQueries
+from ssl_sbir.explain.text.text_answer import TextAnswer, map_text_regions
 from ssl_sbir.explain.text.word_contributions import Counterfactual, text_counterfactuals, word_weights
 
 
 @dataclass(frozen=True)
 class Explainer:
-    """Ranks photos for drawings and explains the best of them.
+    """Ranks photos for drawings and texts and explains the best of them.
 
     Attributes:
         encoder: moved to `device` and put in evaluation mode on first use.
@@ -51,9 +53,7 @@ class Explainer:
         centres: vectors to subtract from each domain's embeddings.
         vocabulary: concepts to describe drawing and photos by; None for none.
         semantics: finds paths between concepts; None for none.
-        fuse: query vectors from drawing and texts; None for an encoder without text.
-        describe_text: what of a text was not understood, in sentences; None for an encoder without text.
-        sketch_share: the drawing's weight beside a text, 0 to 1; None for an encoder without text.
+        texts: reads the queries' texts; None for an encoder without text.
         device: where to compute.
     """
 
@@ -67,9 +67,7 @@ class Explainer:
     centres: Centres | None = None
     vocabulary: Vocabulary | None = None
     semantics: Any = None
-    fuse: FuseSketchTexts | None = field(default=None, repr=False)
-    describe_text: Callable[[str], Sequence[str]] | None = field(default=None, repr=False)
-    sketch_share: Callable[[str], float | None] | None = field(default=None, repr=False)
+    texts: TextQueries | None = None
     device: str = "cpu"
 
     @cached_property
@@ -95,21 +93,19 @@ class Explainer:
             ExplainError: there is no such drawing, photo or method, or the encoder reads no text.
             DataError: the drawing can't be read.
         """
-        if text and self.fuse is None:
-            raise ExplainError(
-                "this encoder reads drawings, no text", "Leave out --text, or name a run that reads text."
-            )
+        texts = self._require_texts() if text else None
         gallery, preprocess = self.gallery, self.encoder.preprocess
         drawing = find_drawing(query, self.manifest)
         pixels = drawing.decode_pixels(preprocess.size, preprocess.fit)
         image = torch.from_numpy(pixels.copy()).permute(2, 0, 1).to(self.device).float() / 255
         sketch = encode_images(self.encoder, image[None], Domain.SKETCH, self.centres)
-        vector = self.fuse(image, [text])[0] if self.fuse and text else sketch.embedding[0]
+        vector = texts.query_vectors(image, [text])[0] if texts else sketch.embedding[0]
         scores = gallery.score_photos(vector)
         order = best_indices(scores, len(scores))
         best = order[: self.top]
         explanations = self._explain_photos(drawing, sketch, image, best)
-        explanations = self._add_word_weights(explanations, image, text, best)
+        if texts:
+            explanations = self._explain_text(texts, explanations, image, text, best)
         explanations = self._add_concepts(explanations, sketch, best)
         beaten = self._find_beaten(order, expected)
         return SearchExplanation(
@@ -121,9 +117,48 @@ class Explainer:
             tuple(explanations),
             tuple(self._contrast_with_best(sketch, [*best[:1], *beaten])) if len(beaten) else (),
             gallery.rows[beaten],
-            tuple(self._find_counterfactuals(image, text, best)),
+            tuple(self._find_counterfactuals(texts, image, text, best)) if texts else (),
             self._assess_trust(explanations, image, best),
+            texts.read_text(text, sketch.embedding[0]) if texts else None,
         )
+
+    def search_by_text(self, text: str) -> SearchExplanation:
+        """The best photos for a text without a drawing, each with its explanation.
+
+        Raises:
+            ExplainError: the encoder reads no text, or knows no word of this one.
+        """
+        texts = self._require_texts()
+        if not texts.is_understood(text):
+            raise ExplainError("the encoder knows no word of the text", "Use other words.")
+        vector = texts.query_vectors(None, [text])[0]
+        scores = self.gallery.score_photos(vector)
+        best = best_indices(scores, self.top)
+        explanations = [
+            Explanation(text, self._photo_id(index), scores[index].item(), {}, (), None, ())
+            for index in best.tolist()
+        ]
+        explanations = self._explain_text(texts, explanations, None, text, best)
+        return SearchExplanation(
+            None,
+            None,
+            text,
+            self.gallery.rows[best],
+            scores,
+            tuple(explanations),
+            (),
+            best[:0],
+            (),
+            None,
+            texts.read_text(text),
+        )
+
+    def _require_texts(self) -> TextQueries:
+        if self.texts is None:
+            raise ExplainError(
+                "this encoder reads drawings, no text", "Leave out --text, or name a run that reads text."
+            )
+        return self.texts
 
     def _explain_photos(
         self, drawing: QueryDrawing, sketch: EncodedImages, image: Tensor, indices: npt.NDArray[np.int64]
@@ -141,20 +176,48 @@ class Explainer:
             strokes=None if strokes is None else strokes.to(image.device),
         )
 
-    def _add_word_weights(
-        self, explanations: list[Explanation], image: Tensor, text: str, indices: npt.NDArray[np.int64]
+    def _explain_text(
+        self,
+        texts: TextQueries,
+        explanations: list[Explanation],
+        image: Tensor | None,
+        text: str,
+        indices: npt.NDArray[np.int64],
     ) -> list[Explanation]:
-        if not text or not explanations:
+        """The explanations with what the words, the classes and the photo's regions add, with the scores of the query."""
+        if not explanations:
             return explanations
-        weights = word_weights(self._text_scorer(image, indices), text)
+        weights = word_weights(self._text_scorer(texts, image, indices), text)
+        answers = self._answer_text(texts, image, text, indices)
         return [
             replace(
                 one,
                 score=words.drawing + words.text,
-                parts={"drawing": words.drawing, "text": words.text},
+                parts={"text": words.text}
+                if image is None
+                else {"drawing": words.drawing, "text": words.text},
                 words=words,
+                answer=answer,
             )
-            for one, words in zip(explanations, weights, strict=True)
+            for one, words, answer in zip(explanations, weights, answers, strict=True)
+        ]
+
+    def _answer_text(
+        self, texts: TextQueries, image: Tensor | None, text: str, indices: npt.NDArray[np.int64]
+    ) -> list[TextAnswer] | list[None]:
+        part = texts.text_part(image, text)
+        if part is None:
+            return [None] * len(indices)
+        photos = self.gallery.embeddings[torch.from_numpy(indices)]
+        encoded = encode_images(self.encoder, self._load_photos(indices), Domain.PHOTO, self.centres)
+        return [
+            TextAnswer(*answer)
+            for answer in zip(
+                (F.normalize(photos, dim=1) @ part.to(photos)).tolist(),
+                texts.split_by_class(text, part, photos),
+                map_text_regions(part, encoded),
+                strict=True,
+            )
         ]
 
     def _add_concepts(
@@ -167,19 +230,17 @@ class Explainer:
         return [replace(one, concepts=pair) for one, pair in zip(explanations, concepts, strict=True)]
 
     def _find_counterfactuals(
-        self, image: Tensor, text: str, indices: npt.NDArray[np.int64]
+        self, texts: TextQueries, image: Tensor, text: str, indices: npt.NDArray[np.int64]
     ) -> list[Counterfactual]:
-        return text_counterfactuals(self._text_scorer(image, indices), text) if text and len(indices) else []
+        return text_counterfactuals(self._text_scorer(texts, image, indices), text) if len(indices) else []
 
     def _text_scorer(
-        self, image: Tensor, indices: npt.NDArray[np.int64]
+        self, texts: TextQueries, image: Tensor | None, indices: npt.NDArray[np.int64]
     ) -> Callable[[Sequence[str]], Tensor]:
         photos = self.gallery.embeddings[torch.from_numpy(indices)]
-        fuse = self.fuse
-        assert fuse is not None
 
-        def score_texts(texts: Sequence[str]) -> Tensor:
-            vectors = fuse(image, texts)
+        def score_texts(changed: Sequence[str]) -> Tensor:
+            vectors = texts.query_vectors(image, changed)
             return torch.cosine_similarity(vectors[:, None].to(photos), photos[None], dim=-1)
 
         return score_texts

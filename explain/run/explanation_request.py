@@ -10,7 +10,12 @@ from ssl_sbir.errors import ExplainError
 from ssl_sbir.explain.run.evaluation_queries import ChosenQuery, sample_evaluated_queries
 from ssl_sbir.explain.run.explain_many import ExplanationIndex, explain_queries
 from ssl_sbir.explain.run.explain_query import QueryReport, build_query_report, page_file_name
-from ssl_sbir.explain.run.explained_encoder import ExplainedModel, load_explained_model
+from ssl_sbir.explain.run.explained_encoder import (
+    ExplainedModel,
+    find_known_classes,
+    has_trained_text_side,
+    load_explained_model,
+)
 from ssl_sbir.explain.run.explainer import Explainer
 from ssl_sbir.explain.run.query_drawing import find_query_rows
 from ssl_sbir.explain.text.concept_vocabulary import (
@@ -30,8 +35,8 @@ class ExplanationRequest:
     Attributes:
         run: a run folder, or the name of an encoder.
         data: data spec.
-        queries: image files, or sketches of the data by key or row number.
-        text: a sentence beside every drawing.
+        queries: image files, or sketches of the data by key or row number; none for a text alone.
+        text: a sentence beside every drawing, or by itself.
         from_evaluation: number of worst, best and random queries to add from the run's evaluation; None for none.
         top: number of results to explain.
         split: a published split or JSON file instead of the run's own.
@@ -70,6 +75,9 @@ def run_explanation(request: ExplanationRequest) -> tuple[QueryReport, Path] | E
     Raises:
         SslSbirError: run, data, split, query or method are wrong.
     """
+    by_text = not request.queries and request.from_evaluation is None
+    if by_text:
+        _check_text_request(request)
     manifest = open_data(request.data)
     model = load_explained_model(request.run, manifest, request.split)
     queries = [ChosenQuery(query) for query in request.queries]
@@ -78,7 +86,8 @@ def run_explanation(request: ExplanationRequest) -> tuple[QueryReport, Path] | E
         evaluations = model.pages.parent / "evaluate"
         queries += sample_evaluated_queries(evaluations, manifest, request.from_evaluation, split)
     explainer = _build_explainer(request, model, manifest, queries)
-    settings = {**model.model_settings(request.gallery), **_path_settings(request)}
+    path_settings = {} if by_text else _path_settings(request)
+    settings = {**model.model_settings(request.gallery), **path_settings}
     if len(queries) > 1:
         if request.expected:
             raise ExplainError(
@@ -88,7 +97,10 @@ def run_explanation(request: ExplanationRequest) -> tuple[QueryReport, Path] | E
         return explain_queries(
             explainer, queries, folder, text=request.text, settings=settings, templates=request.templates
         )
-    explanation = explainer.search_and_explain(queries[0].query, request.text, request.expected)
+    if by_text:
+        explanation = explainer.search_by_text(request.text)
+    else:
+        explanation = explainer.search_and_explain(queries[0].query, request.text, request.expected)
     report = build_query_report(explainer, explanation, settings)
     page = request.out or model.pages / f"{page_file_name(report.facts.query)}.html"
     return report, report.save(page, request.templates)
@@ -97,21 +109,19 @@ def run_explanation(request: ExplanationRequest) -> tuple[QueryReport, Path] | E
 def _build_explainer(
     request: ExplanationRequest, model: ExplainedModel, manifest: Manifest, queries: Sequence[ChosenQuery]
 ) -> Explainer:
-    texts = model.text_fuser(request.device) if request.text else None
+    encoder = model.encoder.to(request.device).eval()
     explainer = Explainer(
-        model.encoder.to(request.device).eval(),
+        encoder,
         manifest,
         model.gallery_classes(request.gallery),
         request.top,
         request.methods,
         request.draws,
         semantics=load_semantics(request.semantics) if request.semantics else None,
-        fuse=texts,
-        describe_text=texts.describe_text if texts else None,
-        sketch_share=texts.sketch_share if texts else None,
+        texts=model.text_queries(request.device) if request.text else None,
         device=request.device,
     )
-    if not request.ideas:
+    if not request.ideas or not queries:
         return explainer
     query_rows = find_query_rows([chosen.query for chosen in queries], manifest)
     return replace(explainer, vocabulary=_choose_vocabulary(model, explainer, query_rows))
@@ -120,18 +130,36 @@ def _build_explainer(
 def _choose_vocabulary(
     model: ExplainedModel, explainer: Explainer, query_rows: Sequence[int]
 ) -> Vocabulary | None:
-    """The best one that uses no label of a searched photo: classes not searched, else texts, else drawings."""
+    """The best one that uses no label of a searched photo: classes not searched, else those by which the model reads
+    texts, else texts, else drawings.
+    """
     encoder, manifest, device = explainer.encoder, explainer.manifest, explainer.device
     seen = model.split.seen if model.split else ()
     if seen and explainer.classes is not None:
         vocabulary = class_prototypes(encoder, manifest, seen, excluded_rows=query_rows, device=device)
         if vocabulary is not None:
             return vocabulary
-    if model.run is not None and model.run.takes_text:
-        tower = model.text_fuser(device).text_tower
+    if (known := find_known_classes(encoder, model.run)) is not None:
+        return known
+    if has_trained_text_side(model.run):
+        tower = (explainer.texts or model.text_queries(device)).text_tower
         return text_vocabulary(tower, (*seen, *class_table()), "names of classes, seen or of published data")
     photos, classes = explainer.gallery.embeddings, seen or manifest.classes
     return sketch_prototypes(encoder, manifest, classes, photos, excluded_rows=query_rows, device=device)
+
+
+def _check_text_request(request: ExplanationRequest) -> None:
+    """Refuses what needs a drawing.
+
+    Raises:
+        ExplainError: there is no text either, or an option applies to drawings only.
+    """
+    if not request.text.strip():
+        raise ExplainError("no query", "Give --query FILE-OR-KEY, --text, or --from-evaluation.")
+    needless = {"methods": request.methods, "expected": request.expected, "semantics": request.semantics}
+    given = [f"--{name}" for name, value in needless.items() if value]
+    if given:
+        raise ExplainError(f"{', '.join(given)} without a drawing", "Leave it out, or give --query.")
 
 
 def _path_settings(request: ExplanationRequest) -> dict[str, str]:

@@ -1,7 +1,7 @@
 """Explains why a search found its photos: from search results to an explanation page."""
 
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -14,14 +14,16 @@ from ssl_sbir.data.manifest import Domain, ImageSource, Manifest
 from ssl_sbir.data.string_column import StringColumn
 from ssl_sbir.encoders.encoder import Encoder
 from ssl_sbir.explain.run.explain_query import QueryReport, build_query_report
+from ssl_sbir.explain.run.explained_encoder import find_known_classes, has_trained_text_side
 from ssl_sbir.explain.run.explainer import Explainer
 from ssl_sbir.explain.text.concept_vocabulary import Vocabulary, text_vocabulary
-from ssl_sbir.explain.text.query_text import SketchTextFuser
+from ssl_sbir.explain.text.query_text import TextQueries
+from ssl_sbir.run import RunFolder
 
 COMPARISON_POOL_SIZE, COMPARISON_PHOTOS = 5_000, 60
 UNEXPLAINED_PARTS_WARNING = (
-    "Only the drawing and the positive part of the sentence are explained; the rest of the query (a photo, negated "
-    "text, liked and disliked results) changed the order of the search but not this page's."
+    "Only a drawing and the positive part of a sentence are explained. The rest of the query (a photo, negated "
+    "text, liked and disliked results) changed the order of the search, but not this page's."
 )
 
 
@@ -32,9 +34,11 @@ class SearchToExplain:
     Attributes:
         model_name: for the page.
         encoder: embeds drawings and photos; in evaluation mode.
-        text_encoder: the model's text side; None for a model without text.
+        run: the model's, if any.
+        text_encoder: a text side that drawings pass through, too, so that it is loaded; None for any other.
+        open_text_side: gives the model's text side; called only where it is needed.
         device: where to compute.
-        sketch: the query's drawing, or its file.
+        sketch: the query's drawing, or its file; None for a text alone.
         text: the positive part of the query's sentence; empty where it has no weight.
         weights: of drawing and text; None for the model's own.
         has_other_parts: whether the query also holds what the page doesn't explain.
@@ -47,7 +51,9 @@ class SearchToExplain:
 
     model_name: str
     encoder: Encoder
+    run: RunFolder | None
     text_encoder: Any
+    open_text_side: Callable[[], Any]
     device: str
     sketch: Image.Image | Path | None
     text: str
@@ -64,7 +70,7 @@ def explain_results(search: SearchToExplain, top: int, **more: Any) -> QueryRepo
     """Facts and pictures that explain the first results of a search.
 
     The results are compared with each other and with photos taken evenly from the index, so that an average means
-    something. The page explains the drawing with its sentence; a photo, negated text and feedback are left out.
+    something. The page explains drawing and sentence; a photo, negated text and feedback are left out.
 
     Args:
         search: the search.
@@ -72,19 +78,20 @@ def explain_results(search: SearchToExplain, top: int, **more: Any) -> QueryRepo
         more: further fields of `Explainer`.
     """
     others = _comparison_photo_ids(search)
-    fuser = SketchTextFuser(search.text_encoder, search.weights) if search.text else None
+    texts = TextQueries(search.open_text_side(), search.weights) if search.text else None
     explainer = Explainer(
         search.encoder,
         _photo_manifest([*search.result_ids, *others], search.source, search.index_name),
         top=top,
-        fuse=fuser,
-        describe_text=fuser.describe_text if fuser else None,
-        sketch_share=fuser.sketch_share if fuser else None,
+        texts=texts,
         device=search.device,
-        **{"vocabulary": _class_name_vocabulary(search.text_encoder), **more},
+        **{"vocabulary": _choose_vocabulary(search, texts), **more},
     )
     with tempfile.TemporaryDirectory() as folder:
-        explanation = explainer.search_and_explain(_sketch_file(search.sketch, Path(folder)), search.text)
+        if search.sketch is None:
+            explanation = explainer.search_by_text(search.text)
+        else:
+            explanation = explainer.search_and_explain(_sketch_file(search.sketch, Path(folder)), search.text)
         report = build_query_report(explainer, explanation, {"encoder": search.model_name})
     return _with_search_facts(report, search, len(others))
 
@@ -96,13 +103,22 @@ def _with_search_facts(report: QueryReport, search: SearchToExplain, num_others:
     return replace(report, facts=replace(report.facts, settings=settings, warnings=warnings))
 
 
-def _class_name_vocabulary(text_encoder: Any) -> Vocabulary | None:
-    """Names of things, for a model that reads text: an index knows no classes of its photos."""
+def _choose_vocabulary(search: SearchToExplain, texts: TextQueries | None) -> Vocabulary | None:
+    """Names of things, because an index knows no classes of its photos: the classes by which the model reads texts, else
+    names that its text side reads; None for a text alone, and for a model without text.
+    """
     from ssl_sbir.semantics.candidate_names import class_table
 
-    if text_encoder is None:
+    if search.sketch is None:
         return None
-    return text_vocabulary(text_encoder, tuple(class_table()), "names of classes of published data")
+    if (known := find_known_classes(search.encoder, search.run)) is not None:
+        return known
+    side = texts.text_tower if texts else search.text_encoder
+    if side is None and has_trained_text_side(search.run):
+        side = search.open_text_side()
+    if side is None:
+        return None
+    return text_vocabulary(side, tuple(class_table()), "names of classes of published data")
 
 
 def _comparison_photo_ids(search: SearchToExplain) -> list[str]:
@@ -129,7 +145,7 @@ def _photo_manifest(ids: Sequence[str], source: ImageSource, name: str) -> Manif
     )
 
 
-def _sketch_file(sketch: Image.Image | Path | None, folder: Path) -> str:
+def _sketch_file(sketch: Image.Image | Path, folder: Path) -> str:
     if not isinstance(sketch, Image.Image):
         return str(sketch)
     sketch.save(folder / "drawing.png")

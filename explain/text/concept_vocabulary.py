@@ -1,7 +1,8 @@
 """Vocabularies of named vectors in the embedding space, to describe drawings and photos by the nearest concepts.
 
-Three kinds, none of which uses the label of a photo that is searched: mean embeddings of classes that are not
-searched; mean embeddings of drawings, if all photos are searched; and embedded names, for a run that reads text.
+Four kinds, none of which uses the label of a photo that is searched: mean embeddings of classes that are not
+searched; the classes of the vocabulary that a text side reads texts by; embedded names, for a text side that was
+trained; and mean embeddings of drawings.
 """
 
 from collections.abc import Collection, Sequence
@@ -17,6 +18,7 @@ from torch import Tensor
 
 from ssl_sbir.data.batches import Pack, prepare_pack
 from ssl_sbir.data.manifest import Domain, Manifest
+from ssl_sbir.encoders.class_vocabulary import ClassVocabulary
 from ssl_sbir.encoders.embed import embed_rows
 from ssl_sbir.encoders.encoder import Encoder
 from ssl_sbir.encoders.text_encoder import TokenizationReport
@@ -136,6 +138,18 @@ def text_vocabulary(text_tower: Any, names: Sequence[str], what: str) -> Vocabul
     return Vocabulary(
         tuple(known), vectors, vectors, f"{len(known)} {what}, embedded by the run's text encoder"
     )
+
+
+def classifier_vocabulary(vocabulary: ClassVocabulary, rows: Float[Tensor, "n d"]) -> Vocabulary:
+    """The classes that a text side reads texts by, as concepts; no text encoder is needed.
+
+    Args:
+        vocabulary: the classes in words.
+        rows: their directions in the photos' space (`VocabularySide.rows`).
+    """
+    vectors = F.normalize(rows.detach().float().cpu(), dim=1)
+    source = f"the {len(vocabulary):,} classes of {vocabulary.name}, by which texts are read"
+    return Vocabulary(vocabulary.short_labels, vectors, vectors, source)
 
 
 def _is_understood(report: TokenizationReport) -> bool:

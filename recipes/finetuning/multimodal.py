@@ -129,6 +129,10 @@ class Multimodal(Recipe[MultimodalConfig, _MultimodalModel]):
         fusion = create_fusion(self.config.fusion, heads.width, **sizes)
         return _MultimodalModel(heads, TextTower(text_encoder, heads, text_head, fusion))
 
+    def text_side(self, model: _MultimodalModel) -> TextTower:
+        """The tower that was trained."""
+        return model.tower
+
     def prepare(self, model: _MultimodalModel, data: TrainingSet) -> None:
         """Computes all features once, sets the heads to their principal axes, and encodes all texts."""
         for domain in Domain:

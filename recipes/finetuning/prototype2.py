@@ -71,6 +71,10 @@ class Prototype2(Recipe[Prototype2Config, LabelTowerModel]):
         self.name_vectors = text_encoder([readable_name(name) for name in classes])
         return LabelTowerModel(encoder, tower)
 
+    def text_side(self, model: LabelTowerModel) -> LabelTextTower:
+        """The tower that was trained."""
+        return model.tower
+
     def prepare(self, model: LabelTowerModel, data: TrainingSet) -> None:
         """Computes all features once."""
         for domain in Domain:

@@ -38,13 +38,14 @@ from ssl_sbir.data.batches import Batch
 from ssl_sbir.data.manifest import Domain
 from ssl_sbir.data.training_set import TrainingSet
 from ssl_sbir.encoders import Encoder, ProjectedEncoder, load_encoder
+from ssl_sbir.encoders.factorized_head import svd_factorize
 from ssl_sbir.errors import ConfigError
+from ssl_sbir.fusion import VocabularySide, text_side_of_rows
 from ssl_sbir.objectives.choices import Tilt, UnknownClasses
 from ssl_sbir.objectives.distillation import (
     TeacherLogits,
     distillation_loss,
     labelled_cross_entropy,
-    svd_factorize,
     teacher_classifier,
     tilt_logits,
     with_embedding_head,
@@ -113,6 +114,10 @@ class Sake(Recipe[SakeConfig, _SakeModel]):
             self.similarity = self._teacher_similarity(config.semantics, classes)
         embedding_head, teacher_head = svd_factorize(self.teacher_classifier, config.embedding_dim)
         return _SakeModel(with_embedding_head(encoder, embedding_head), teacher_head, len(classes))
+
+    def text_side(self, model: _SakeModel) -> VocabularySide | None:
+        """The teacher's words, in the directions of the teacher head."""
+        return text_side_of_rows(self.teacher, model.teacher_head.weight)
 
     def _teacher_similarity(self, semantics: str, classes: tuple[str, ...]) -> Tensor:
         config = self.config

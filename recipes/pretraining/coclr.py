@@ -48,6 +48,7 @@ from ssl_sbir.edges.choices import EdgeDetector
 from ssl_sbir.edges.pseudo_sketches import PseudoSketcher
 from ssl_sbir.encoders import DomainCentredEncoder, Encoder, ProjectedEncoder, TwoTowerEncoder
 from ssl_sbir.errors import ConfigError
+from ssl_sbir.fusion import VocabularySide, text_side_of_rows
 from ssl_sbir.objectives.distillation_settings import DistillationConfig
 from ssl_sbir.objectives.positive_mining import (
     KeyQueue,
@@ -180,6 +181,10 @@ class Coclr(Recipe[CoclrConfig, _CoclrModel]):
             raise ConfigError("coclr needs an encoder for each view", "Set encoder.towers=separate.")
         self.distillation = TeacherDistillation(self.config)
         return _CoclrModel(*self.distillation.encoder_and_head(bare), self.config.projection_dim)
+
+    def text_side(self, model: _CoclrModel) -> VocabularySide | None:
+        """The teacher's words, in the directions of the teacher head."""
+        return text_side_of_rows(self.distillation.teacher, model.teacher_head.weight)
 
     def prepare(self, model: _CoclrModel, data: TrainingSet) -> None:
         """Creates the queues, computes the teacher's logits, and edges if a network detects them."""

@@ -30,6 +30,7 @@ from ssl_sbir.data.training_set import TrainingSet
 from ssl_sbir.edges.choices import EdgeDetector
 from ssl_sbir.edges.pseudo_sketches import PseudoSketcher
 from ssl_sbir.encoders import Encoder
+from ssl_sbir.fusion import VocabularySide, text_side_of_rows
 from ssl_sbir.objectives.contrastive import symmetric_info_nce
 from ssl_sbir.objectives.distillation_settings import DistillationConfig
 from ssl_sbir.objectives.teacher_distillation import DistillationModel, TeacherDistillation
@@ -68,6 +69,10 @@ class Crossmodal(Recipe[CrossmodalConfig, DistillationModel]):
         assert not classes, "pretraining sees no labels"
         self.distillation = TeacherDistillation(self.config)
         return DistillationModel(*self.distillation.encoder_and_head(encoder))
+
+    def text_side(self, model: DistillationModel) -> VocabularySide | None:
+        """The teacher's words, in the directions of the teacher head."""
+        return text_side_of_rows(self.distillation.teacher, model.teacher_head.weight)
 
     def prepare(self, model: DistillationModel, data: TrainingSet) -> None:
         """Computes the teacher's logits of the photos, and their edges if a network detects them."""

@@ -50,13 +50,14 @@ from ssl_sbir.encoders import (
     TwoTowerEncoder,
     load_encoder,
 )
+from ssl_sbir.encoders.factorized_head import svd_factorize
 from ssl_sbir.errors import DataError
+from ssl_sbir.fusion import VocabularySide, text_side_of_rows
 from ssl_sbir.group_means import group_means
 from ssl_sbir.objectives.cluster_evidence import ClusterEvidence
 from ssl_sbir.objectives.contrastive import symmetric_info_nce
 from ssl_sbir.objectives.distillation import (
     TeacherLogits,
-    svd_factorize,
     teacher_classifier,
     with_embedding_head,
 )
@@ -179,6 +180,10 @@ class Selflabel(Recipe[SelflabelConfig, _SelflabelModel]):
         return _SelflabelModel(
             with_embedding_head(encoder, embedding_head), teacher_head, config.num_clusters
         )
+
+    def text_side(self, model: _SelflabelModel) -> VocabularySide | None:
+        """The teacher's words, in the directions of the teacher head."""
+        return text_side_of_rows(self.teacher, model.teacher_head.weight)
 
     def prepare(self, model: _SelflabelModel, data: TrainingSet) -> None:
         """Clusters the photos, and computes the teacher's logits and evidence."""

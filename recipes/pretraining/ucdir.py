@@ -40,6 +40,7 @@ from ssl_sbir.data.manifest import Domain
 from ssl_sbir.data.training_set import TrainingSet
 from ssl_sbir.encoders import Encoder, ProjectedEncoder
 from ssl_sbir.encoders.embed import embed_rows
+from ssl_sbir.fusion import VocabularySide, text_side_of_rows
 from ssl_sbir.group_means import group_means
 from ssl_sbir.objectives.cross_domain import (
     cluster_contrast,
@@ -130,6 +131,10 @@ class Ucdir(Recipe[UcdirConfig, _UcdirModel]):
         assert not classes, "pretraining sees no labels"
         self.distillation = TeacherDistillation(self.config)
         return _UcdirModel(*self.distillation.encoder_and_head(encoder))
+
+    def text_side(self, model: _UcdirModel) -> VocabularySide | None:
+        """The teacher's words, in the directions of the teacher head."""
+        return text_side_of_rows(self.distillation.teacher, model.teacher_head.weight)
 
     def prepare(self, model: _UcdirModel, data: TrainingSet) -> None:
         """Reserves memory for a key of every image, and computes the teacher's logits of the photos."""

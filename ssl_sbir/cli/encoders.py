@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def encoders_command(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON list on stdout.")] = False,
 ) -> None:
-    """List image encoders: size, width, parameters, licence, source of the weights, how to get missing ones."""
+    """List image encoders: size, width, parameters, licence, source of the weights, text, how to get missing ones."""
     # Imported here: torch and timm would slow every other command's start.
     from ssl_sbir.encoders import encoder_table
 
@@ -27,7 +27,8 @@ def encoders_command(
         here = "here" if row.available else "not here"
         stdout_console.print(row.name, style="bold" if row.available else None, markup=False)
         stdout_console.print(
-            f"    {here} · {_format_encoder_size(row)}{row.licence} · {row.weights}\n    {row.note}",
+            f"    {here} · {_format_encoder_size(row)}{row.licence} · {row.weights}\n"
+            f"    reads text: {row.reads_text} · {row.note}",
             markup=False,
         )
 

@@ -70,6 +70,13 @@ def evaluate_command(
     seed: Annotated[
         int, typer.Option(help="Random seed of sampled galleries, the bootstrap and binary codes.")
     ] = 0,
+    text: Annotated[
+        bool,
+        typer.Option(
+            "--text",
+            help="Queries with the classes' names as text, too; a run that learnt text always has them.",
+        ),
+    ] = False,
     no_cache: Annotated[
         bool, typer.Option("--no-cache", help="Don't read or write the cache of embeddings.")
     ] = False,
@@ -91,6 +98,7 @@ def evaluate_command(
         seed=seed,
         device=resolve_device(device),
         cache=not no_cache,
+        text=text,
     )
     facts = run_evaluation(EvaluationRequest(run, data, embeddings, split, size, fit, out_folder), settings)
     if as_json:

@@ -13,7 +13,6 @@ from ssl_sbir.cli.options import (
     RunArgument,
     TemplatesOption,
 )
-from ssl_sbir.errors import ExplainError
 
 if TYPE_CHECKING:
     from ssl_sbir.explain.run.explain_many import ExplanationIndex
@@ -26,11 +25,12 @@ ExplainQueryOption = Annotated[
     list[str] | None,
     typer.Option(
         help="The drawing: an image file, or a sketch of the data by key or row number. Repeat it for several "
-        "queries and an index page."
+        "queries and an index page; leave it out to explain a --text alone."
     ),
 ]
 ExplainTextOption = Annotated[
-    str, typer.Option(help="A sentence beside the drawing, for runs that read text.")
+    str,
+    typer.Option(help="A sentence beside the drawing or without one, for runs and encoders that read text."),
 ]
 FromEvaluationOption = Annotated[
     bool,
@@ -98,12 +98,10 @@ def explain_command(
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
-    """Explain why these photos were found: heat maps, matched regions, concepts, and how far to trust them."""
+    """Explain why these photos were found: heat maps, matched regions, words, concepts, and how far to trust them."""
     from ssl_sbir.devices import resolve_device
     from ssl_sbir.explain.run.explanation_request import ExplanationRequest, run_explanation
 
-    if not query and not from_evaluation:
-        raise ExplainError("no query", "Give --query FILE-OR-KEY, or --from-evaluation.")
     names = tuple(name.strip() for name in methods.split(",")) if methods else None
     explained = run_explanation(
         ExplanationRequest(

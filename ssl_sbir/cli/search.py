@@ -30,6 +30,19 @@ EngineOption = Annotated[
 WaitSecondsOption = Annotated[
     float, typer.Option(min=0, help="Seconds to wait for another process that writes the index.")
 ]
+VocabularyOption = Annotated[
+    Path | None,
+    typer.Option(
+        help="A file of names by which texts are read in this index: CSV with name,definition, or a name a line. "
+        "Each name means the photos in the folder of that name."
+    ),
+]
+TextEncoderOption = Annotated[
+    str | None,
+    typer.Option(
+        help="The encoder that reads texts in this index, such as a multilingual one: hf:NAME-or-FOLDER."
+    ),
+]
 IndexArgument = Annotated[Path, typer.Argument(help="An index made by `ssl-sbir index`.")]
 SketchOption = Annotated[Path | None, typer.Option(help="A drawing: an image or SVG file.")]
 SearchTextOption = Annotated[
@@ -67,6 +80,15 @@ def index_command(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing index.")] = False,
     batch_size: Annotated[int, typer.Option(min=1, help="Photos embedded at a time.")] = 64,
     wait: WaitSecondsOption = 600.0,
+    vocabulary: VocabularyOption = None,
+    text_encoder: TextEncoderOption = None,
+    without_teacher: Annotated[
+        bool,
+        typer.Option(
+            "--without-teacher",
+            help="Embed photos by the run alone, not by its teacher too: faster and smaller, but texts find less.",
+        ),
+    ] = False,
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
@@ -74,8 +96,15 @@ def index_command(
     from ssl_sbir.search.retriever import Retriever
 
     folder = out_folder or _default_index_folder(run)
-    retriever = Retriever.load(run, device=device).index(
-        data, folder, engine=engine, overwrite=overwrite, batch_size=batch_size, wait=wait
+    retriever = Retriever.load(run, device=device, with_teacher=not without_teacher).index(
+        data,
+        folder,
+        engine=engine,
+        overwrite=overwrite,
+        batch_size=batch_size,
+        wait=wait,
+        vocabulary=vocabulary,
+        text_encoder=text_encoder,
     )
     summary, gallery = retriever.indexing_summary, retriever.gallery
     assert summary is not None
@@ -83,10 +112,12 @@ def index_command(
         print_message(f"{broken.key}: {broken.reason}, left out")
     if len(summary.broken) > MAX_SHOWN_BROKEN:
         print_message(f"and {len(summary.broken) - MAX_SHOWN_BROKEN:,} more that can't be read")
+    for note in retriever.notes:
+        print_message(note)
     if as_json:
         print_json(_index_facts(summary, folder, gallery))
     else:
-        _print_index_summary(summary, folder, gallery)
+        _print_index_summary(summary, folder, gallery, retriever.model.reads_text)
     gallery.close()
 
 
@@ -110,7 +141,9 @@ def _index_facts(summary: "IndexingSummary", folder: Path, gallery: "Gallery") -
     }
 
 
-def _print_index_summary(summary: "IndexingSummary", folder: Path, gallery: "Gallery") -> None:
+def _print_index_summary(
+    summary: "IndexingSummary", folder: Path, gallery: "Gallery", reads_text: bool
+) -> None:
     counts = f"{summary.added:,} added, {summary.removed:,} removed, {summary.unchanged:,} unchanged"
     broken = f", {len(summary.broken):,} can't be read" if summary.broken else ""
     rate = f"({summary.seconds:.1f} s, {summary.photos_per_second:,.0f} img/s)"
@@ -118,7 +151,8 @@ def _print_index_summary(summary: "IndexingSummary", folder: Path, gallery: "Gal
     recall = gallery.facts.get("recall@10")
     accuracy = f", recall@10 {recall:.3f} against exact search" if recall is not None else ""
     stdout_console.print(f"{folder}   engine {gallery.engine}{accuracy}", markup=False)
-    stdout_console.print(f"next: ssl-sbir search {folder} --sketch drawing.png", markup=False)
+    text = ' --text "a sentence"' if reads_text else ""
+    stdout_console.print(f"next: ssl-sbir search {folder} --sketch drawing.png{text}", markup=False)
 
 
 @app.command("search")

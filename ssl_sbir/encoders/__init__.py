@@ -5,6 +5,10 @@ from typing import TYPE_CHECKING
 from ssl_sbir.lazy import lazy_exports
 
 if TYPE_CHECKING:
+    from ssl_sbir.encoders.class_vocabulary import ClassVocabulary as ClassVocabulary
+    from ssl_sbir.encoders.class_vocabulary import embed_vocabulary as embed_vocabulary
+    from ssl_sbir.encoders.class_vocabulary import imagenet_vocabulary as imagenet_vocabulary
+    from ssl_sbir.encoders.class_vocabulary import read_vocabulary_file as read_vocabulary_file
     from ssl_sbir.encoders.composed import DomainCentredEncoder as DomainCentredEncoder
     from ssl_sbir.encoders.composed import ProjectedEncoder as ProjectedEncoder
     from ssl_sbir.encoders.composed import TwoTowerEncoder as TwoTowerEncoder
@@ -32,6 +36,12 @@ if TYPE_CHECKING:
 __getattr__, __dir__ = lazy_exports(
     __name__,
     {
+        "class_vocabulary": (
+            "ClassVocabulary",
+            "embed_vocabulary",
+            "imagenet_vocabulary",
+            "read_vocabulary_file",
+        ),
         "composed": (
             "DomainCentredEncoder",
             "ProjectedEncoder",

@@ -6,13 +6,14 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from ssl_sbir.encoders.classifying import ClassifyingEncoder, VocabularyReader
 from ssl_sbir.encoders.depthwise import replace_depthwise_convs
 from ssl_sbir.encoders.encoder import Encoder, Preprocess
 from ssl_sbir.encoders.hub_files import image_size_error
 from ssl_sbir.errors import EncoderError
 
 
-class BackboneEncoder(Encoder):
+class BackboneEncoder(ClassifyingEncoder):
     """An encoder whose weights are those of `backbone`.
 
     Args:
@@ -21,6 +22,7 @@ class BackboneEncoder(Encoder):
         width: channels of the backbone's last map.
         backbone: image in, map [b, width, rows, columns] out.
         head: the linear ImageNet classifier of the features, if there is one.
+        read_vocabulary: gives the words of that classifier's classes, if they are known.
     """
 
     def __init__(
@@ -30,12 +32,13 @@ class BackboneEncoder(Encoder):
         width: int,
         backbone: Any,
         head: nn.Linear | None = None,
+        read_vocabulary: VocabularyReader | None = None,
     ) -> None:
         super().__init__(spec, preprocess, width)
         replace_depthwise_convs(backbone)
         self.backbone: Any = backbone
-        # In a tuple, not registered as a module: the head is neither trained nor exported with the encoder.
-        self._head = None if head is None else (_copy_linear(head),)
+        if head is not None:
+            self.keep_classifier(head, read_vocabulary)
 
     def feature_map(
         self, image: Float[Tensor, "b 3 h w"], domain: Int[Tensor, " b"]
@@ -43,16 +46,6 @@ class BackboneEncoder(Encoder):
         """The backbone's last map, [b, width, rows, columns]; the domain is ignored."""
         del domain
         return self.backbone(self.normalize_image(image))
-
-    def classifier(self) -> nn.Linear | None:
-        """A copy of the linear ImageNet head, on this encoder's device; None if the weights had none."""
-        return None if self._head is None else _copy_linear(self._head[0]).to(self.mean.device)
-
-
-def _copy_linear(head: nn.Linear) -> nn.Linear:
-    copy = nn.Linear(head.in_features, head.out_features, bias=head.bias is not None)
-    copy.load_state_dict({name: value.detach().float() for name, value in head.state_dict().items()})
-    return copy
 
 
 def check_own_size(encoder: Encoder, encoder_name: str, native_size: int) -> None:

@@ -10,7 +10,9 @@ from timm.models._efficientnet_blocks import SqueezeExcite
 from torch import Tensor, nn
 from torchvision.ops import SqueezeExcitation
 
+from ssl_sbir.encoders.class_vocabulary import ClassVocabulary
 from ssl_sbir.encoders.encoder import Encoder
+from ssl_sbir.encoders.text_encoder import TextEncoder
 from ssl_sbir.errors import EncoderError
 
 # The layer before the sigmoid of each kind of squeeze-and-excitation block.
@@ -129,8 +131,21 @@ class DomainConditionedEncoder(Encoder):
         return self.encoder(image, domain)
 
     def classifier(self) -> nn.Linear | None:
-        """A copy of the plain encoder's ImageNet head, or None."""
+        """A copy of the plain encoder's linear classifier, or None."""
         return self.encoder.classifier()
+
+    def class_vocabulary(self) -> ClassVocabulary | None:
+        """The words of the plain encoder's classes, or None."""
+        return self.encoder.class_vocabulary()
+
+    def load_own_text_encoder(self, device: str = "cpu") -> TextEncoder | None:
+        """The plain encoder's own text tower, or None."""
+        return self.encoder.load_own_text_encoder(device)
+
+    @property
+    def text_source(self) -> str:
+        """That of the plain encoder."""
+        return self.encoder.text_source
 
 
 def _modules_of_type(encoder: nn.Module, types: tuple[type[nn.Module], ...]) -> list[tuple[str, nn.Module]]:

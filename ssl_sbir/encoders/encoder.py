@@ -9,6 +9,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from ssl_sbir.encoders.class_vocabulary import ClassVocabulary
+from ssl_sbir.encoders.text_encoder import TextEncoder
+
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
@@ -84,8 +87,35 @@ class Encoder(nn.Module, ABC):
         return self.feature_map(image, domain).mean((2, 3))
 
     def classifier(self) -> nn.Linear | None:
-        """A copy of the linear ImageNet head of the weights, or None if they have none."""
+        """A copy of the linear classifier of the weights, or None if they have none."""
         return None
+
+    def class_vocabulary(self) -> ClassVocabulary | None:
+        """The words of `classifier()`'s rows, or None if they are unknown."""
+        return None
+
+    def load_own_text_encoder(self, device: str = "cpu") -> TextEncoder | None:
+        """The text tower that was trained with these weights, into the space of their features; None without one.
+
+        An encoder rebuilt from an export has none: after training, the towers no longer agree.
+
+        Args:
+            device: where it runs.
+
+        Raises:
+            EncoderError: its files are missing or damaged.
+        """
+        del device
+        return None
+
+    @property
+    def text_source(self) -> str:
+        """What can place texts in the space of the features, found without loading anything.
+
+        "own": the text tower that `load_own_text_encoder` loads; "classifier": the words of its classes
+        (`class_vocabulary`); empty: nothing.
+        """
+        return ""
 
     def with_fit(self, fit: str) -> "Encoder":
         """This encoder with another fit, set in place, also in the encoders that it contains."""

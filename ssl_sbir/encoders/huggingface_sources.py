@@ -16,13 +16,24 @@ VISION_MODEL_CLASSES = {
     "siglip": "SiglipVisionModel",
     "siglip_vision_model": "SiglipVisionModel",
 }
+TWO_SIDED_TYPES = ("clip", "siglip")
 
 
-def load_vision_config(name: str) -> Any:
-    """The configuration of a model's image side."""
+def load_model_config(name: str) -> Any:
+    """The configuration of a model, with all of its sides."""
     from transformers import AutoConfig
 
-    config = AutoConfig.from_pretrained(name, local_files_only=is_offline(), trust_remote_code=False)
+    return AutoConfig.from_pretrained(name, local_files_only=is_offline(), trust_remote_code=False)
+
+
+def has_text_tower(config: Any) -> bool:
+    """Whether a model has a text tower into the space of its images' features."""
+    classifies = any(name.endswith("ForImageClassification") for name in config.architectures or ())
+    return config.model_type in TWO_SIDED_TYPES and not classifies
+
+
+def select_vision_config(config: Any) -> Any:
+    """The part of a configuration that describes the image side."""
     if not hasattr(config, "vision_config"):
         return config
     vision = config.vision_config

@@ -12,6 +12,8 @@ from ssl_sbir.encoders.encoder_facts import (
 from ssl_sbir.encoders.hub_files import is_in_hf_cache, is_in_torch_hub, torch_hub_file
 from ssl_sbir.encoders.installed_packages import LITE0_PACKAGE, QUICKSTART_INSTALL, find_lite0_checkpoint
 
+OWN_TOWER, BY_CLASSIFIER, NO_TEXT, DEPENDS = "own text tower", "by its classifier", "no", "depends"
+
 
 @dataclass(frozen=True)
 class EncoderInfo:
@@ -24,6 +26,8 @@ class EncoderInfo:
         parameters: number of trainable parameters, or None if it depends.
         licence: of the weights.
         weights: where they come from.
+        reads_text: what places texts in the space of its features: "own text tower", "by its classifier", "no", or
+            "depends".
         available: whether they are on this machine now.
         note: what it is, or what to do if it isn't available.
     """
@@ -34,6 +38,7 @@ class EncoderInfo:
     parameters: int | None
     licence: str
     weights: str
+    reads_text: str
     available: bool
     note: str
 
@@ -43,14 +48,21 @@ def encoder_table() -> list[EncoderInfo]:
     rows = [*_named_encoders(), *_hub_encoders(), *_open_name_forms()]
     others = {point.name for point in entry_points(group=ENCODER_ENTRY_POINTS)} - {row.name for row in rows}
     return rows + [
-        EncoderInfo(name, None, None, None, "see its package", "another package", True, "an entry point")
+        EncoderInfo(
+            name, None, None, None, "see its package", "another package", DEPENDS, True, "an entry point"
+        )
         for name in sorted(others)
     ]
 
 
 def _named_encoders() -> list[EncoderInfo]:
     available = find_lite0_checkpoint() is not None
-    lite0: tuple[str, str, bool] = ("Apache-2.0", f"package {LITE0_PACKAGE}", available)
+    lite0: tuple[str, str, str, bool] = (
+        "Apache-2.0",
+        f"package {LITE0_PACKAGE}",
+        BY_CLASSIFIER,
+        available,
+    )
     install = f"run: {QUICKSTART_INSTALL}"
     return [
         EncoderInfo(
@@ -64,23 +76,29 @@ def _named_encoders() -> list[EncoderInfo]:
             *lite0,
             "conditioned on the domain in every batch norm" if available else install,
         ),
-        _torch_hub_info("resnet50", 2048, 23_508_032, "BSD-3-Clause", "a common baseline"),
-        _torch_hub_info("vgg16_bn", 512, 14_723_136, "BSD-3-Clause", "mean of the last map, not fc2"),
+        _torch_hub_info("resnet50", 2048, 23_508_032, "BSD-3-Clause", BY_CLASSIFIER, "a common baseline"),
+        _torch_hub_info(
+            "vgg16_bn", 512, 14_723_136, "BSD-3-Clause", NO_TEXT, "mean of the last map, not fc2"
+        ),
         _torch_hub_info(
             "cse_resnet50",
             2048,
             26_054_128,
             "Apache-2.0",
+            BY_CLASSIFIER,
             "SAKE's: conditioned on the domain in every SE gate",
         ),
     ]
 
 
-def _torch_hub_info(name: str, width: int, parameters: int, licence: str, about: str) -> EncoderInfo:
+def _torch_hub_info(
+    name: str, width: int, parameters: int, licence: str, reads_text: str, about: str
+) -> EncoderInfo:
     url = CHECKPOINT_URLS[name]
     available = is_in_torch_hub(url)
     fetch = f"fetched at first use; without a network put the file at {torch_hub_file(url)}"
-    return EncoderInfo(name, 224, width, parameters, licence, url, available, about if available else fetch)
+    note = about if available else fetch
+    return EncoderInfo(name, 224, width, parameters, licence, url, reads_text, available, note)
 
 
 def _hub_encoders() -> list[EncoderInfo]:
@@ -92,13 +110,22 @@ def _hub_encoders() -> list[EncoderInfo]:
             "timm:vit_base_patch32_clip_224.openai", 224, 768, 87_456_000, "Apache-2.0", "timm/{}", "@FILE"
         ),
         _hf_hub_info("timm:convnext_tiny.fb_in22k", 224, 768, 27_818_592, "Apache-2.0", "timm/{}", "@FILE"),
-        _hf_hub_info("hf:openai/clip-vit-base-patch32", 224, 512, 87_849_216, "see its model card", "{}", ""),
+        _hf_hub_info(
+            "hf:openai/clip-vit-base-patch32", 224, 512, 87_849_216, "see its model card", "{}", "", OWN_TOWER
+        ),
         _hf_hub_info("hf:facebook/dinov2-small", 224, 384, 22_056_576, "Apache-2.0", "{}", ""),
     ]
 
 
 def _hf_hub_info(
-    name: str, size: int, width: int, parameters: int, licence: str, repository_form: str, file: str
+    name: str,
+    size: int,
+    width: int,
+    parameters: int,
+    licence: str,
+    repository_form: str,
+    file: str,
+    reads_text: str = NO_TEXT,
 ) -> EncoderInfo:
     repository = repository_form.format(name.partition(":")[2])
     url, available = f"https://huggingface.co/{repository}", is_in_hf_cache(repository)
@@ -106,7 +133,7 @@ def _hf_hub_info(
     note = (
         "in the Hugging Face cache" if available else f"fetched at first use; without a network give {local}"
     )
-    return EncoderInfo(name, size, width, parameters, licence, url, available, note)
+    return EncoderInfo(name, size, width, parameters, licence, url, reads_text, available, note)
 
 
 def _open_name_forms() -> list[EncoderInfo]:
@@ -141,6 +168,6 @@ def _open_name_forms() -> list[EncoderInfo]:
         ),
     ]
     return [
-        EncoderInfo(name, None, None, None, licence, weights, available, note)
+        EncoderInfo(name, None, None, None, licence, weights, DEPENDS, available, note)
         for name, licence, weights, available, note in forms
     ]

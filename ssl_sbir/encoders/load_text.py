@@ -31,7 +31,7 @@ def load_text_encoder(name: str = "minilm", *, device: str = "cpu") -> TextEncod
 
     Args:
         name: `minilm` (packaged sentence encoder), `glove` (packaged word vectors), `hf:NAME-or-FOLDER` (a BERT or
-            sentence encoder, or CLIP's text tower), `vectors:FILE` (word vectors in text or .npy), or a folder.
+            sentence encoder, or the text tower of CLIP or SigLIP), `vectors:FILE` (word vectors in text or .npy), or a folder.
         device: where transformers run.
 
     Raises:

@@ -12,6 +12,7 @@ from ssl_sbir.encoders.domain_norms import DomainNormEncoder
 from ssl_sbir.encoders.doodle2search_layers import EdgeAugmentedEncoder, SpatialAttentionEncoder
 from ssl_sbir.encoders.encoder import Encoder
 from ssl_sbir.encoders.huggingface import huggingface_encoder_from_spec
+from ssl_sbir.encoders.teacher_beside import teacher_beside_from_parts
 from ssl_sbir.encoders.timm_models import timm_encoder_from_spec
 from ssl_sbir.encoders.torchvision_models import torchvision_encoder_from_spec
 from ssl_sbir.registry import Registry
@@ -76,3 +77,10 @@ def _build_spatial_attention(spec: dict[str, Any]) -> Encoder:
 @encoder_kinds.register("edged")
 def _build_edge_augmented(spec: dict[str, Any]) -> Encoder:
     return EdgeAugmentedEncoder(encoder_from_spec(spec["encoder"]))
+
+
+@encoder_kinds.register("beside")
+def _build_teacher_beside(spec: dict[str, Any]) -> Encoder:
+    return teacher_beside_from_parts(
+        spec, encoder_from_spec(spec["encoder"]), encoder_from_spec(spec["teacher"])
+    )

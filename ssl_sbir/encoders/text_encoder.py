@@ -76,6 +76,10 @@ class TextEncoder(ABC):
     def tokenization_report(self, text: str) -> TokenizationReport:
         """How the encoder reads a text."""
 
+    def knows_word(self, text: str) -> bool:
+        """Whether the encoder knows any word of a text; a transformer reads every text that isn't empty."""
+        return bool(text.strip())
+
     @abstractmethod
     def _encode_batch(self, texts: list[str]) -> Float[Tensor, "b width"]:
         """Vectors, not yet normalised, of a few non-empty texts."""

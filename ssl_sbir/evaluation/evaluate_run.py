@@ -8,7 +8,7 @@ from typing import Any, get_args
 from ssl_sbir.data.manifest import Manifest
 from ssl_sbir.data.readers import open_data
 from ssl_sbir.data.splits import Split
-from ssl_sbir.encoders import Encoder, load_encoder
+from ssl_sbir.encoders import Encoder, load_encoder, load_text_encoder
 from ssl_sbir.errors import EncoderError, EvaluationError
 from ssl_sbir.evaluation.evaluate_encoder import evaluate_encoder
 from ssl_sbir.evaluation.from_embeddings import MissingPolicy
@@ -17,7 +17,9 @@ from ssl_sbir.evaluation.metrics.split_evaluation import SplitEvaluation
 from ssl_sbir.evaluation.report.write_results import save_evaluation
 from ssl_sbir.evaluation.split_features import CenteringMode
 from ssl_sbir.evaluation.with_text import add_text_audit, label_embedder
-from ssl_sbir.fusion import LabelTextTower
+from ssl_sbir.fusion import LabelTextTower, TextTower
+from ssl_sbir.fusion.export_text_side import VOCABULARY_KIND
+from ssl_sbir.fusion.open_text_side import open_text_side
 from ssl_sbir.model_card import write_card
 from ssl_sbir.run import PROVENANCE_FILE, RunFolder
 
@@ -36,6 +38,8 @@ class EvaluationSettings:
         seed: of sampled galleries, binary codes and the bootstrap.
         device: where to embed.
         cache: whether to read and fill the cache of embeddings.
+        text: evaluate queries with text, too, where the text side was not trained: it reads the classes' names, or the
+            drawings' own texts. A trained one always is.
     """
 
     protocols: Sequence[str] | None = None
@@ -47,6 +51,7 @@ class EvaluationSettings:
     seed: int = 0
     device: str = "cpu"
     cache: bool = True
+    text: bool = False
 
 
 def evaluate_run(
@@ -88,7 +93,7 @@ def evaluate_run(
     facts = run.provenance if run else {}
     chosen = _choose_split(split, facts, manifest)
     encoder = run.encoder() if run else load_encoder(name, size=size, fit=fit)
-    tower = run.text_tower(encoder) if run and run.takes_text else None
+    tower = _open_text_tower(name, run, encoder, asked_for=settings.text)
     embedder = label_embedder(tower, settings.device) if isinstance(tower, LabelTextTower) else None
     result = evaluate_encoder(
         encoder,
@@ -100,12 +105,10 @@ def evaluate_run(
         labelled_classes=facts.get("labelled_classes"),
         trained_images=run.trained_images() if run else None,
         name=name,
-        **{**vars(settings), "ties": parse_tie_rule(settings.ties)},
+        **_encoder_settings(settings),
     )
-    if tower is not None and settings.centre == "none":
-        result = add_text_audit(result, tower, seed=settings.seed, device=settings.device)
-    elif tower is not None:
-        result = _skip_text_audit(result)
+    if tower is not None:
+        result = _evaluate_text(result, tower, settings)
     root = folder if run else Path("evaluations") / _safe_folder_name(name)
     page = save_evaluation(result, out or root / "evaluate" / _safe_folder_name(chosen.name))
     if run:
@@ -113,8 +116,43 @@ def evaluate_run(
     return result, page
 
 
-def _skip_text_audit(evaluation: SplitEvaluation) -> SplitEvaluation:
-    reason = "texts were fitted to photo features that aren't centred; leave out --centre"
+def _open_text_tower(
+    name: str, run: RunFolder | None, encoder: Encoder, *, asked_for: bool
+) -> TextTower | None:
+    """The text side to evaluate: a trained one always, another if it is asked for."""
+    kind = run.text_kind if run else ""
+    if run and kind and kind != VOCABULARY_KIND:
+        return run.text_tower(encoder)
+    if not asked_for:
+        return None
+    beside = run.encoder_with_teacher() if run else None
+    if beside is not None:  # as `ssl-sbir index` embeds photos
+        both, side = beside
+        return side.open_tower(load_text_encoder(side.text_encoder), both)
+    return run.text_tower(encoder) if run and kind else open_text_side(encoder, name)
+
+
+def _encoder_settings(settings: EvaluationSettings) -> dict[str, Any]:
+    """The settings as `evaluate_encoder` takes them."""
+    facts = {**vars(settings), "ties": parse_tie_rule(settings.ties)}
+    del facts["text"]
+    return facts
+
+
+def _evaluate_text(
+    evaluation: SplitEvaluation, tower: TextTower, settings: EvaluationSettings
+) -> SplitEvaluation:
+    if settings.centre != "none":
+        reason = "texts were fitted to photo features that aren't centred; leave out --centre"
+        return _skip_text_audit(evaluation, reason)
+    if len(evaluation.features.query_labels.unique()) < 2:
+        return _skip_text_audit(
+            evaluation, "there are drawings of one class only, so no text contradicts one"
+        )
+    return add_text_audit(evaluation, tower, seed=settings.seed, device=settings.device)
+
+
+def _skip_text_audit(evaluation: SplitEvaluation, reason: str) -> SplitEvaluation:
     skipped = {**evaluation.result.skipped, "the audit of the text": reason}
     return replace(evaluation, result=replace(evaluation.result, skipped=skipped))
 

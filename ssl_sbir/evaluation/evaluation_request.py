@@ -60,6 +60,8 @@ def _evaluate_embeddings_file(
     conflicting = [name for name, value in options.items() if value]
     if settings.centre != "none":
         conflicting.append("--centre")
+    if settings.text:
+        conflicting.append("--text")
     if conflicting:
         raise EvaluationError(
             f"--embeddings can't be combined with {', '.join(conflicting)}",

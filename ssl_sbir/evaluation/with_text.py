@@ -10,9 +10,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ssl_sbir.data.batches import Pack, load_batch
+from ssl_sbir.data.image_pack import prepare_pack
 from ssl_sbir.data.manifest import Domain, Manifest, ManifestRows
 from ssl_sbir.encoders import Encoder
 from ssl_sbir.encoders.embed import embed_rows
+from ssl_sbir.encoders.teacher_beside import TeacherBesideEncoder
 from ssl_sbir.evaluation.audits.retrieval_audits import integrity_verdict
 from ssl_sbir.evaluation.audits.text_audits import text_audit
 from ssl_sbir.evaluation.metrics.split_evaluation import SplitEvaluation
@@ -53,7 +55,7 @@ def add_text_audit(
 
     Args:
         evaluation: of features that aren't centred.
-        tower: the run's text side.
+        tower: the run's text side; one with its teacher's code beside its own embeds the images itself.
         texts: one per query; by default the drawing's own from texts.csv, else the name of its class.
         seed: of the assignment of contradicting texts to drawings.
         device: where drawings are embedded.
@@ -64,13 +66,22 @@ def add_text_audit(
     chosen = np.unique(np.linspace(0, len(test.queries) - 1, most).astype(np.int64))
     audited_texts = [all_texts[index] for index in chosen]
     labels = features.query_labels[torch.from_numpy(chosen)].cpu()
-    drawings = _tower_sketch_inputs(tower, test.pack, test.manifest, test.queries[chosen], device)
+    beside, pack = isinstance(tower.image_encoder, TeacherBesideEncoder), test.pack
+    if beside:
+        preprocess = tower.image_encoder.preprocess
+        pack = prepare_pack(test.manifest, preprocess.size, fit=preprocess.fit)
+    drawings = _tower_sketch_inputs(tower, pack, test.manifest, test.queries[chosen], device)
 
     def fuse_queries(sketch: bool, texts: Sequence[str] | None, share: float | None) -> Tensor:
         weights = None if share is None else (share, 1 - share)
         return tower.fuse(drawings if sketch else None, texts, weights).vector
 
-    gallery = F.normalize(features.gallery.cpu().float(), dim=1)
+    photos = (
+        embed_rows(tower.image_encoder, pack, test.manifest, test.gallery, device=device)
+        if beside
+        else features.gallery.cpu().float()
+    )
+    gallery = F.normalize(photos, dim=1)
     gallery_labels, share = features.gallery_labels.cpu(), tower.weights[0]
     audit = text_audit(fuse_queries, audited_texts, labels, gallery, gallery_labels, share, seed=seed)
     audits = {**evaluation.result.audits, "text dominance": audit}

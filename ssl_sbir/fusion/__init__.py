@@ -15,9 +15,12 @@ if TYPE_CHECKING:
     from ssl_sbir.fusion.fusion_kinds import LateFusion as LateFusion
     from ssl_sbir.fusion.fusion_registry import create_fusion as create_fusion
     from ssl_sbir.fusion.modulation import ModulationFusion as ModulationFusion
+    from ssl_sbir.fusion.teacher_text_side import text_side_of_rows as text_side_of_rows
     from ssl_sbir.fusion.text_tower import FusedQuery as FusedQuery
     from ssl_sbir.fusion.text_tower import QueryWeights as QueryWeights
     from ssl_sbir.fusion.text_tower import TextTower as TextTower
+    from ssl_sbir.fusion.vocabulary_tower import VocabularySide as VocabularySide
+    from ssl_sbir.fusion.vocabulary_tower import VocabularyTextTower as VocabularyTextTower
 
 __getattr__, __dir__ = lazy_exports(
     __name__,
@@ -38,10 +41,15 @@ __getattr__, __dir__ = lazy_exports(
         ),
         "fusion_registry": ("create_fusion",),
         "modulation": ("ModulationFusion",),
+        "teacher_text_side": ("text_side_of_rows",),
         "text_tower": (
             "FusedQuery",
             "QueryWeights",
             "TextTower",
+        ),
+        "vocabulary_tower": (
+            "VocabularySide",
+            "VocabularyTextTower",
         ),
     },
 )

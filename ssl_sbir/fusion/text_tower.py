@@ -95,6 +95,10 @@ class TextTower(nn.Module):
         """
         return self.fuse(text=texts).vector
 
+    def describe_doubts(self, text: str) -> list[str]:
+        """What is doubtful about how a text is read, a sentence each."""
+        return self.encoder.notes([text])
+
     def to_photo_space(self, vectors: Float[Tensor, "b words"]) -> Float[Tensor, "b d"]:
         """Vectors of the text encoder as unit vectors in the photos' space."""
         return F.normalize(self.head(vectors.to(self.fusion.mixing.device)), dim=1)

@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from ssl_sbir.data.manifest import Domain
 from ssl_sbir.data.training_set import TrainingSet
 from ssl_sbir.encoders import DomainCentredEncoder, Encoder, ProjectedEncoder, load_encoder
+from ssl_sbir.encoders.factorized_head import svd_factorize
 from ssl_sbir.objectives.distillation import (
     TeacherLogits,
     distillation_loss,
-    svd_factorize,
     teacher_classifier,
     with_embedding_head,
 )

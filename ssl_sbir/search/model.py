@@ -1,7 +1,7 @@
-"""The model of a search: a run or a named encoder, with the run's text side where it has one."""
+"""The model of a search: a run or a named encoder, with its text side where it has one."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -11,13 +11,17 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ssl_sbir.data.manifest import Domain
-from ssl_sbir.encoders import Encoder, load_encoder
+from ssl_sbir.encoders import Encoder, load_encoder, load_text_encoder
 from ssl_sbir.encoders.embed import encoder_sha256
 from ssl_sbir.errors import GalleryError, QueryError
+from ssl_sbir.fusion import VocabularySide
+from ssl_sbir.fusion.open_text_side import NO_TEXT_SIDE_HINT, classifier_text_side, open_text_side
 from ssl_sbir.gallery.base import unit_vectors
 from ssl_sbir.run import PROVENANCE_FILE, RunFolder
 
-NO_TEXT_HINT = "Leave the text out, or use a run that was trained with text (ssl-sbir recipes list)."
+# Kinds of text side by which a drawing alone is embedded as without them.
+TEXT_KINDS_BESIDE_DRAWINGS = ("vocabulary", "late", "gate")
+LABEL_READING_KIND = "concatenation"
 
 
 @runtime_checkable
@@ -39,36 +43,109 @@ class SearchModel:
         name: a run's folder or an encoder's name; `load` accepts it.
         encoder: on its device, in evaluation mode.
         device: where it computes.
-        text_encoder: the text side; None for a model without text.
+        text_encoder: a text side through which drawings without text pass, too; None for any other.
+        open_text_encoder: loads the text side when a query first holds text; None for a model without text.
+        open_vocabulary: the classes by which texts are read, without a text encoder; None where texts are read in
+            another way.
+        open_without_teacher: loads the variant without the teacher's code; None where there is none beside.
     """
 
     name: str
     encoder: Encoder
     device: str
     text_encoder: TextQueryEncoder | None = None
+    open_text_encoder: Callable[[], TextQueryEncoder] | None = None
+    open_vocabulary: Callable[[], VocabularySide | None] | None = None
+    open_without_teacher: "Callable[[], SearchModel] | None" = None
 
     @classmethod
-    def load(cls, model: "str | Path | Encoder | RunFolder", device: str = "cpu") -> "SearchModel":
+    def load(
+        cls, model: "str | Path | Encoder | RunFolder", device: str = "cpu", *, with_teacher: bool = True
+    ) -> "SearchModel":
         """The model of a run folder, a run, an encoder's name, or an encoder.
+
+        Args:
+            model: what to load.
+            device: where to compute.
+            with_teacher: for a run that recalls a teacher, embed photos by the teacher too: texts find more, and
+                indexing takes longer.
 
         Raises:
             RunError, EncoderError: it can't be loaded.
             GalleryError: it embeds photos together with the text of their labels, so unlabelled photos can't be searched.
         """
         if isinstance(model, Encoder):
-            return cls(str(model.spec.get("name", "encoder")), model.to(device).eval(), device)
+            return cls._from_encoder(str(model.spec.get("name", "encoder")), model, device)
         name = str(model.path if isinstance(model, RunFolder) else model)
         if not (Path(name) / PROVENANCE_FILE).is_file():
-            return cls(name, load_encoder(name).to(device).eval(), device)
-        run = RunFolder.open(name)
-        encoder = run.encoder().to(device).eval()
-        text_tower = run.text_tower(encoder, device) if run.takes_text else None
-        if text_tower is not None and text_tower.reads_labels:
+            return cls._from_encoder(name, load_encoder(name), device)
+        return cls._from_run(RunFolder.open(name), device, with_teacher=with_teacher)
+
+    @classmethod
+    def _from_encoder(cls, name: str, encoder: Encoder, device: str) -> "SearchModel":
+        encoder = encoder.to(device).eval()
+        if not encoder.text_source:
+            return cls(name, encoder, device)
+        return cls(
+            name,
+            encoder,
+            device,
+            open_text_encoder=lambda: open_text_side(encoder, name),
+            open_vocabulary=lambda: classifier_text_side(encoder),
+        )
+
+    @classmethod
+    def _from_run(cls, run: RunFolder, device: str, *, with_teacher: bool) -> "SearchModel":
+        kind, encoder = run.text_kind, run.encoder().to(device).eval()
+        if kind == LABEL_READING_KIND:
             raise GalleryError(
-                f"{name} embeds each photo with the text of its label: unlabelled photos can't be searched with it",
+                f"{run.path} embeds each photo with the text of its label: unlabelled photos can't be searched with it",
                 "Choose another run.",
             )
-        return cls(str(Path(name).absolute()), encoder, device, text_tower)
+        model = cls(str(run.path.absolute()), encoder, device)
+        if not kind:
+            return model
+        if with_teacher and (beside := run.encoder_with_teacher()) is not None:
+            both, side = beside
+            return replace(
+                model.with_vocabulary(side, both.to(device).eval()),
+                open_without_teacher=lambda: cls._from_run(run, device, with_teacher=False),
+            )
+        if kind in TEXT_KINDS_BESIDE_DRAWINGS:
+            return replace(
+                model,
+                open_text_encoder=lambda: run.text_tower(encoder, device),
+                open_vocabulary=run.vocabulary_side,
+            )
+        return replace(model, text_encoder=run.text_tower(encoder, device))
+
+    def with_vocabulary(self, side: VocabularySide, encoder: Encoder | None = None) -> "SearchModel":
+        """This model, with texts read by the words of another vocabulary, and perhaps with another encoder."""
+        encoder = encoder or self.encoder
+
+        def open_tower() -> TextQueryEncoder:
+            words = load_text_encoder(side.text_encoder, device=self.device)
+            return side.open_tower(words, encoder)
+
+        return replace(
+            self,
+            encoder=encoder,
+            text_encoder=None,
+            open_text_encoder=open_tower,
+            open_vocabulary=lambda: side,
+        )
+
+    def for_index(self, facts: dict[str, Any]) -> "SearchModel":
+        """The variant of this model that an index was made with: with or without the teacher's code beside its own.
+
+        Args:
+            facts: of the index.
+        """
+        wanted = (facts.get("model") or {}).get("sha256")
+        if self.open_without_teacher is None or wanted == self.sha256:
+            return self
+        plain = self.open_without_teacher()
+        return plain if wanted == plain.sha256 else self
 
     @cached_property
     def sha256(self) -> str:
@@ -116,8 +193,9 @@ class SearchModel:
 
         Raises:
             QueryError: the model has no text side.
+            EncoderError: its text encoder is unavailable.
         """
-        return self._require_text_encoder()(list(texts)).float().cpu()
+        return self.text_side(list(texts)).float().cpu()
 
     @torch.no_grad()
     def fuse(
@@ -127,20 +205,40 @@ class SearchModel:
 
         Raises:
             QueryError: the model has no text side.
+            EncoderError: its text encoder is unavailable.
         """
-        query = self._require_text_encoder().fuse(
-            sketch=images.to(self.device), text=list(texts), weights=weights
-        )
+        query = self.text_side.fuse(sketch=images.to(self.device), text=list(texts), weights=weights)
         parts = {"sketch": query.sketch, "text": query.text}
         return {name: part.detach().float().cpu() for name, part in parts.items() if part is not None}
 
     def text_notes(self, texts: Sequence[str]) -> list[str]:
-        """What the text encoder truncated, ignored or corrected, a sentence each."""
-        notes = getattr(getattr(self.text_encoder, "encoder", None), "notes", None)
-        lines = [line for text in texts for line in notes([text])] if notes else []
+        """What is doubtful about how texts are read, a sentence each."""
+        if not self.reads_text or not texts:
+            return []
+        describe = getattr(self.text_side, "describe_doubts", None)
+        lines = [line for text in texts for line in describe(text)] if describe else []
         return [f"The text: {line}." for line in lines]
 
-    def _require_text_encoder(self) -> TextQueryEncoder:
-        if self.text_encoder is None:
-            raise QueryError(f"{self.name} reads images, not text", NO_TEXT_HINT)
-        return self.text_encoder
+    @cached_property
+    def vocabulary_side(self) -> VocabularySide | None:
+        """The classes by which texts are read, with their directions; None where texts are read in another way."""
+        return None if self.open_vocabulary is None else self.open_vocabulary()
+
+    @property
+    def reads_text(self) -> bool:
+        """Whether a query may hold text."""
+        return self.text_encoder is not None or self.open_text_encoder is not None
+
+    @cached_property
+    def text_side(self) -> TextQueryEncoder:
+        """The text side, loaded once.
+
+        Raises:
+            QueryError: the model has none.
+            EncoderError: its text encoder is unavailable.
+        """
+        if self.text_encoder is not None:
+            return self.text_encoder
+        if self.open_text_encoder is None:
+            raise QueryError(f"{self.name} reads images, not text", NO_TEXT_SIDE_HINT)
+        return self.open_text_encoder()

@@ -10,6 +10,7 @@ from ssl_sbir.data.class_names import printable_name
 from ssl_sbir.data.manifest import ImageSource
 from ssl_sbir.errors import QueryError
 from ssl_sbir.gallery.base import Gallery
+from ssl_sbir.run import PROVENANCE_FILE, RunFolder
 from ssl_sbir.search.hit import SearchHit
 from ssl_sbir.search.model import SearchModel
 from ssl_sbir.search.negation import split_negations
@@ -124,24 +125,32 @@ class SearchResults:
             more: further fields of `ssl_sbir.explain.Explainer`, such as `methods`.
 
         Raises:
-            QueryError: the query holds no drawing, or none of the found photos can be read.
+            QueryError: the query holds neither a drawing nor a text to move towards, or none of the found photos can be
+                read.
+            EncoderError: the text encoder of the model is unavailable.
         """
         from ssl_sbir.explain.run.search_results import SearchToExplain, explain_results
 
         query, index, model = self.query, self.retriever, self.retriever.model
-        if query.sketch is None:
-            raise QueryError("only queries with a drawing can be explained", "Search with a sketch.")
+        text, negated = split_negations(query.text)
+        text = text if dict(query.weights).get("text", 1.0) else ""
+        if query.sketch is None and not text:
+            raise QueryError(
+                "only queries with a drawing or a text can be explained", "Search with a sketch or a text."
+            )
         readable_ids = [hit.id for hit in self if not hit.gone]
         if not readable_ids or index.source is None:
             raise QueryError("none of the found photos can be read", "Put the photos back, or index again.")
-        text, negated = split_negations(query.text)
+        folder = Path(model.name)
         search = SearchToExplain(
             model_name=model.name,
             encoder=model.encoder,
+            run=RunFolder(folder) if (folder / PROVENANCE_FILE).is_file() else None,
             text_encoder=model.text_encoder,
+            open_text_side=lambda: model.text_side,
             device=model.device,
-            sketch=query.sketch.image or query.sketch.file,
-            text=text if dict(query.weights).get("text", 1.0) else "",
+            sketch=(query.sketch.image or query.sketch.file) if query.sketch else None,
+            text=text,
             weights=sketch_and_text_weights(dict(query.weights)),
             has_other_parts=bool(negated or query.without or query.like or query.unlike or query.photo),
             result_ids=readable_ids,

@@ -24,6 +24,11 @@ from ssl_sbir.gallery.index_photos import INDEX_BATCH_SIZE, IndexingSummary, ind
 from ssl_sbir.gallery.store import INDEX_FILE, read_index
 from ssl_sbir.run import RunFolder
 from ssl_sbir.search.hit import SearchHit
+from ssl_sbir.search.index_text_side import (
+    load_index_text_side,
+    remove_index_text_side,
+    write_index_text_side,
+)
 from ssl_sbir.search.model import SearchModel
 from ssl_sbir.search.query import SearchQuery, embed_queries, validate_weights
 from ssl_sbir.search.query_arithmetic import QueryVectors
@@ -40,6 +45,7 @@ class Retriever:
         model: embeds photos and queries.
         folder: of the index; None before `index` or `open`.
         indexing_summary: what `index` did; None for an index that was only opened.
+        notes: what indexing has to say besides, a sentence each.
     """
 
     def __init__(
@@ -50,23 +56,29 @@ class Retriever:
         *,
         source: ImageSource | None = None,
         indexing_summary: IndexingSummary | None = None,
+        notes: Sequence[str] = (),
     ) -> None:
         self.model, self.folder, self.indexing_summary = model, folder, indexing_summary
+        self.notes = tuple(notes)
         self._gallery, self._source = gallery, source
 
     @classmethod
-    def load(cls, model: str | Path | Encoder | RunFolder, *, device: str = AUTO) -> "Retriever":
+    def load(
+        cls, model: str | Path | Encoder | RunFolder, *, device: str = AUTO, with_teacher: bool = True
+    ) -> "Retriever":
         """A retriever for a run's folder, an encoder's name (`ssl-sbir encoders`), or an encoder.
 
         Args:
             model: the run or encoder.
             device: where to compute: auto (a GPU where there is one), cpu, cuda or mps.
+            with_teacher: for a run that recalls a teacher, embed photos by the teacher too: texts find more, and
+                indexing takes longer.
 
         Raises:
             RunError, EncoderError: it can't be loaded.
             ConfigError: this machine has no such device.
         """
-        return cls(SearchModel.load(model, resolve_device(device)))
+        return cls(SearchModel.load(model, resolve_device(device), with_teacher=with_teacher))
 
     def index(
         self,
@@ -77,6 +89,8 @@ class Retriever:
         overwrite: bool = False,
         batch_size: int = INDEX_BATCH_SIZE,
         wait: float = WRITE_WAIT_SECONDS,
+        vocabulary: str | Path | None = None,
+        text_encoder: str | None = None,
     ) -> "Retriever":
         """A retriever of the photos of some data; an existing index is brought up to date.
 
@@ -87,13 +101,29 @@ class Retriever:
             overwrite: replace an existing index.
             batch_size: photos embedded at a time.
             wait: seconds to wait for another process that writes the index.
+            vocabulary: a file of names by which texts are read in this index, in place of the model's classes; each
+                name means the photos in the folder of that name.
+            text_encoder: name of the encoder that reads texts in this index; by default the model's own, or MiniLM.
 
         Raises:
             DataError: the data don't exist.
             GalleryError: they hold no photos, or the index is another model's or can't be written.
+            ConfigError, QueryError, EncoderError: vocabulary or text encoder can't be used.
         """
         manifest = data if isinstance(data, Manifest) else open_data(str(data))
         folder = Path(out) if out is not None else Path(tempfile.mkdtemp(prefix="ssl-sbir-index-"))
+        if (folder / INDEX_FILE).is_file() and not overwrite:
+            variant = self.model.for_index(read_index(folder)["facts"])
+            if variant is not self.model:  # the existing index was made without the teacher's code
+                return Retriever(variant).index(
+                    manifest,
+                    out,
+                    engine=engine,
+                    batch_size=batch_size,
+                    wait=wait,
+                    vocabulary=vocabulary,
+                    text_encoder=text_encoder,
+                )
         with self._open_for_indexing(folder, engine, overwrite, wait) as gallery:
             summary = index_photos(
                 self.model.encoder,
@@ -105,8 +135,16 @@ class Retriever:
             )
             if recall := gallery.recall_facts():
                 gallery.update_facts(**recall)
+        if overwrite:
+            remove_index_text_side(folder)
+        notes = self._write_text_side(folder, vocabulary, text_encoder)
         retriever = Retriever(
-            self.model, folder, self._open_index(folder), source=manifest.source, indexing_summary=summary
+            self._index_model(folder),
+            folder,
+            self._open_index(folder),
+            source=manifest.source,
+            indexing_summary=summary,
+            notes=notes,
         )
         if out is None:
             weakref.finalize(retriever, shutil.rmtree, folder, ignore_errors=True)
@@ -118,7 +156,26 @@ class Retriever:
         Raises:
             GalleryError: there is none, or it holds another model's vectors.
         """
-        return Retriever(self.model, Path(index), self._open_index(Path(index)))
+        folder = Path(index)
+        return Retriever(self._index_model(folder), folder, self._open_index(folder))
+
+    def _index_model(self, folder: Path) -> SearchModel:
+        """The variant of the model that made an index, with the text side of the index's own where it has one."""
+        model, side = self.model.for_index(read_index(folder)["facts"]), load_index_text_side(folder)
+        return model if side is None else model.with_vocabulary(side)
+
+    def _write_text_side(
+        self, folder: Path, vocabulary: str | Path | None, text_encoder: str | None
+    ) -> list[str]:
+        if vocabulary is None and text_encoder is None:
+            return []
+        file = None if vocabulary is None else Path(vocabulary)
+        gallery = self._open_index(folder)
+        try:
+            model_side = None if file else self.model.vocabulary_side
+            return write_index_text_side(folder, gallery, model_side, file, text_encoder)
+        finally:
+            gallery.close()
 
     @property
     def gallery(self) -> Gallery:
@@ -217,7 +274,8 @@ class Retriever:
         ]
 
     def _open_index(self, folder: Path) -> Gallery:
-        self.model.check_index_model(folder, read_index(folder)["facts"])
+        facts = read_index(folder)["facts"]
+        self.model.for_index(facts).check_index_model(folder, facts)
         return open_gallery(folder, device=self.model.device)
 
     @contextmanager

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from ssl_sbir.errors import RunError
 from ssl_sbir.files import atomic_folder
+from ssl_sbir.run import list_checkpoints
 
 CHECKPOINTS_KEPT = 2
 
@@ -38,12 +39,6 @@ def save_checkpoint(
         (written / "state.json").write_text(json.dumps(facts), encoding="utf-8")
     for old in list_checkpoints(folder)[:-CHECKPOINTS_KEPT]:
         shutil.rmtree(old)
-
-
-def list_checkpoints(folder: Path) -> list[Path]:
-    """The checkpoints in a folder, oldest first."""
-    checkpoints = [path for path in folder.glob("step-*") if path.name.removeprefix("step-").isdecimal()]
-    return sorted(checkpoints, key=lambda path: int(path.name.removeprefix("step-")))
 
 
 def load_checkpoint(

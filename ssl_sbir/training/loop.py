@@ -21,12 +21,12 @@ from ssl_sbir.data.training_set import TrainingSet
 from ssl_sbir.devices import check_accelerator
 from ssl_sbir.encoders import Encoder, save_encoder
 from ssl_sbir.errors import ConfigError, RunError
-from ssl_sbir.fusion import TextTower, save_text_tower
+from ssl_sbir.fusion import save_text_tower
 from ssl_sbir.precision import resolve_precision
 from ssl_sbir.progress import ProgressCounter, show_progress
-from ssl_sbir.run import RunFolder
+from ssl_sbir.run import RunFolder, list_checkpoints
 from ssl_sbir.seeding import repeatable_kernels, seed_everything
-from ssl_sbir.training.checkpoint import list_checkpoints, load_checkpoint, save_checkpoint
+from ssl_sbir.training.checkpoint import load_checkpoint, save_checkpoint
 from ssl_sbir.training.monitor import Monitor, MonitorFacts
 from ssl_sbir.training.optim import create_optimizer, freeze_stages, learning_rate
 from ssl_sbir.training.recipe import EXACT_DISTRIBUTED, Recipe
@@ -193,9 +193,9 @@ class _LoopState:
 
     def save_text_side(self, folder: Path) -> None:
         """Writes the text side of the model, if it has one."""
-        tower = getattr(self.model, "tower", None)
-        if isinstance(tower, TextTower):
-            save_text_tower(tower, folder)
+        side = self.recipe.text_side(self.model)
+        if side is not None:
+            save_text_tower(side, folder)
 
 
 def _run_steps(state: _LoopState, schedule: BatchSchedule, data: TrainingSet, run: RunFolder) -> None:

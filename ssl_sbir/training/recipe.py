@@ -9,6 +9,7 @@ from typing_extensions import TypeVar
 from ssl_sbir.augment.kornia_views import Augment
 from ssl_sbir.data.batches import Batch
 from ssl_sbir.encoders import Encoder
+from ssl_sbir.fusion import TextTower, VocabularySide
 from ssl_sbir.training.settings import BatchConfig as BatchConfig
 from ssl_sbir.training.settings import EncoderConfig as EncoderConfig
 from ssl_sbir.training.settings import MonitorConfig as MonitorConfig
@@ -85,6 +86,11 @@ class Recipe(Generic[RecipeConfigT, ModelT]):
             batch: images as floats in 0..1, not yet augmented.
         """
         raise NotImplementedError
+
+    def text_side(self, model: ModelT) -> TextTower | VocabularySide | None:
+        """The text side that the run exports with its encoder; None for a run that takes no text."""
+        del model
+        return None
 
     def after_step(self, model: ModelT, progress: float) -> None:
         """Updates that follow a step, such as a momentum encoder's; `progress` runs from 0 to 1."""

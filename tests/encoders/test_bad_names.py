@@ -134,8 +134,11 @@ def test_the_command_lists_them() -> None:
         names
     )
     assert len(names) == len(set(names))
-    keys = {"name", "size", "width", "parameters", "licence", "weights", "available", "note"}
+    keys = {"name", "size", "width", "parameters", "licence", "weights", "reads_text", "available", "note"}
     assert all(set(row) == keys and row["licence"] and row["weights"] and row["note"] for row in rows)
+    says = ("own text tower", "by its classifier", "no", "depends")
+    assert all(row["reads_text"] in says for row in rows)
     plain = CliRunner().invoke(app, ["encoders"])
     assert plain.exit_code == 0
     assert all(name in plain.stdout for name in names)
+    assert "\n    reads text: own text tower · " in plain.stdout

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from tokenizer_for_tests import tokenizer_into
 
 from ssl_sbir.encoders import load_text_encoder
 from ssl_sbir.encoders.installed_packages import find_package_file
@@ -126,23 +127,6 @@ def test_word_vectors_of_a_file(tmp_path):
     assert load_text_encoder(f"vectors:{tmp_path / 'n.npy'}")(["OWL"]).tolist() == [[1, 0, 0, 0]]
     with pytest.raises(DataError, match="Name a file of word vectors"):
         load_text_encoder("vectors:absent.txt")
-
-
-def tokenizer_into(folder, length=16):
-    from tokenizers import Tokenizer, models, pre_tokenizers, processors
-    from transformers import PreTrainedTokenizerFast
-
-    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "a", "red", "house", "owl"]
-    made = Tokenizer(models.WordLevel({word: place for place, word in enumerate(words)}, unk_token="[UNK]"))
-    made.pre_tokenizer = pre_tokenizers.Whitespace()
-    made.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
-    )
-    fast = PreTrainedTokenizerFast(
-        tokenizer_object=made, unk_token="[UNK]", pad_token="[PAD]", cls_token="[CLS]", sep_token="[SEP]",
-        model_max_length=length,
-    )  # fmt: skip
-    fast.save_pretrained(folder)
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 import pytest
 import torch
 from encoders_for_tests import SIDE, Mapless, Spots, cell
+from texts_for_tests import Painted, painted_tower
 
 
 @pytest.fixture
@@ -26,3 +27,15 @@ def photos():
     cell(grey[0], 3, 2, (1.0, 0.0, 0.0))
     cell(grey[1], 1, 0, (1.0, 0.0, 0.0))
     return grey
+
+
+@pytest.fixture
+def painted():
+    """An encoder with a classifier of named colours."""
+    return Painted().eval()
+
+
+@pytest.fixture
+def tower(painted, tmp_path):
+    """Its text side."""
+    return painted_tower(tmp_path, painted)

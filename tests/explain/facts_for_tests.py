@@ -13,7 +13,15 @@ from ssl_sbir.explain.pair.explanation import ExplainedResult, GalleryScores
 from ssl_sbir.explain.pair.why_not import contrast_photos
 from ssl_sbir.explain.report.plain_words import describe_best_match, describe_contrast
 from ssl_sbir.explain.text.concept_vocabulary import Vocabulary
-from ssl_sbir.explain.text.nearest_concepts import find_pair_concepts
+from ssl_sbir.explain.text.nearest_concepts import NearConcept, find_pair_concepts
+from ssl_sbir.explain.text.text_answer import TextAnswer, TextMap
+from ssl_sbir.explain.text.text_reading import (
+    ClassContribution,
+    ClassContributions,
+    DefinitionMatch,
+    MeantClass,
+    TextReading,
+)
 
 
 @dataclass(frozen=True)
@@ -49,7 +57,7 @@ def whole_facts(encoder, sketch, photos, name):
     known = explain_pairs(encoder, sketch, photos, query=name, results=[name, name], draws=2)
     ideas = find_pair_concepts(torch.eye(3)[0], torch.eye(3)[1:], _vocabulary(name), NamedGraph(name))
     known = [
-        replace(one, words=words, concepts=idea, warnings=(*one.warnings, name))
+        replace(one, words=words, concepts=idea, answer=_answer(name), warnings=(*one.warnings, name))
         for one, words, idea in zip(known, word_weights(scored, text), ideas, strict=True)
     ]
     ours, theirs = (
@@ -72,7 +80,24 @@ def whole_facts(encoder, sketch, photos, name):
         assess_trust(
             [one.checks for one in known], [RandomizedAgreement(1.0, name, 0.1, None)], (0.8, None), 0.01
         ),
+        0.5,
+        TextReading(
+            tuple(MeantClass(name, name, 1 / 12) for _ in range(12)),
+            (DefinitionMatch(name, name, 0.9),),
+            0.4,
+            (NearConcept(name, 0.3, 2.0),),
+            name,
+            1_000,
+            name,
+        ),
     )
+
+
+def _answer(name):
+    classes = ClassContributions(
+        (ClassContribution(name, 0.5, 0.2), ClassContribution(name, 0.1, -0.1)), 0.01, 998
+    )
+    return TextAnswer(0.11, classes, TextMap("regions", ((0.2, -0.1), (0.01, 0.0)), 1e-9))
 
 
 def _vocabulary(name):

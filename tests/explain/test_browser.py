@@ -2,15 +2,19 @@
 
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from facts_for_tests import whole_facts
 from PIL import Image
-from texts_for_tests import Mean, Tower
+from texts_for_tests import COLOURS, Mean, Painted, Tower, explainer_of, painted_tower
 
+from ssl_sbir.data.readers import open_data
+from ssl_sbir.explain import explain_pairs
 from ssl_sbir.explain.report.explanation_page import explanation_page
 from ssl_sbir.explain.run.explain_many import ExplanationIndex, IndexEntry, index_page
+from ssl_sbir.explain.run.explain_query import build_query_report
 from ssl_sbir.reports.page_images import to_page_image
 from ssl_sbir.search.model import SearchModel
 from ssl_sbir.search.retriever import Retriever
@@ -44,15 +48,30 @@ def index(tmp_path):
 
 
 @pytest.fixture
+def page_of_text(shapes, tmp_path):
+    """Why photos were found for a text that is read by hostile classes."""
+    hostile = Painted([f"{colour} {NASTY}" for colour in COLOURS], [NASTY] * len(COLOURS)).eval()
+    tower = painted_tower(tmp_path, hostile, NASTY)
+    explainer = explainer_of(hostile, open_data(f"folder:{shapes}"), tower)
+    report = build_query_report(explainer, explainer.search_by_text(f"glow ember {NASTY}"))
+    return report.save(tmp_path / "text.html").as_uri()
+
+
+@pytest.fixture
 def search_pages(shapes, tmp_path):
-    """Why hits came back for a drawing with a hostile text and file name, and the sheet of the hits."""
+    """Why hits came back for a drawing with a hostile text and file name and for that text, and the sheet of the hits."""
     encoder = Mean().eval()
     shutil.copytree(shapes / "photo" / "ring", tmp_path / "photos")
     shutil.copy(shapes / "sketch" / "ring" / "03.png", tmp_path / HOSTILE_FILE)
     model = SearchModel("mean", encoder, "cpu", Tower(encoder))
     found = Retriever(model).index(tmp_path / "photos", tmp_path / "index")
     hits = found.search(sketch=tmp_path / HOSTILE_FILE, text=f"red {NASTY}", k=4)
-    pages = hits.explain(top=3, draws=1).save(tmp_path / "why.html"), hits.save(tmp_path / "sheet.html")
+    alone = found.search(text=f"red {NASTY}", k=4).explain(top=3)
+    pages = (
+        hits.explain(top=3, draws=1).save(tmp_path / "why.html"),
+        alone.save(tmp_path / "alone.html"),
+        hits.save(tmp_path / "sheet.html"),
+    )
     return [page.as_uri() for page in pages]
 
 
@@ -68,12 +87,12 @@ def opened(browser, address, width, scheme="light"):
 def test_hostile_names_do_no_harm_on_a_page_with_every_section(browser, page):
     tab = opened(browser, page, 400)
     assert tab.evaluate("document.documentElement.scrollWidth") <= 400
-    for section in ("results", "lost", "changes", "trust", "reading", "run"):
+    for section in ("meaning", "results", "lost", "changes", "trust", "reading", "run"):
         assert tab.locator(f"#{section}").count() == 1
     assert tab.locator(".path-graph").count() == 2
     assert tab.locator(".path-graph rect").count() == 2 * 3
     assert tab.locator(".path-graph .arrow").count() == 2 * 2
-    assert NASTY in tab.locator("h3").first.text_content()
+    assert NASTY in tab.locator("#results h3").first.text_content()
     assert not tab.evaluate(HARM)
     assert not tab.wrong
 
@@ -133,10 +152,44 @@ def test_hostile_text_does_no_harm_on_the_pages_of_a_search(browser, search_page
     assert tab.locator("h2", has_text="Effect of changing the text").count() == 1
 
 
+def test_the_page_of_a_text_works_narrow_dark_and_by_keyboard(browser, page_of_text):
+    tab = opened(browser, page_of_text, 400, "dark")
+    assert tab.evaluate("document.documentElement.scrollWidth") <= 400
+    for section in ("meaning", "results", "reading", "run"):
+        assert tab.locator(f"#{section} > .lead").count() == 1
+    assert tab.locator(".pair .heat:visible").count() == 3
+    tab.focus("#heat")
+    tab.keyboard.press("ArrowRight")
+    assert tab.inner_text("#heat-value") == "80 %"
+    tab.locator("#run summary").press("Enter")
+    tab.wait_for_function("document.getElementById('facts-shown').textContent.includes('entries_share')")
+    assert not tab.evaluate(HARM)
+    assert not tab.wrong
+
+
+def test_another_method_s_map_leaves_the_text_s_map_in_place(browser, spots, sketch, photos, tmp_path):
+    facts = whole_facts(spots, sketch, photos, "plain")
+    known = explain_pairs(spots, sketch, photos, methods=["regions", "occlusion"])
+    results = [
+        replace(result, explanation=replace(result.explanation, maps=one.maps))
+        for result, one in zip(facts.results, known, strict=True)
+    ]
+    pictures = [Image.new("RGB", (50, 50), "red")] * 2
+    html = explanation_page(
+        replace(facts, results=tuple(results)), Image.new("RGB", (40, 40)), pictures, beaten_photos=[None]
+    )
+    (tmp_path / "page.html").write_text(html)
+    tab = opened(browser, (tmp_path / "page.html").as_uri(), 1400)
+    assert tab.locator(".answer .heat:visible").count() == 2
+    tab.click("[data-show=occlusion]")
+    assert tab.locator(".answer .heat:visible").count() == 2
+    assert tab.locator(".pair .heat[data-method=occlusion]:visible").count() == 4
+
+
 @pytest.mark.skipif(not AXE, reason="SSL_SBIR_AXE doesn't name axe-core's axe.min.js")
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_nothing_serious(browser, page, index, search_pages, scheme):
-    for address in (page, index, *search_pages):
+def test_axe_finds_nothing_serious(browser, page, index, page_of_text, search_pages, scheme):
+    for address in (page, index, page_of_text, *search_pages):
         tab = opened(browser, address, 1400, scheme)
         tab.evaluate(Path(AXE).read_text())
         found = tab.evaluate("axe.run()")["violations"]

@@ -12,23 +12,20 @@ from ssl_sbir.errors import ExplainError
 from ssl_sbir.explain.run.explain_query import build_query_report
 from ssl_sbir.explain.run.explainer import Explainer
 from ssl_sbir.explain.run.explanation_request import ExplanationRequest, run_explanation
-from ssl_sbir.explain.text.query_text import SketchTextFuser
+from ssl_sbir.explain.text.query_text import TextQueries
 from ssl_sbir.run import RunFolder
 
 
 @pytest.fixture
 def explainer(shapes):
     encoder = Mean().eval()
-    texts = SketchTextFuser(Tower(encoder))
     photos = open_data(f"folder:{shapes}")
-    return Explainer(
-        encoder, photos, ("ring", "cross"), 3, draws=0, fuse=texts, describe_text=texts.describe_text
-    )
+    return Explainer(encoder, photos, ("ring", "cross"), 3, draws=0, texts=TextQueries(Tower(encoder)))
 
 
 def test_a_text_of_known_words_is_one_query_with_the_drawing(explainer):
     image = torch.rand(3, 32, 32)
-    found = explainer.fuse(image, ["red", "", "zzz", "red zzz"])
+    found = explainer.texts.query_vectors(image, ["red", "", "zzz", "red zzz"])
     alone = F.normalize(image.mean((1, 2)), dim=0)
     assert torch.allclose(found[0], F.normalize(alone + torch.eye(3)[0], dim=0), atol=1e-6)
     assert torch.allclose(found[1], alone, atol=1e-6)
@@ -39,7 +36,7 @@ def test_a_text_of_known_words_is_one_query_with_the_drawing(explainer):
 def test_parts_of_drawing_and_text_sum_to_the_score_of_the_query(explainer):
     found = explainer.search_and_explain("ring/03.png", "red round zzz")
     image = torch.from_numpy(found.pixels.copy()).permute(2, 0, 1).float() / 255
-    vector = explainer.fuse(image, ["red round zzz"])[0]
+    vector = explainer.texts.query_vectors(image, ["red round zzz"])[0]
     for one, row in zip(found.explanations, found.rows, strict=True):
         index = explainer.gallery.rows.tolist().index(row)
         whole = torch.cosine_similarity(vector, explainer.gallery.embeddings[index], 0).item()
@@ -81,9 +78,9 @@ def test_a_run_with_a_text_side_is_explained_with_its_words(shapes, tmp_path):
 
 def test_the_drawing_s_share_is_told_where_a_text_is_read():
     tower = Tower(Mean().eval())
-    assert SketchTextFuser(tower).sketch_share("red") == 0.5
-    assert SketchTextFuser(tower, (1.0, 3.0)).sketch_share("red") == 0.25
-    assert SketchTextFuser(tower).sketch_share("zzz") is None
+    assert TextQueries(tower).sketch_share("red") == 0.5
+    assert TextQueries(tower, (1.0, 3.0)).sketch_share("red") == 0.25
+    assert TextQueries(tower).sketch_share("zzz") is None
 
 
 def test_a_run_without_a_text_side_refuses_a_text(shapes, tmp_path):

@@ -7,18 +7,27 @@ from torch import nn
 from torch.nn import functional as F
 
 from ssl_sbir.encoders import (
+    ClassVocabulary,
     DomainHeadsEncoder,
     Encoder,
     Preprocess,
     TokenizationReport,
+    embed_vocabulary,
     load_encoder,
     load_text_encoder,
     save_encoder,
 )
-from ssl_sbir.fusion import TextTower, create_fusion, save_text_tower
+from ssl_sbir.explain import Explainer, TextQueries
+from ssl_sbir.fusion import TextTower, VocabularyTextTower, create_fusion, save_text_tower
+from ssl_sbir.fusion.reverse_dictionary import ReverseDictionary
+from ssl_sbir.fusion.vocabulary_head import VocabularyHead, centre_class_rows
 from ssl_sbir.run import RunFolder
 
 KNOWN = {"red": 0, "round": 1, "the": 2}
+# More classes than a text means at most.
+COLOUR_WORDS = """ember grass water rust lime ice rose moss ink coal chalk sand plum mint wine clay fog straw leaf sky
+blood bone steel honey"""
+COLOURS = tuple(COLOUR_WORDS.split())
 
 
 class Mean(Encoder):
@@ -82,3 +91,66 @@ def run_with_text(folder, words="red round the"):
     RunFolder.create(folder / "run", "", {"recipe": "none"})
     save_encoder(encoder, folder / "run" / "model", write_extra=lambda place: save_text_tower(tower, place))
     return folder / "run"
+
+
+class Painted(Mean):
+    """The mean colour of a picture, with a classifier whose classes are named after colours.
+
+    Args:
+        labels: names of the classes.
+        definitions: of the classes.
+    """
+
+    def __init__(self, labels=COLOURS, definitions=()):
+        super().__init__()
+        self.words = ClassVocabulary("colours", tuple(labels), tuple(definitions) or ("",) * len(labels))
+
+    def classifier(self):
+        layer = nn.Linear(3, len(COLOURS))
+        layer.weight.data = torch.randn(layer.weight.shape, generator=torch.Generator().manual_seed(4))
+        return layer
+
+    def class_vocabulary(self):
+        return self.words
+
+    @property
+    def text_source(self):
+        return "classifier"
+
+
+def colour_reader(folder):
+    """A text encoder that knows the colours, "glow", which is between ember and rose, and three function words."""
+    axes = torch.eye(len(COLOURS))
+    known = dict(zip(COLOURS, axes, strict=True)) | {"glow": axes[0] + axes[6]}
+    known |= dict.fromkeys(("a", "of", "and"), axes[-1])
+    lines = [" ".join([word, *map(str, vector.tolist())]) for word, vector in known.items()]
+    (folder / "colours.txt").write_text("\n".join(lines) + "\n")
+    return load_text_encoder(f"vectors:{folder / 'colours.txt'}")
+
+
+def tiny_dictionary(reader, name=""):
+    """Three entries: rust is defined as a glow, ice as water and moss, ember as honey."""
+    defined = {"rust": "a glow", "ice": "water, moss", "ember": "honey"}
+    labels, definitions = (
+        [f"{word} {name}".strip() for word in words] for words in (defined, defined.values())
+    )
+    entries = ClassVocabulary("tiny", tuple(labels), tuple(definitions))
+    return ReverseDictionary(entries, reader(labels), reader(definitions))
+
+
+def painted_tower(folder, encoder, name=""):
+    """The text side of a `Painted` encoder."""
+    reader = colour_reader(folder)
+    head = VocabularyHead(
+        encoder.class_vocabulary(),
+        centre_class_rows(encoder.classifier().weight),
+        embed_vocabulary(encoder.class_vocabulary(), reader),
+        tiny_dictionary(reader, name),
+        temperature=0.3,
+    )
+    return VocabularyTextTower(reader, encoder, head, create_fusion("late", encoder.width)).eval()
+
+
+def explainer_of(encoder, manifest, tower, weights=None):
+    """Explains three results among the photos of two shapes."""
+    return Explainer(encoder, manifest, ("ring", "cross"), 3, draws=0, texts=TextQueries(tower, weights))

@@ -5,11 +5,11 @@ import math
 import pytest
 import torch
 
+from ssl_sbir.encoders.factorized_head import svd_factorize
 from ssl_sbir.errors import ConfigError
 from ssl_sbir.objectives.distillation import (
     distillation_loss,
     labelled_cross_entropy,
-    svd_factorize,
     tilt_logits,
 )
 

@@ -14,11 +14,11 @@ from ssl_sbir.data.readers import open_data
 from ssl_sbir.data.splits import Split
 from ssl_sbir.data.training_set import TrainingSet
 from ssl_sbir.encoders import ProjectedEncoder, load_encoder
+from ssl_sbir.encoders.factorized_head import svd_factorize
 from ssl_sbir.errors import ConfigError
 from ssl_sbir.evaluation.evaluate_encoder import evaluate_encoder
 from ssl_sbir.objectives.distillation import (
     TeacherLogits,
-    svd_factorize,
     teacher_classifier,
     with_embedding_head,
 )

@@ -19,9 +19,8 @@ from tiny_for_tests import TINY_ENCODER
 from ssl_sbir import recipes
 from ssl_sbir.augment.torchvision_views import ThreadedAugment
 from ssl_sbir.errors import RunError
-from ssl_sbir.run import RunFolder
+from ssl_sbir.run import RunFolder, list_checkpoints
 from ssl_sbir.seeding import repeatable_kernels
-from ssl_sbir.training.checkpoint import list_checkpoints
 from ssl_sbir.training.pipeline import TrainingRequest, train
 
 TINY = (*TINY_ENCODER, "batch.sketches=8", "batch.photos=8", "projection_dim=16", "checkpoint_steps=3")
