@@ -79,7 +79,7 @@ def run_explanation(request: ExplanationRequest) -> tuple[QueryReport, Path] | E
     if by_text:
         _check_text_request(request)
     manifest = open_data(request.data)
-    model = load_explained_model(request.run, manifest, request.split)
+    model = load_explained_model(request.run, manifest, request.split, with_teacher=bool(request.text))
     queries = [ChosenQuery(query) for query in request.queries]
     if request.from_evaluation is not None:
         split = request.split or (model.split.name if model.split else None)
@@ -139,7 +139,7 @@ def _choose_vocabulary(
         vocabulary = class_prototypes(encoder, manifest, seen, excluded_rows=query_rows, device=device)
         if vocabulary is not None:
             return vocabulary
-    if (known := find_known_classes(encoder, model.run)) is not None:
+    if (known := find_known_classes(encoder, model.run, model.side)) is not None:
         return known
     if has_trained_text_side(model.run):
         tower = (explainer.texts or model.text_queries(device)).text_tower

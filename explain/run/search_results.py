@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -13,11 +14,17 @@ from PIL import Image
 from ssl_sbir.data.manifest import Domain, ImageSource, Manifest
 from ssl_sbir.data.string_column import StringColumn
 from ssl_sbir.encoders.encoder import Encoder
+from ssl_sbir.errors import EncoderError
 from ssl_sbir.explain.run.explain_query import QueryReport, build_query_report
-from ssl_sbir.explain.run.explained_encoder import find_known_classes, has_trained_text_side
+from ssl_sbir.explain.run.explained_encoder import (
+    describe_encoder,
+    find_known_classes,
+    has_trained_text_side,
+)
 from ssl_sbir.explain.run.explainer import Explainer
 from ssl_sbir.explain.text.concept_vocabulary import Vocabulary, text_vocabulary
 from ssl_sbir.explain.text.query_text import TextQueries
+from ssl_sbir.fusion import VocabularySide
 from ssl_sbir.run import RunFolder
 
 COMPARISON_POOL_SIZE, COMPARISON_PHOTOS = 5_000, 60
@@ -35,6 +42,7 @@ class SearchToExplain:
         model_name: for the page.
         encoder: embeds drawings and photos; in evaluation mode.
         run: the model's, if any.
+        open_vocabulary: gives the classes by which the model reads texts; None where it reads them in another way.
         text_encoder: a text side that drawings pass through, too, so that it is loaded; None for any other.
         open_text_side: gives the model's text side; called only where it is needed.
         device: where to compute.
@@ -52,6 +60,7 @@ class SearchToExplain:
     model_name: str
     encoder: Encoder
     run: RunFolder | None
+    open_vocabulary: Callable[[], VocabularySide | None]
     text_encoder: Any
     open_text_side: Callable[[], Any]
     device: str
@@ -78,21 +87,25 @@ def explain_results(search: SearchToExplain, top: int, **more: Any) -> QueryRepo
         more: further fields of `Explainer`.
     """
     others = _comparison_photo_ids(search)
-    texts = TextQueries(search.open_text_side(), search.weights) if search.text else None
+    known = _find_model_classes(search)
+    directions = None if known is None else known.sketch
+    texts = TextQueries(search.open_text_side(), search.weights, directions) if search.text else None
     explainer = Explainer(
         search.encoder,
         _photo_manifest([*search.result_ids, *others], search.source, search.index_name),
         top=top,
         texts=texts,
         device=search.device,
-        **{"vocabulary": _choose_vocabulary(search, texts), **more},
+        **{"vocabulary": known or _read_class_names(search, texts), **more},
     )
     with tempfile.TemporaryDirectory() as folder:
         if search.sketch is None:
             explanation = explainer.search_by_text(search.text)
         else:
             explanation = explainer.search_and_explain(_sketch_file(search.sketch, Path(folder)), search.text)
-        report = build_query_report(explainer, explanation, {"encoder": search.model_name})
+        report = build_query_report(
+            explainer, explanation, {"encoder": describe_encoder(search.model_name, search.encoder)}
+        )
     return _with_search_facts(report, search, len(others))
 
 
@@ -103,20 +116,28 @@ def _with_search_facts(report: QueryReport, search: SearchToExplain, num_others:
     return replace(report, facts=replace(report.facts, settings=settings, warnings=warnings))
 
 
-def _choose_vocabulary(search: SearchToExplain, texts: TextQueries | None) -> Vocabulary | None:
-    """Names of things, because an index knows no classes of its photos: the classes by which the model reads texts, else
-    names that its text side reads; None for a text alone, and for a model without text.
+def _find_model_classes(search: SearchToExplain) -> Vocabulary | None:
+    """The classes by which the model reads texts, to name a drawing and photos by."""
+    if search.sketch is None:
+        return None
+    with suppress(EncoderError):  # the teacher that an older run's classes come from is unavailable
+        if (side := search.open_vocabulary()) is not None:
+            return find_known_classes(search.encoder, search.run, side)
+    return None
+
+
+def _read_class_names(search: SearchToExplain, texts: TextQueries | None) -> Vocabulary | None:
+    """Names of things that the model's text side reads, because an index knows no classes of its photos.
+
+    None for a text alone, for a model without text, and where a drawing alone would need a text side that the encoder
+    brings with it.
     """
     from ssl_sbir.semantics.candidate_names import class_table
 
-    if search.sketch is None:
-        return None
-    if (known := find_known_classes(search.encoder, search.run)) is not None:
-        return known
     side = texts.text_tower if texts else search.text_encoder
     if side is None and has_trained_text_side(search.run):
         side = search.open_text_side()
-    if side is None:
+    if side is None or search.sketch is None:
         return None
     return text_vocabulary(side, tuple(class_table()), "names of classes of published data")
 

@@ -140,16 +140,19 @@ def text_vocabulary(text_tower: Any, names: Sequence[str], what: str) -> Vocabul
     )
 
 
-def classifier_vocabulary(vocabulary: ClassVocabulary, rows: Float[Tensor, "n d"]) -> Vocabulary:
+def directions_vocabulary(
+    vocabulary: ClassVocabulary, sketch: Float[Tensor, "n d"], photo: Float[Tensor, "n d"]
+) -> Vocabulary:
     """The classes that a text side reads texts by, as concepts; no text encoder is needed.
 
     Args:
         vocabulary: the classes in words.
-        rows: their directions in the photos' space (`VocabularySide.rows`).
+        sketch: their directions among drawings.
+        photo: their directions among photos (`VocabularySide.rows`).
     """
-    vectors = F.normalize(rows.detach().float().cpu(), dim=1)
+    drawn, seen = (F.normalize(rows.detach().float().cpu(), dim=1) for rows in (sketch, photo))
     source = f"the {len(vocabulary):,} classes of {vocabulary.name}, by which texts are read"
-    return Vocabulary(vocabulary.short_labels, vectors, vectors, source)
+    return Vocabulary(vocabulary.short_labels, drawn, seen, source)
 
 
 def _is_understood(report: TokenizationReport) -> bool:

@@ -25,10 +25,16 @@ class TextQueries:
     Args:
         text_tower: the text side of a run or an encoder (`ssl_sbir.fusion.TextTower`).
         weights: of drawing and text; None takes the tower's own.
+        directions: of the vocabulary's classes among drawings; by default those among photos.
     """
 
-    def __init__(self, text_tower: Any, weights: tuple[float, float] | None = None) -> None:
-        self.text_tower, self.weights = text_tower, weights
+    def __init__(
+        self,
+        text_tower: Any,
+        weights: tuple[float, float] | None = None,
+        directions: Float[Tensor, "classes d"] | None = None,
+    ) -> None:
+        self.text_tower, self.weights, self.directions = text_tower, weights, directions
 
     @torch.no_grad()
     def query_vectors(
@@ -48,8 +54,10 @@ class TextQueries:
             vectors = torch.cat([self.text_tower(part) for part in _split_texts(chosen)])
             queries = vectors.new_zeros(len(texts), vectors.shape[1])
         else:
-            vectors = self._fuse_with_drawing(image, chosen)
             queries = self.text_tower.fuse(sketch=image[None]).vector.repeat(len(texts), 1)
+            if not chosen:
+                return queries
+            vectors = self._fuse_with_drawing(image, chosen)
         queries[understood] = vectors.to(queries)
         return queries
 
@@ -78,7 +86,7 @@ class TextQueries:
         tower = self.text_tower
         if not isinstance(tower, VocabularyTextTower) or not self.is_understood(text):
             return None
-        return read_text(tower, text, drawing)
+        return read_text(tower, text, drawing, self.directions)
 
     def split_by_class(
         self, text: str, part: Float[Tensor, " d"], photos: Float[Tensor, "k d"]
@@ -119,13 +127,13 @@ class TextQueries:
 
     def _fuse_with_drawing(self, image: Tensor, texts: Sequence[str]) -> Float[Tensor, "t d"]:
         sketch = image[None] if self.text_tower.needs_images else self._sketch_features(image)
-        vectors = [
+        queries = [
             self.text_tower.fuse(
                 sketch=sketch.expand(len(part), *sketch.shape[1:]), text=part, weights=self.weights
-            ).vector
+            )
             for part in _split_texts(texts)
         ]
-        return torch.cat(vectors) if vectors else sketch.new_zeros(0, self.text_tower.image_encoder.width)
+        return torch.cat([query.vector for query in queries])
 
     def _sketch_features(self, image: Tensor) -> Tensor:
         domain = torch.zeros(1, dtype=torch.int64, device=image.device)

@@ -102,7 +102,10 @@ class ClassContributions:
 
 @torch.no_grad()
 def read_text(
-    tower: VocabularyTextTower, text: str, drawing: Float[Tensor, " d"] | None = None
+    tower: VocabularyTextTower,
+    text: str,
+    drawing: Float[Tensor, " d"] | None = None,
+    directions: Float[Tensor, "classes d"] | None = None,
 ) -> TextReading:
     """What a text, and a drawing beside it, mean to an encoder.
 
@@ -110,6 +113,7 @@ def read_text(
         tower: the text side.
         text: of which the text encoder knows a word.
         drawing: its embedding, compared with the same classes.
+        directions: of the classes among drawings; by default those among photos.
     """
     vocabulary, words = tower.vocabulary, tower.encoder([text])
     weights = tower.head.class_weights(words)[0]
@@ -119,7 +123,8 @@ def read_text(
     )
     near: tuple[NearConcept, ...] = ()
     if drawing is not None:
-        near = nearest_concepts(drawing, vocabulary.short_labels, tower.head.rows, SHOWN_DRAWING_CLASSES)
+        rows = tower.head.rows if directions is None else directions
+        near = nearest_concepts(drawing, vocabulary.short_labels, rows, SHOWN_DRAWING_CLASSES)
     share, entries = _match_definitions(tower.head.dictionary, words)
     return TextReading(classes, entries, share, near, vocabulary.name, len(vocabulary), tower.encoder.name)
 

@@ -146,6 +146,7 @@ class SearchResults:
             model_name=model.name,
             encoder=model.encoder,
             run=RunFolder(folder) if (folder / PROVENANCE_FILE).is_file() else None,
+            open_vocabulary=lambda: model.vocabulary_side,
             text_encoder=model.text_encoder,
             open_text_side=lambda: model.text_side,
             device=model.device,

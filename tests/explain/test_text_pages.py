@@ -6,13 +6,17 @@ from dataclasses import replace
 
 import pytest
 import torch
+from PIL import Image
 from test_query import command
 from test_report import Elements
 from texts_for_tests import COLOURS, Mean, Painted, Tower, explainer_of, painted_tower, run_with_text
+from torch import nn
 from torch.nn import functional as F
+from torchvision.transforms.functional import to_tensor
 
 from ssl_sbir.data.readers import open_data
 from ssl_sbir.encoders import ClassVocabulary, save_encoder
+from ssl_sbir.encoders.teacher_beside import TeacherBesideEncoder
 from ssl_sbir.errors import DataError, EncoderError, QueryError
 from ssl_sbir.explain.report.plain_words import describe_best_match
 from ssl_sbir.explain.run.explain_query import build_query_report
@@ -21,6 +25,8 @@ from ssl_sbir.explain.run.explanation_request import ExplanationRequest, run_exp
 from ssl_sbir.explain.text.query_text import TextQueries
 from ssl_sbir.explain.text.text_reading import MIN_LARGEST_WEIGHT
 from ssl_sbir.fusion import VocabularySide, save_text_tower
+from ssl_sbir.fusion.open_text_side import classifier_text_side
+from ssl_sbir.fusion.vocabulary_head import centre_class_rows
 from ssl_sbir.run import RunFolder
 from ssl_sbir.search.model import SearchModel
 from ssl_sbir.search.retriever import Retriever
@@ -154,14 +160,21 @@ def index_of(photos, folder, model):
 
 
 def test_a_drawing_is_named_by_the_classes_without_a_text_encoder(painted, shapes, tmp_path):
-    model = SearchModel("painted", painted, "cpu", open_text_encoder=never_opened)
+    model = SearchModel(
+        "painted",
+        painted,
+        "cpu",
+        open_text_encoder=never_opened,
+        open_vocabulary=lambda: classifier_text_side(painted),
+    )
     index = index_of(shapes / "photo" / "ring", tmp_path, model)
     hits = index.search(sketch=shapes / "sketch" / "ring" / "03.png", k=4)
     report = hits.explain(top=2, draws=0, methods=("regions",))
     concepts = report.facts.results[0].explanation.concepts
     assert {one.name for one in (*concepts.drawing, *concepts.photo)} <= set(COLOURS)
     assert report.facts.settings["ideas"] == "the 24 classes of colours, by which texts are read"
-    painted.words = None
+    nameless = index_of(shapes / "photo" / "bar", tmp_path / "bar", SearchModel("none", Mean(), "cpu"))
+    hits = nameless.search(sketch=shapes / "sketch" / "ring" / "03.png", k=4)
     assert hits.explain(top=2, draws=0).facts.results[0].explanation.concepts is None
 
 
@@ -200,12 +213,59 @@ def test_a_run_names_a_drawing_by_its_classes_without_its_text_encoder(shapes, t
     assert "24 classes of colours" in hits.explain(top=1, draws=0).facts.settings["ideas"]
 
 
-def test_an_older_run_whose_teacher_is_away_has_no_classes(monkeypatch, tmp_path):
-    def refuse(run):
+def test_an_older_run_whose_teacher_is_away_has_no_classes(shapes, monkeypatch, tmp_path):
+    def refuse(*run):
         raise EncoderError("its weights are not here")
 
     monkeypatch.setattr(RunFolder, "vocabulary_side", refuse)
     assert find_known_classes(Mean(), RunFolder(tmp_path)) is None
+    model = SearchModel("older", Mean().eval(), "cpu", open_text_encoder=never_opened, open_vocabulary=refuse)
+    index = index_of(shapes / "photo" / "bar", tmp_path, model)
+    hits = index.search(sketch=shapes / "sketch" / "ring" / "03.png", k=2)
+    assert hits.explain(top=1, draws=0).facts.results[0].explanation.concepts is None
+
+
+@pytest.fixture
+def beside(painted):
+    """An encoder with a teacher's code beside its own, the classes' directions in it, and in its own code alone."""
+    head = nn.Linear(3, 3, bias=False)
+    head.weight.data = torch.tensor([[1.0, 0.2, 0.0], [0.0, 1.0, 0.3], [0.1, 0.0, 1.0]])
+    own = classifier_text_side(painted)
+    teacher_rows = centre_class_rows(torch.randn(COUNT, 3, generator=torch.Generator().manual_seed(5)))
+    return TeacherBesideEncoder(painted, Mean(), head).eval(), own.beside(teacher_rows), own
+
+
+def test_with_a_teacher_beside_the_sums_hold_and_a_drawing_is_named_by_its_own_code(
+    beside, painted, tower, shapes, tmp_path, monkeypatch
+):
+    both, side, own = beside
+    run = run_with_text(tmp_path)
+    monkeypatch.setattr(RunFolder, "encoder_with_teacher", lambda run: (both, side))
+    monkeypatch.setattr(RunFolder, "vocabulary_side", lambda run: own)
+    place = "ssl_sbir.explain.run.explained_encoder"
+    monkeypatch.setattr(f"{place}.load_text_encoder", lambda name, device: tower.encoder)
+    dictionary = tower.head.dictionary
+    monkeypatch.setattr(
+        "ssl_sbir.fusion.vocabulary_tower.load_reverse_dictionary", lambda encoder: dictionary
+    )
+    request = ExplanationRequest(str(run), str(shapes), ("ring/03.png",), text=TEXT, top=2, draws=0)
+    report, _ = run_explanation(request)
+    assert "its teacher's code beside its own" in report.facts.settings["encoder"]
+    for result in report.facts.results:
+        answer = result.explanation.answer
+        assert answer.part != pytest.approx(0, abs=1e-3)
+        whole = sum(one.value for one in answer.classes.largest) + answer.classes.rest
+        assert whole == pytest.approx(answer.part, abs=1e-5)
+        assert sum(map(sum, answer.map.photo)) == pytest.approx(answer.part, abs=1e-5)
+    with Image.open(shapes / "sketch" / "ring" / "03.png") as drawing:
+        pixels = to_tensor(drawing.convert("RGB").resize((32, 32), Image.Resampling.BICUBIC))[None]
+    similar = tower.class_similarities(painted(pixels, torch.zeros(1, dtype=torch.int64)))[0]
+    nearest = report.facts.reading.drawing[0]
+    assert nearest.name == COLOURS[int(similar.argmax())]
+    assert nearest.score == pytest.approx(similar.max().item(), abs=1e-3)
+    assert report.facts.results[0].explanation.concepts.drawing[0].name == nearest.name
+    alone, _ = run_explanation(replace(request, queries=()))
+    assert alone.facts.results[0].explanation.parts == {"text": alone.facts.results[0].explanation.score}
 
 
 def test_a_run_that_was_trained_to_read_text_names_a_drawing_by_what_it_reads(shapes, tmp_path):
