@@ -142,11 +142,11 @@ def _query_facts(
 
 
 def _describe_query_doubts(explainer: Explainer, explanation: SearchExplanation) -> list[str]:
-    pixels, reading = explanation.pixels, explanation.reading
+    pixels = explanation.pixels
     doubts = [] if pixels is None else list(describe_drawing_doubts(pixels))
     if explainer.texts:
         doubts += explainer.texts.describe_text(explanation.text)
-    return [*doubts, *reading.describe_doubts()] if reading else doubts
+    return doubts
 
 
 def _is_same_class(one: str | None, other: str | None) -> bool | None:

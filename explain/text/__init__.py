@@ -1,1 +1,1 @@
-"""How much each word adds to a score, and the concepts nearest to a drawing and a photo."""
+"""What a text means to the encoder, how much each word adds to a score, and the concepts nearest to a drawing and a photo."""

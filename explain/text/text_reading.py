@@ -8,14 +8,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ssl_sbir.explain.text.nearest_concepts import NearConcept, nearest_concepts
-from ssl_sbir.fusion.reverse_dictionary import ReverseDictionary
-from ssl_sbir.fusion.vocabulary_head import DESCRIPTION_SHARE
+from ssl_sbir.fusion.vocabulary_head import VocabularyHead
 from ssl_sbir.fusion.vocabulary_tower import VocabularyTextTower
 
 SHOWN_ENTRIES, SHOWN_CONTRIBUTIONS, SHOWN_DRAWING_CLASSES = 5, 6, 5
-# A text whose largest weight is smaller means no class clearly: 1 in 18 names of published data's classes, 13 of 30 texts
-# without sense (ImageNet's classes, MiniLM).
-MIN_LARGEST_WEIGHT = 0.15
 MIN_ENTRIES_SHARE = 0.005  # a smaller one is 0 %
 
 
@@ -59,15 +55,6 @@ class TextReading:
     vocabulary: str
     size: int
     text_encoder: str
-
-    def describe_doubts(self) -> tuple[str, ...]:
-        """A sentence that says so if no class is meant clearly."""
-        weight = self.classes[0].weight
-        if weight >= MIN_LARGEST_WEIGHT:
-            return ()
-        return (
-            f"The text means none of the {self.size:,} classes clearly: the largest weight is only {weight:.2f} of 1.",
-        )
 
 
 @dataclass(frozen=True)
@@ -125,7 +112,7 @@ def read_text(
     if drawing is not None:
         rows = tower.head.rows if directions is None else directions
         near = nearest_concepts(drawing, vocabulary.short_labels, rows, SHOWN_DRAWING_CLASSES)
-    share, entries = _match_definitions(tower.head.dictionary, words)
+    share, entries = _match_definitions(tower.head, words)
     return TextReading(classes, entries, share, near, vocabulary.name, len(vocabulary), tower.encoder.name)
 
 
@@ -157,15 +144,13 @@ def contributions_by_class(
 
 
 def _match_definitions(
-    dictionary: ReverseDictionary | None, words: Float[Tensor, "1 words"]
+    head: VocabularyHead, words: Float[Tensor, "1 words"]
 ) -> tuple[float, tuple[DefinitionMatch, ...]]:
     """The share of a dictionary in a text's weights, and the entries that count most."""
-    if dictionary is None:
-        return 0.0, ()
-    words = words.to(dictionary.definitions)
-    share = DESCRIPTION_SHARE * dictionary.description_degree(words).item()
-    if share < MIN_ENTRIES_SHARE:
+    share, dictionary = head.dictionary_share(words).item(), head.dictionary
+    if dictionary is None or share < MIN_ENTRIES_SHARE:
         return share, ()
+    words = words.to(dictionary.definitions)
     entries, vocabulary = dictionary.find_entries(words), dictionary.vocabulary
     return share, tuple(
         DefinitionMatch(vocabulary.short_labels[n], vocabulary.definitions[n], weight)

@@ -68,11 +68,17 @@ class VocabularyHead(nn.Module):
         if self.dictionary is not None:
             entries = self.dictionary.find_entries(words)
             by_entry = self._similar_classes(entries.names.flatten(0, 1)).unflatten(0, entries.weights.shape)
-            share = DESCRIPTION_SHARE * self.dictionary.description_degree(words)[:, None]
+            share = self.dictionary_share(words)[:, None]
             weights = (1 - share) * weights + share * (entries.weights[:, :, None] * by_entry).sum(1)
         largest = weights.topk(min(KEPT_CLASSES, weights.shape[1]), dim=1)
         kept = torch.zeros_like(weights).scatter_(1, largest.indices, largest.values)
         return kept / kept.sum(1, keepdim=True)
+
+    def dictionary_share(self, words: Float[Tensor, "b words"]) -> Float[Tensor, " b"]:
+        """How much of each text's weights comes from the dictionary, 0 to .7."""
+        if self.dictionary is None:
+            return words.new_zeros(len(words))
+        return DESCRIPTION_SHARE * self.dictionary.description_degree(words.to(self.descriptions))
 
     def _similar_classes(self, words: Float[Tensor, "b words"]) -> Float[Tensor, "b classes"]:
         return (words @ self.descriptions.T / self.temperature).softmax(-1)

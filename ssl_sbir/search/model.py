@@ -224,6 +224,11 @@ class SearchModel:
         """The classes by which texts are read, with their directions; None where texts are read in another way."""
         return None if self.open_vocabulary is None else self.open_vocabulary()
 
+    def text_side_facts(self) -> dict[str, Any] | None:
+        """What a text's vector depends on, with the hash of all of it; None where the text side doesn't say."""
+        describe = getattr(self.text_side, "facts", None) if self.reads_text else None
+        return describe() if describe else None
+
     @property
     def reads_text(self) -> bool:
         """Whether a query may hold text."""

@@ -74,9 +74,11 @@ class SearchResults:
         return self.hits[index]
 
     def facts(self) -> dict[str, Any]:
-        """Query, notes and hits, JSON-able."""
+        """Query, notes and hits, JSON-able; `text_side` is what a text's vector depends on."""
+        text_side = self.retriever.model.text_side_facts() if self.query.text else None
         return {
             "query": self.query.facts(),
+            **({"text_side": text_side} if text_side else {}),
             "searched": self.gallery_size,
             "notes": list(self.notes),
             "hits": [hit.facts() for hit in self],

@@ -23,10 +23,10 @@ from ssl_sbir.explain.run.explain_query import build_query_report
 from ssl_sbir.explain.run.explained_encoder import find_known_classes
 from ssl_sbir.explain.run.explanation_request import ExplanationRequest, run_explanation
 from ssl_sbir.explain.text.query_text import TextQueries
-from ssl_sbir.explain.text.text_reading import MIN_LARGEST_WEIGHT
 from ssl_sbir.fusion import VocabularySide, save_text_tower
 from ssl_sbir.fusion.open_text_side import classifier_text_side
 from ssl_sbir.fusion.vocabulary_head import centre_class_rows
+from ssl_sbir.fusion.vocabulary_tower import MIN_LARGEST_WEIGHT
 from ssl_sbir.run import RunFolder
 from ssl_sbir.search.model import SearchModel
 from ssl_sbir.search.retriever import Retriever
@@ -109,7 +109,7 @@ def test_a_flat_reading_and_other_doubts_are_said_before_anything_else(painted, 
     flat = "ember"
     weight = TextQueries(tower).read_text(flat).classes[0].weight
     assert weight < MIN_LARGEST_WEIGHT
-    said = f"The text means none of the 24 classes clearly: the largest weight is only {weight:.2f} of 1."
+    said = f"The text: it means none of the 24 classes clearly: the largest weight is only {weight:.2f} of 1."
     for explanation in (explainer.search_by_text(flat), explainer.search_and_explain("ring/03.png", flat)):
         report = build_query_report(explainer, explanation)
         assert said in report.facts.warnings

@@ -294,8 +294,8 @@ def test_an_explanation_compares_the_hits_with_others(retriever: Retriever, shap
         == "297 names of classes of published data, embedded by the run's text encoder"
     )
     assert report.facts.results[0].explanation.concepts.photo
-    with pytest.raises(QueryError, match="only queries with a drawing"):
-        retriever.search(text="a ring").explain()
+    with pytest.raises(QueryError, match="a drawing or a text"):
+        retriever.search(photo=shapes / "photo/ring/00.png").explain()
 
 
 def test_strokes_search_as_the_drawing_they_are(retriever: Retriever):

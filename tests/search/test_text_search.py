@@ -205,7 +205,10 @@ def test_the_commands_say_what_text_needs(run: RunFolder, photos: Path, tmp_path
     assert '--text "a sentence"' in done.stdout
     found = invoke("search", tmp_path / "index", "--text", "a red circle", "-k", 2, "--json")
     assert found.exit_code == 0
-    assert len(json.loads(found.stdout)["hits"]) == 2
+    facts = json.loads(found.stdout)
+    assert len(facts["hits"]) == 2
+    assert facts["text_side"]["vocabulary"]["name"] == "imagenet-1k"
+    assert len(facts["text_side"]["sha256"]) == 64
     assert "words of colour" in found.stderr
     missing = invoke(
         "index", run.path, photos, "--out", tmp_path / "index", "--vocabulary", tmp_path / "no.csv"
