@@ -30,6 +30,7 @@ from ssl_sbir.encoders.embed import embed_rows, embed_rows_at_native_size
 from ssl_sbir.evaluation.audits.retrieval_audits import Audit
 from ssl_sbir.evaluation.audits.text_audits import text_audit
 from ssl_sbir.evaluation.metrics.bootstrap import percentile_intervals, resampled_means
+from ssl_sbir.evaluation.metrics.imagenet_overlap import imagenet_classes
 from ssl_sbir.evaluation.with_text import label_embedder, query_texts
 from ssl_sbir.fusion import LabelTextTower, TextTower
 from ssl_sbir.fusion.calibration import average_precision_per_query
@@ -54,13 +55,16 @@ class StudyTexts:
     """The texts of classes, and which classes the encoder's vocabulary lacks."""
 
     sentences: dict[str, list[str]]
-    outside: frozenset[str]
+
+    @cached_property
+    def outside(self) -> frozenset[str]:
+        """The classes that no class of ImageNet covers."""
+        return frozenset(name for name, covered in imagenet_classes(self.sentences).items() if not covered)
 
     @classmethod
     def from_file(cls, path: Path = SENTENCES_FILE) -> "StudyTexts":
         """The texts of `sentences.json`."""
-        facts = json.loads(path.read_text(encoding="utf-8"))
-        return cls(facts["sentences"], frozenset(facts["outside_imagenet"]))
+        return cls(json.loads(path.read_text(encoding="utf-8"))["sentences"])
 
     def class_texts(self, kind: str, classes: Sequence[str]) -> list[str]:
         """A text of each class: `name`, `sentence` or `another sentence`."""

@@ -1,6 +1,7 @@
 """The run folder: settings, provenance, metrics and model of one training run."""
 
 import json
+import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -152,7 +153,9 @@ class RunFolder:
         from ssl_sbir.fusion.recover_text_side import holds_teacher_head
 
         last = list_checkpoints(self.path / "checkpoints")[-1:]
-        return last[0] if last and self.is_finished and holds_teacher_head(last[0]) else None
+        if not last or not self.is_finished or not holds_teacher_head(last[0]):
+            return None
+        return last[0] if self.config.get("distillation") else None
 
     def vocabulary_side(self) -> "VocabularySide | None":
         """The directions of a vocabulary's classes in the photos' space; None where texts are read in another way.
@@ -172,7 +175,7 @@ class RunFolder:
     def encoder_with_teacher(self) -> "tuple[Encoder, VocabularySide] | None":
         """The exported encoder with its teacher's code beside its own, by which texts find more, and its text side.
 
-        None for a run that recalls no teacher, or whose teacher is unavailable.
+        None for a run that recalls no teacher, or whose teacher is unavailable; stderr says so.
 
         Raises:
             RunError: the model is damaged.
@@ -185,7 +188,10 @@ class RunFolder:
             if side is None:
                 return None
             return put_teacher_beside(self.encoder(), side, config["teacher"], config["teacher_size"])
-        except EncoderError:
+        except EncoderError as error:
+            print(
+                f"{self.path}: its teacher is left out, so texts find less: {error.message}", file=sys.stderr
+            )
             return None
 
     def text_tower(self, encoder: "Encoder | None" = None, device: str = "cpu") -> "TextTower":

@@ -116,7 +116,9 @@ class Sake(Recipe[SakeConfig, _SakeModel]):
         return _SakeModel(with_embedding_head(encoder, embedding_head), teacher_head, len(classes))
 
     def text_side(self, model: _SakeModel) -> VocabularySide | None:
-        """The teacher's words, in the directions of the teacher head."""
+        """The teacher's words, in the directions of the teacher head; None if that head isn't trained."""
+        if not self.config.distillation:
+            return None
         return text_side_of_rows(self.teacher, model.teacher_head.weight)
 
     def _teacher_similarity(self, semantics: str, classes: tuple[str, ...]) -> Tensor:

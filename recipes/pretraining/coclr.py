@@ -183,7 +183,9 @@ class Coclr(Recipe[CoclrConfig, _CoclrModel]):
         return _CoclrModel(*self.distillation.encoder_and_head(bare), self.config.projection_dim)
 
     def text_side(self, model: _CoclrModel) -> VocabularySide | None:
-        """The teacher's words, in the directions of the teacher head."""
+        """The teacher's words, in the directions of the teacher head; None if that head isn't trained."""
+        if not self.config.distillation:
+            return None
         return text_side_of_rows(self.distillation.teacher, model.teacher_head.weight)
 
     def prepare(self, model: _CoclrModel, data: TrainingSet) -> None:

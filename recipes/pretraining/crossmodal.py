@@ -71,7 +71,9 @@ class Crossmodal(Recipe[CrossmodalConfig, DistillationModel]):
         return DistillationModel(*self.distillation.encoder_and_head(encoder))
 
     def text_side(self, model: DistillationModel) -> VocabularySide | None:
-        """The teacher's words, in the directions of the teacher head."""
+        """The teacher's words, in the directions of the teacher head; None if that head isn't trained."""
+        if not self.config.distillation:
+            return None
         return text_side_of_rows(self.distillation.teacher, model.teacher_head.weight)
 
     def prepare(self, model: DistillationModel, data: TrainingSet) -> None:

@@ -182,7 +182,9 @@ class Selflabel(Recipe[SelflabelConfig, _SelflabelModel]):
         )
 
     def text_side(self, model: _SelflabelModel) -> VocabularySide | None:
-        """The teacher's words, in the directions of the teacher head."""
+        """The teacher's words, in the directions of the teacher head; None if that head isn't trained."""
+        if not self.config.distillation:
+            return None
         return text_side_of_rows(self.teacher, model.teacher_head.weight)
 
     def prepare(self, model: _SelflabelModel, data: TrainingSet) -> None:

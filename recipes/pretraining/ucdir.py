@@ -133,7 +133,9 @@ class Ucdir(Recipe[UcdirConfig, _UcdirModel]):
         return _UcdirModel(*self.distillation.encoder_and_head(encoder))
 
     def text_side(self, model: _UcdirModel) -> VocabularySide | None:
-        """The teacher's words, in the directions of the teacher head."""
+        """The teacher's words, in the directions of the teacher head; None if that head isn't trained."""
+        if not self.config.distillation:
+            return None
         return text_side_of_rows(self.distillation.teacher, model.teacher_head.weight)
 
     def prepare(self, model: _UcdirModel, data: TrainingSet) -> None:

@@ -88,6 +88,27 @@ def test_an_earlier_run_gets_the_same_words_from_its_checkpoint(trained: RunFold
         earlier.text_tower()
 
 
+def test_a_run_that_keeps_nothing_of_its_teacher_takes_no_text(shapes: Path, tmp_path: Path):
+    needs_lite0()
+    settings = (*SMALL_LABELFREE, "distillation=0")
+    run = train(
+        TrainingRequest("labelfree", f"folder:{shapes}", tmp_path / "run", settings=settings), "pretraining"
+    )
+    assert not run.takes_text
+    assert run.encoder_with_teacher() is None
+
+
+def test_a_teacher_that_is_not_installed_is_said(run: RunFolder, monkeypatch, capsys):
+    def refuse(*_: object, **__: object):
+        raise EncoderError("encoder 'efficientnet_lite0' needs a package")
+
+    monkeypatch.setattr("ssl_sbir.fusion.put_teacher_beside.load_encoder", refuse)
+    assert run.encoder_with_teacher() is None
+    assert (
+        "its teacher is left out, so texts find less: encoder 'efficientnet_lite0'" in capsys.readouterr().err
+    )
+
+
 def test_photos_are_embedded_by_the_teacher_too(run: RunFolder, photos: Path, shapes: Path, tmp_path: Path):
     retriever = Retriever.load(run, device="cpu").index(photos, tmp_path / "index")
     alone = Retriever.load(run, device="cpu", with_teacher=False).index(photos, tmp_path / "alone")
