@@ -3,7 +3,6 @@
 import csv
 import io
 import re
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -12,12 +11,12 @@ from typing import Any
 
 import torch
 from jaxtyping import Float
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors.torch import save
 from torch import Tensor
 from torch.nn import functional as F
 
 from ssl_sbir.data.class_names import normalize_class_name, printable_name
+from ssl_sbir.encoders.cached_tensors import load_cached_tensor
 from ssl_sbir.encoders.text_encoder import TextEncoder
 from ssl_sbir.errors import ConfigError, EncoderError
 from ssl_sbir.files import cache_dir, is_file, sha256_of, write_atomic
@@ -251,7 +250,7 @@ def embed_texts_cached(texts: Sequence[str], text_encoder: TextEncoder) -> Float
     """
     key = sha256_of(DESCRIPTION_FORMAT, text_encoder.sha256, *texts)
     path = cache_dir() / "vocabularies" / f"{key}.safetensors"
-    vectors = _load_cached_vectors(path, (len(texts), text_encoder.width))
+    vectors = load_cached_tensor(path, "vectors", (len(texts), text_encoder.width))
     if vectors is None:
         vectors = _encode_known_texts(texts, text_encoder)
         write_atomic(path, save({"vectors": vectors}))
@@ -264,17 +263,3 @@ def _encode_known_texts(texts: Sequence[str], text_encoder: TextEncoder) -> Tens
     if known:
         vectors[known] = text_encoder([texts[index] for index in known])
     return vectors
-
-
-def _load_cached_vectors(path: Path, shape: tuple[int, int]) -> Tensor | None:
-    if not path.is_file():
-        return None
-    try:
-        vectors = load_file(path)["vectors"]
-        if vectors.shape == shape and vectors.dtype == torch.float32:
-            return vectors
-        reason = f"it holds {vectors.dtype} {list(vectors.shape)}"
-    except (SafetensorError, KeyError, OSError) as error:
-        reason = str(error)
-    print(f"cached vocabulary {path.name} is damaged ({reason}): computing it again", file=sys.stderr)
-    return None

@@ -1,21 +1,19 @@
 """Features of images, computed once and cached under the hash of everything they depend on."""
 
 import json
-import sys
 from collections.abc import Iterable
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from jaxtyping import Float, Int, UInt8
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors.torch import save
 from torch import Tensor
 
 from ssl_sbir.data.batches import Pack
 from ssl_sbir.data.image_pack import iter_decoded_chunks, pack_key
 from ssl_sbir.data.manifest import Manifest, ManifestRows
+from ssl_sbir.encoders.cached_tensors import load_cached_tensor
 from ssl_sbir.encoders.encoder import Encoder
 from ssl_sbir.files import cache_dir, sha256_of, write_atomic
 from ssl_sbir.progress import show_progress
@@ -117,7 +115,7 @@ def cached_features(
         cache: whether to read and fill the cache.
     """
     path = cache_dir() / "embeddings" / f"{key}.safetensors"
-    features = _load_cached_features(path, (len(domain), encoder.width)) if cache else None
+    features = load_cached_tensor(path, "features", (len(domain), encoder.width)) if cache else None
     if features is None:
         domains = torch.from_numpy(domain.astype(np.int64))
         features = _compute_features(encoder, pixels, domains, device, progress_label)
@@ -144,17 +142,3 @@ def _compute_features(
             done += len(image)
             counter.advance(len(image))
     return features
-
-
-def _load_cached_features(path: Path, shape: tuple[int, int]) -> Float[Tensor, "n width"] | None:
-    if not path.is_file():
-        return None
-    try:
-        features = load_file(path)["features"]
-        if features.shape == shape and features.dtype == torch.float32:
-            return features
-        reason = f"it holds {features.dtype} {list(features.shape)}"
-    except (SafetensorError, KeyError, OSError) as error:
-        reason = str(error)
-    print(f"cached features {path.name} are damaged ({reason}): computing them again", file=sys.stderr)
-    return None
