@@ -25,7 +25,7 @@ from ssl_sbir.data.image_pack import prepare_pack
 from ssl_sbir.data.manifest import Domain, Manifest
 from ssl_sbir.data.readers import open_data
 from ssl_sbir.data.splits import Split
-from ssl_sbir.encoders import Encoder, load_encoder, load_text_encoder
+from ssl_sbir.encoders import Encoder, load_encoder
 from ssl_sbir.encoders.embed import embed_rows, embed_rows_at_native_size
 from ssl_sbir.evaluation.audits.retrieval_audits import Audit
 from ssl_sbir.evaluation.audits.text_audits import text_audit
@@ -98,7 +98,7 @@ class UnseenClassesRun:
             tower = run.text_tower(encoder)
         else:
             encoder, side = beside
-            tower = side.open_tower(load_text_encoder(side.text_encoder), encoder)
+            tower = side.load_tower(encoder)
         return cls.from_tower(tower, encoder, data, Split.from_facts(run.provenance["split"]))
 
     @classmethod

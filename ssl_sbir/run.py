@@ -142,7 +142,8 @@ class RunFolder:
         Raises:
             RunError: the text side is damaged.
         """
-        from ssl_sbir.fusion.export_text_side import VOCABULARY_KIND, read_text_kind
+        from ssl_sbir.fusion.export_text_side import read_text_kind
+        from ssl_sbir.fusion.vocabulary_tower import VOCABULARY_KIND
 
         exported = read_text_kind(self.path / "model")
         return exported or (VOCABULARY_KIND if self._recoverable_checkpoint is not None else "")
@@ -164,18 +165,24 @@ class RunFolder:
             RunError: the text side is damaged.
             EncoderError: the run exports none itself, and its teacher is unavailable.
         """
-        from ssl_sbir.fusion.export_text_side import VOCABULARY_KIND, load_vocabulary_side, read_text_kind
+        from ssl_sbir.fusion.export_text_side import load_vocabulary_side, read_text_kind
         from ssl_sbir.fusion.recover_text_side import recover_text_side
+        from ssl_sbir.fusion.vocabulary_tower import VOCABULARY_KIND
 
         if kind := read_text_kind(self.path / "model"):
             return load_vocabulary_side(self.path / "model") if kind == VOCABULARY_KIND else None
         checkpoint = self._recoverable_checkpoint
         return recover_text_side(checkpoint, str(self.config.get("teacher", ""))) if checkpoint else None
 
-    def encoder_with_teacher(self) -> "tuple[Encoder, VocabularySide] | None":
+    def encoder_with_teacher(
+        self, encoder: "Encoder | None" = None
+    ) -> "tuple[Encoder, VocabularySide] | None":
         """The exported encoder with its teacher's code beside its own, by which texts find more, and its text side.
 
         None for a run that recalls no teacher, or whose teacher is unavailable; stderr says so.
+
+        Args:
+            encoder: the run's encoder where it is loaded already.
 
         Raises:
             RunError: the model is damaged.
@@ -187,7 +194,9 @@ class RunFolder:
             side = self.vocabulary_side() if "teacher_size" in config else None
             if side is None:
                 return None
-            return put_teacher_beside(self.encoder(), side, config["teacher"], config["teacher_size"])
+            return put_teacher_beside(
+                encoder or self.encoder(), side, config["teacher"], config["teacher_size"]
+            )
         except EncoderError as error:
             print(
                 f"{self.path}: its teacher is left out, so texts find less: {error.message}", file=sys.stderr
@@ -205,14 +214,13 @@ class RunFolder:
             RunError: the run takes no text, or its model is damaged.
             EncoderError: its text encoder is unavailable.
         """
-        from ssl_sbir.encoders import load_text_encoder
         from ssl_sbir.fusion import load_text_tower
 
         encoder = encoder or self.encoder()
         side = self.vocabulary_side()
         if side is None:
             return load_text_tower(self.path / "model", encoder, device)
-        return side.open_tower(load_text_encoder(side.text_encoder, device=device), encoder).to(device)
+        return side.load_tower(encoder, device)
 
     def add_provenance(self, **facts: Any) -> None:
         """Adds facts to the provenance."""

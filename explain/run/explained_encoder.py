@@ -8,7 +8,7 @@ import torch.nn.functional as F
 
 from ssl_sbir.data.manifest import Manifest
 from ssl_sbir.data.splits import Split
-from ssl_sbir.encoders import Encoder, load_encoder, load_text_encoder
+from ssl_sbir.encoders import Encoder, load_encoder
 from ssl_sbir.encoders.teacher_beside import TeacherBesideEncoder
 from ssl_sbir.errors import EncoderError, ExplainError
 from ssl_sbir.explain.text.concept_vocabulary import Vocabulary, directions_vocabulary
@@ -51,8 +51,7 @@ class ExplainedModel:
 
     def _open_text_side(self, device: str) -> TextTower:
         if self.side is not None:
-            words = load_text_encoder(self.side.text_encoder, device=device)
-            return self.side.open_tower(words, self.encoder)
+            return self.side.load_tower(self.encoder, device)
         if self.run is not None and self.run.takes_text:
             return self.run.text_tower(self.encoder, device)
         if self.run is None and self.encoder.text_source:

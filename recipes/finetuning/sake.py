@@ -40,7 +40,7 @@ from ssl_sbir.data.training_set import TrainingSet
 from ssl_sbir.encoders import Encoder, ProjectedEncoder, load_encoder
 from ssl_sbir.encoders.factorized_head import svd_factorize
 from ssl_sbir.errors import ConfigError
-from ssl_sbir.fusion import VocabularySide, text_side_of_rows
+from ssl_sbir.fusion import VocabularySide, trained_text_side
 from ssl_sbir.objectives.choices import Tilt, UnknownClasses
 from ssl_sbir.objectives.distillation import (
     TeacherLogits,
@@ -117,9 +117,7 @@ class Sake(Recipe[SakeConfig, _SakeModel]):
 
     def text_side(self, model: _SakeModel) -> VocabularySide | None:
         """The teacher's words, in the directions of the teacher head; None if that head isn't trained."""
-        if not self.config.distillation:
-            return None
-        return text_side_of_rows(self.teacher, model.teacher_head.weight)
+        return trained_text_side(self.teacher, model.teacher_head, self.config.distillation)
 
     def _teacher_similarity(self, semantics: str, classes: tuple[str, ...]) -> Tensor:
         config = self.config

@@ -48,7 +48,7 @@ from ssl_sbir.edges.choices import EdgeDetector
 from ssl_sbir.edges.pseudo_sketches import PseudoSketcher
 from ssl_sbir.encoders import DomainCentredEncoder, Encoder, ProjectedEncoder, TwoTowerEncoder
 from ssl_sbir.errors import ConfigError
-from ssl_sbir.fusion import VocabularySide, text_side_of_rows
+from ssl_sbir.fusion import VocabularySide, trained_text_side
 from ssl_sbir.objectives.distillation_settings import DistillationConfig
 from ssl_sbir.objectives.positive_mining import (
     KeyQueue,
@@ -184,9 +184,7 @@ class Coclr(Recipe[CoclrConfig, _CoclrModel]):
 
     def text_side(self, model: _CoclrModel) -> VocabularySide | None:
         """The teacher's words, in the directions of the teacher head; None if that head isn't trained."""
-        if not self.config.distillation:
-            return None
-        return text_side_of_rows(self.distillation.teacher, model.teacher_head.weight)
+        return trained_text_side(self.distillation.teacher, model.teacher_head, self.config.distillation)
 
     def prepare(self, model: _CoclrModel, data: TrainingSet) -> None:
         """Creates the queues, computes the teacher's logits, and edges if a network detects them."""

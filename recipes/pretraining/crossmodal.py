@@ -30,7 +30,7 @@ from ssl_sbir.data.training_set import TrainingSet
 from ssl_sbir.edges.choices import EdgeDetector
 from ssl_sbir.edges.pseudo_sketches import PseudoSketcher
 from ssl_sbir.encoders import Encoder
-from ssl_sbir.fusion import VocabularySide, text_side_of_rows
+from ssl_sbir.fusion import VocabularySide, trained_text_side
 from ssl_sbir.objectives.contrastive import symmetric_info_nce
 from ssl_sbir.objectives.distillation_settings import DistillationConfig
 from ssl_sbir.objectives.teacher_distillation import DistillationModel, TeacherDistillation
@@ -72,9 +72,7 @@ class Crossmodal(Recipe[CrossmodalConfig, DistillationModel]):
 
     def text_side(self, model: DistillationModel) -> VocabularySide | None:
         """The teacher's words, in the directions of the teacher head; None if that head isn't trained."""
-        if not self.config.distillation:
-            return None
-        return text_side_of_rows(self.distillation.teacher, model.teacher_head.weight)
+        return trained_text_side(self.distillation.teacher, model.teacher_head, self.config.distillation)
 
     def prepare(self, model: DistillationModel, data: TrainingSet) -> None:
         """Computes the teacher's logits of the photos, and their edges if a network detects them."""

@@ -52,7 +52,7 @@ from ssl_sbir.encoders import (
 )
 from ssl_sbir.encoders.factorized_head import svd_factorize
 from ssl_sbir.errors import DataError
-from ssl_sbir.fusion import VocabularySide, text_side_of_rows
+from ssl_sbir.fusion import VocabularySide, trained_text_side
 from ssl_sbir.group_means import group_means
 from ssl_sbir.objectives.cluster_evidence import ClusterEvidence
 from ssl_sbir.objectives.contrastive import symmetric_info_nce
@@ -183,9 +183,7 @@ class Selflabel(Recipe[SelflabelConfig, _SelflabelModel]):
 
     def text_side(self, model: _SelflabelModel) -> VocabularySide | None:
         """The teacher's words, in the directions of the teacher head; None if that head isn't trained."""
-        if not self.config.distillation:
-            return None
-        return text_side_of_rows(self.teacher, model.teacher_head.weight)
+        return trained_text_side(self.teacher, model.teacher_head, self.config.distillation)
 
     def prepare(self, model: _SelflabelModel, data: TrainingSet) -> None:
         """Clusters the photos, and computes the teacher's logits and evidence."""

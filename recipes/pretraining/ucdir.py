@@ -40,7 +40,7 @@ from ssl_sbir.data.manifest import Domain
 from ssl_sbir.data.training_set import TrainingSet
 from ssl_sbir.encoders import Encoder, ProjectedEncoder
 from ssl_sbir.encoders.embed import embed_rows
-from ssl_sbir.fusion import VocabularySide, text_side_of_rows
+from ssl_sbir.fusion import VocabularySide, trained_text_side
 from ssl_sbir.group_means import group_means
 from ssl_sbir.objectives.cross_domain import (
     cluster_contrast,
@@ -134,9 +134,7 @@ class Ucdir(Recipe[UcdirConfig, _UcdirModel]):
 
     def text_side(self, model: _UcdirModel) -> VocabularySide | None:
         """The teacher's words, in the directions of the teacher head; None if that head isn't trained."""
-        if not self.config.distillation:
-            return None
-        return text_side_of_rows(self.distillation.teacher, model.teacher_head.weight)
+        return trained_text_side(self.distillation.teacher, model.teacher_head, self.config.distillation)
 
     def prepare(self, model: _UcdirModel, data: TrainingSet) -> None:
         """Reserves memory for a key of every image, and computes the teacher's logits of the photos."""

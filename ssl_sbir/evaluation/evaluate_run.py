@@ -8,7 +8,7 @@ from typing import Any, get_args
 from ssl_sbir.data.manifest import Manifest
 from ssl_sbir.data.readers import open_data
 from ssl_sbir.data.splits import Split
-from ssl_sbir.encoders import Encoder, load_encoder, load_text_encoder
+from ssl_sbir.encoders import Encoder, load_encoder
 from ssl_sbir.errors import EncoderError, EvaluationError
 from ssl_sbir.evaluation.evaluate_encoder import evaluate_encoder
 from ssl_sbir.evaluation.from_embeddings import MissingPolicy
@@ -18,8 +18,8 @@ from ssl_sbir.evaluation.report.write_results import save_evaluation
 from ssl_sbir.evaluation.split_features import CenteringMode
 from ssl_sbir.evaluation.with_text import add_text_audit, label_embedder
 from ssl_sbir.fusion import LabelTextTower, TextTower
-from ssl_sbir.fusion.export_text_side import VOCABULARY_KIND
 from ssl_sbir.fusion.open_text_side import open_text_side
+from ssl_sbir.fusion.vocabulary_tower import VOCABULARY_KIND
 from ssl_sbir.model_card import write_card
 from ssl_sbir.run import PROVENANCE_FILE, RunFolder
 
@@ -125,10 +125,10 @@ def _open_text_tower(
         return run.text_tower(encoder)
     if not asked_for:
         return None
-    beside = run.encoder_with_teacher() if run else None
+    beside = run.encoder_with_teacher(encoder) if run else None
     if beside is not None:  # as `ssl-sbir index` embeds photos
         both, side = beside
-        return side.open_tower(load_text_encoder(side.text_encoder), both)
+        return side.load_tower(both)
     return run.text_tower(encoder) if run and kind else open_text_side(encoder, name)
 
 

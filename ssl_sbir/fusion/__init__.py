@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ssl_sbir.fusion.fusion_registry import create_fusion as create_fusion
     from ssl_sbir.fusion.modulation import ModulationFusion as ModulationFusion
     from ssl_sbir.fusion.teacher_text_side import text_side_of_rows as text_side_of_rows
+    from ssl_sbir.fusion.teacher_text_side import trained_text_side as trained_text_side
     from ssl_sbir.fusion.text_tower import FusedQuery as FusedQuery
     from ssl_sbir.fusion.text_tower import QueryWeights as QueryWeights
     from ssl_sbir.fusion.text_tower import TextTower as TextTower
@@ -41,7 +42,10 @@ __getattr__, __dir__ = lazy_exports(
         ),
         "fusion_registry": ("create_fusion",),
         "modulation": ("ModulationFusion",),
-        "teacher_text_side": ("text_side_of_rows",),
+        "teacher_text_side": (
+            "text_side_of_rows",
+            "trained_text_side",
+        ),
         "text_tower": (
             "FusedQuery",
             "QueryWeights",

@@ -18,7 +18,6 @@ from ssl_sbir.errors import RunError
 from ssl_sbir.fusion.concatenation import LabelTextTower
 from ssl_sbir.fusion.fusion_registry import create_fusion
 from ssl_sbir.fusion.text_tower import TextTower
-from ssl_sbir.fusion.vocabulary_tower import VOCABULARY_KIND as VOCABULARY_KIND
 from ssl_sbir.fusion.vocabulary_tower import VocabularySide
 
 TEXT_TOWER_FOLDER = "text"

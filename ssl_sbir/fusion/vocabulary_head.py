@@ -56,11 +56,6 @@ class VocabularyHead(nn.Module):
         self.register_buffer("descriptions", descriptions.detach().float(), persistent=False)
         self.dictionary = dictionary
 
-    @property
-    def width(self) -> int:
-        """The width of the photos' space."""
-        return self.rows.shape[1]
-
     def class_weights(self, words: Float[Tensor, "b words"]) -> Float[Tensor, "b classes"]:
         """How much each class of the vocabulary is meant by each text; each row sums to 1, with at most 20 above 0."""
         words = words.to(self.descriptions)

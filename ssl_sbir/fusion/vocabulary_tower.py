@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ssl_sbir.encoders import Encoder, TextEncoder
+from ssl_sbir.encoders import Encoder, TextEncoder, load_text_encoder
 from ssl_sbir.encoders.class_vocabulary import (
     ClassVocabulary,
     embed_texts_cached,
@@ -107,6 +107,15 @@ class VocabularySide(nn.Module):
         rows = torch.zeros(len(vocabulary), int(spec["width"]))
         return cls(vocabulary, rows, str(spec["text_encoder"]["name"]))
 
+    def load_tower(self, image_encoder: Encoder, device: str = "cpu") -> "VocabularyTextTower":
+        """`open_tower` with the text encoder of this side, on a device.
+
+        Raises:
+            EncoderError: the text encoder is unavailable.
+        """
+        words = load_text_encoder(self.text_encoder, device=device)
+        return self.open_tower(words, image_encoder).to(device)
+
     def open_tower(self, encoder: TextEncoder, image_encoder: Encoder) -> "VocabularyTextTower":
         """The text side of an image encoder, in evaluation mode, on its device.
 
@@ -138,11 +147,6 @@ class VocabularyTextTower(TextTower):
     def class_weights(self, texts: Sequence[str]) -> Float[Tensor, "b classes"]:
         """How much each class of the vocabulary is meant by each text."""
         return self.head.class_weights(self.encoder(texts))
-
-    @torch.no_grad()
-    def class_similarities(self, vectors: Float[Tensor, "b d"]) -> Float[Tensor, "b classes"]:
-        """The cosine of vectors of the photos' space, such as a drawing's, with the direction of each class."""
-        return F.normalize(vectors.to(self.head.rows), dim=1) @ F.normalize(self.head.rows, dim=1).T
 
     def describe_doubts(self, text: str) -> list[str]:
         """What is doubtful about how a text is read, a sentence each."""

@@ -3,6 +3,7 @@
 import shutil
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 import torch
@@ -19,6 +20,7 @@ from ssl_sbir.fusion.export_text_side import TEXT_TOWER_FOLDER, load_vocabulary_
 from ssl_sbir.fusion.vocabulary_head import centre_class_rows
 from ssl_sbir.fusion.vocabulary_tower import DEFAULT_TEXT_ENCODER, VocabularySide
 from ssl_sbir.gallery.base import Gallery
+from ssl_sbir.search.model import SearchModel
 
 MEAN_BATCH = 4096  # vectors in memory while class means are computed
 
@@ -67,41 +69,70 @@ def _mean_vector(gallery: Gallery, ids: Sequence[str]) -> Float[Tensor, " d"]:
     return total / len(ids)
 
 
-def write_index_text_side(
-    index: Path,
-    gallery: Gallery,
-    model_side: VocabularySide | None,
-    vocabulary_file: Path | None,
-    text_encoder: str | None,
-) -> list[str]:
+@dataclass(frozen=True)
+class IndexTextOptions:
+    """How texts are to be read in an index, checked before its photos are embedded.
+
+    Attributes:
+        text_encoder: name of the encoder that reads the texts.
+        vocabulary: the owner's; None for the model's own classes.
+        model_side: the model's own classes; None with a vocabulary.
+    """
+
+    text_encoder: str
+    vocabulary: ClassVocabulary | None
+    model_side: VocabularySide | None
+
+    @classmethod
+    def from_request(
+        cls, model: SearchModel, vocabulary_file: str | Path | None, text_encoder: str | None
+    ) -> "IndexTextOptions | None":
+        """The options of a request; None where the model's own text side is to be used.
+
+        Args:
+            model: of the index.
+            vocabulary_file: the owner's vocabulary, see `read_vocabulary_file`.
+            text_encoder: name of the encoder that reads the texts; MiniLM by default.
+
+        Raises:
+            ConfigError, QueryError, EncoderError: vocabulary or text encoder can't be used.
+        """
+        if vocabulary_file is None and text_encoder is None:
+            return None
+        name = text_encoder or DEFAULT_TEXT_ENCODER
+        load_text_encoder(name)  # raises at once where it is not available
+        if vocabulary_file is not None:
+            return cls(name, read_vocabulary_file(vocabulary_file), None)
+        if model.vocabulary_side is None:
+            raise QueryError(
+                "this model reads texts by no classifier, so no other text encoder fits it",
+                "Leave out --text-encoder, or give --vocabulary FILE as well.",
+            )
+        return cls(name, None, model.vocabulary_side)
+
+
+def write_index_text_side(index: Path, gallery: Gallery, options: IndexTextOptions) -> list[str]:
     """Gives an index a text side of its own; returns what is to be said about it.
 
     Args:
         index: its folder.
         gallery: its photos.
-        model_side: the model's own classes, for a text encoder without a vocabulary.
-        vocabulary_file: the owner's vocabulary, see `read_vocabulary_file`.
-        text_encoder: name of the encoder that reads the texts; MiniLM by default.
+        options: how texts are to be read.
 
     Raises:
-        ConfigError, QueryError, EncoderError: vocabulary or text encoder can't be used.
+        QueryError: fewer than two names of the vocabulary have photos.
     """
-    name, notes = text_encoder or DEFAULT_TEXT_ENCODER, list[str]()
-    load_text_encoder(name)  # raises at once where it is not available
-    if vocabulary_file is not None:
-        side, missing = vocabulary_side_of_photos(read_vocabulary_file(vocabulary_file), gallery, name)
+    name, notes = options.text_encoder, list[str]()
+    if options.vocabulary is not None:
+        side, missing = vocabulary_side_of_photos(options.vocabulary, gallery, name)
         if missing:
             more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
             names = ", ".join(printable_name(one) for one in missing[:3])
             notes.append(f"words without example photos, left out: {names}{more}")
-    elif model_side is not None:
-        side = VocabularySide(model_side.vocabulary, model_side.rows, name)
-        side.fusion.load_state_dict(model_side.fusion.state_dict())
     else:
-        raise QueryError(
-            "this model reads texts by no classifier, so no other text encoder fits it",
-            "Leave out --text-encoder, or give --vocabulary FILE as well.",
-        )
+        assert options.model_side is not None
+        side = VocabularySide(options.model_side.vocabulary, options.model_side.rows, name)
+        side.fusion.load_state_dict(options.model_side.fusion.state_dict())
     with atomic_folder(index / TEXT_TOWER_FOLDER) as draft:
         write_model_files(draft, side, side.to_spec())
     return notes

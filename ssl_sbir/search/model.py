@@ -11,17 +11,17 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ssl_sbir.data.manifest import Domain
-from ssl_sbir.encoders import Encoder, load_encoder, load_text_encoder
+from ssl_sbir.encoders import Encoder, load_encoder
 from ssl_sbir.encoders.embed import encoder_sha256
 from ssl_sbir.errors import GalleryError, QueryError
-from ssl_sbir.fusion import VocabularySide
+from ssl_sbir.fusion import GatedFusion, LabelTextTower, LateFusion, VocabularySide
 from ssl_sbir.fusion.open_text_side import NO_TEXT_SIDE_HINT, classifier_text_side, open_text_side
+from ssl_sbir.fusion.vocabulary_tower import VOCABULARY_KIND
 from ssl_sbir.gallery.base import unit_vectors
 from ssl_sbir.run import PROVENANCE_FILE, RunFolder
 
 # Kinds of text side by which a drawing alone is embedded as without them.
-TEXT_KINDS_BESIDE_DRAWINGS = ("vocabulary", "late", "gate")
-LABEL_READING_KIND = "concatenation"
+TEXT_KINDS_BESIDE_DRAWINGS = (VOCABULARY_KIND, LateFusion.kind, GatedFusion.kind)
 
 
 @runtime_checkable
@@ -47,7 +47,7 @@ class SearchModel:
         open_text_encoder: loads the text side when a query first holds text; None for a model without text.
         open_vocabulary: the classes by which texts are read, without a text encoder; None where texts are read in
             another way.
-        open_without_teacher: loads the variant without the teacher's code; None where there is none beside.
+        without_teacher: the variant without the teacher's code; None where there is none beside.
     """
 
     name: str
@@ -56,7 +56,7 @@ class SearchModel:
     text_encoder: TextQueryEncoder | None = None
     open_text_encoder: Callable[[], TextQueryEncoder] | None = None
     open_vocabulary: Callable[[], VocabularySide | None] | None = None
-    open_without_teacher: "Callable[[], SearchModel] | None" = None
+    without_teacher: "SearchModel | None" = None
 
     @classmethod
     def load(
@@ -97,7 +97,7 @@ class SearchModel:
     @classmethod
     def _from_run(cls, run: RunFolder, device: str, *, with_teacher: bool) -> "SearchModel":
         kind, encoder = run.text_kind, run.encoder().to(device).eval()
-        if kind == LABEL_READING_KIND:
+        if kind == LabelTextTower.kind:
             raise GalleryError(
                 f"{run.path} embeds each photo with the text of its label: unlabelled photos can't be searched with it",
                 "Choose another run.",
@@ -105,33 +105,27 @@ class SearchModel:
         model = cls(str(run.path.absolute()), encoder, device)
         if not kind:
             return model
-        if with_teacher and (beside := run.encoder_with_teacher()) is not None:
-            both, side = beside
-            return replace(
-                model.with_vocabulary(side, both.to(device).eval()),
-                open_without_teacher=lambda: cls._from_run(run, device, with_teacher=False),
-            )
-        if kind in TEXT_KINDS_BESIDE_DRAWINGS:
-            return replace(
-                model,
-                open_text_encoder=lambda: run.text_tower(encoder, device),
-                open_vocabulary=run.vocabulary_side,
-            )
-        return replace(model, text_encoder=run.text_tower(encoder, device))
+        if kind not in TEXT_KINDS_BESIDE_DRAWINGS:
+            return replace(model, text_encoder=run.text_tower(encoder, device))
+        model = replace(
+            model,
+            open_text_encoder=lambda: run.text_tower(encoder, device),
+            open_vocabulary=run.vocabulary_side,
+        )
+        beside = run.encoder_with_teacher(encoder) if with_teacher else None
+        if beside is None:
+            return model
+        both, side = beside
+        return replace(model.with_vocabulary(side, both.to(device).eval()), without_teacher=model)
 
     def with_vocabulary(self, side: VocabularySide, encoder: Encoder | None = None) -> "SearchModel":
         """This model, with texts read by the words of another vocabulary, and perhaps with another encoder."""
         encoder = encoder or self.encoder
-
-        def open_tower() -> TextQueryEncoder:
-            words = load_text_encoder(side.text_encoder, device=self.device)
-            return side.open_tower(words, encoder)
-
         return replace(
             self,
             encoder=encoder,
             text_encoder=None,
-            open_text_encoder=open_tower,
+            open_text_encoder=lambda: side.load_tower(encoder, self.device),
             open_vocabulary=lambda: side,
         )
 
@@ -141,11 +135,8 @@ class SearchModel:
         Args:
             facts: of the index.
         """
-        wanted = (facts.get("model") or {}).get("sha256")
-        if self.open_without_teacher is None or wanted == self.sha256:
-            return self
-        plain = self.open_without_teacher()
-        return plain if wanted == plain.sha256 else self
+        wanted, plain = (facts.get("model") or {}).get("sha256"), self.without_teacher
+        return plain if plain is not None and wanted == plain.sha256 else self
 
     @cached_property
     def sha256(self) -> str:

@@ -25,6 +25,7 @@ from ssl_sbir.gallery.store import INDEX_FILE, read_index
 from ssl_sbir.run import RunFolder
 from ssl_sbir.search.hit import SearchHit
 from ssl_sbir.search.index_text_side import (
+    IndexTextOptions,
     load_index_text_side,
     remove_index_text_side,
     write_index_text_side,
@@ -124,6 +125,7 @@ class Retriever:
                     vocabulary=vocabulary,
                     text_encoder=text_encoder,
                 )
+        text_options = IndexTextOptions.from_request(self.model, vocabulary, text_encoder)
         with self._open_for_indexing(folder, engine, overwrite, wait) as gallery:
             summary = index_photos(
                 self.model.encoder,
@@ -137,7 +139,7 @@ class Retriever:
                 gallery.update_facts(**recall)
         if overwrite:
             remove_index_text_side(folder)
-        notes = self._write_text_side(folder, vocabulary, text_encoder)
+        notes = self._write_text_side(folder, text_options) if text_options else []
         retriever = Retriever(
             self._index_model(folder),
             folder,
@@ -164,16 +166,10 @@ class Retriever:
         model, side = self.model.for_index(read_index(folder)["facts"]), load_index_text_side(folder)
         return model if side is None else model.with_vocabulary(side)
 
-    def _write_text_side(
-        self, folder: Path, vocabulary: str | Path | None, text_encoder: str | None
-    ) -> list[str]:
-        if vocabulary is None and text_encoder is None:
-            return []
-        file = None if vocabulary is None else Path(vocabulary)
+    def _write_text_side(self, folder: Path, options: IndexTextOptions) -> list[str]:
         gallery = self._open_index(folder)
         try:
-            model_side = None if file else self.model.vocabulary_side
-            return write_index_text_side(folder, gallery, model_side, file, text_encoder)
+            return write_index_text_side(folder, gallery, options)
         finally:
             gallery.close()
 

@@ -3,6 +3,8 @@ import torch
 from encoders_for_tests import SIDE, Mapless, Spots, cell
 from texts_for_tests import Painted, painted_tower
 
+from ssl_sbir.data.readers import open_data
+
 
 @pytest.fixture
 def spots():
@@ -39,3 +41,9 @@ def painted():
 def tower(painted, tmp_path):
     """Its text side."""
     return painted_tower(tmp_path, painted)
+
+
+@pytest.fixture
+def manifest(shapes):
+    """Drawings and photos of six shapes."""
+    return open_data(f"folder:{shapes}")

@@ -14,7 +14,6 @@ from torch import nn
 from torch.nn import functional as F
 from torchvision.transforms.functional import to_tensor
 
-from ssl_sbir.data.readers import open_data
 from ssl_sbir.encoders import ClassVocabulary, save_encoder
 from ssl_sbir.encoders.teacher_beside import TeacherBesideEncoder
 from ssl_sbir.errors import DataError, EncoderError, QueryError
@@ -23,7 +22,7 @@ from ssl_sbir.explain.run.explain_query import build_query_report
 from ssl_sbir.explain.run.explained_encoder import find_known_classes
 from ssl_sbir.explain.run.explanation_request import ExplanationRequest, run_explanation
 from ssl_sbir.explain.text.query_text import TextQueries
-from ssl_sbir.fusion import VocabularySide, save_text_tower
+from ssl_sbir.fusion import VocabularySide, save_text_tower, vocabulary_tower
 from ssl_sbir.fusion.open_text_side import classifier_text_side
 from ssl_sbir.fusion.vocabulary_head import centre_class_rows
 from ssl_sbir.fusion.vocabulary_tower import MIN_LARGEST_WEIGHT
@@ -34,11 +33,6 @@ from ssl_sbir.search.retriever import Retriever
 NASTY = """"><img src=x onerror=alert(1)></script><script>alert('2')</script>{{ 7*7 }}&amp;"""
 COUNT = len(COLOURS)
 TEXT = "a glow of ember and moss"
-
-
-@pytest.fixture
-def manifest(shapes):
-    return open_data(f"folder:{shapes}")
 
 
 def test_a_text_side_without_vocabulary_shows_words_and_maps_only(manifest, tmp_path):
@@ -242,8 +236,7 @@ def test_with_a_teacher_beside_the_sums_hold_and_a_drawing_is_named_by_its_own_c
     run = run_with_text(tmp_path)
     monkeypatch.setattr(RunFolder, "encoder_with_teacher", lambda run: (both, side))
     monkeypatch.setattr(RunFolder, "vocabulary_side", lambda run: own)
-    place = "ssl_sbir.explain.run.explained_encoder"
-    monkeypatch.setattr(f"{place}.load_text_encoder", lambda name, device: tower.encoder)
+    monkeypatch.setattr(vocabulary_tower, "load_text_encoder", lambda name, device: tower.encoder)
     dictionary = tower.head.dictionary
     monkeypatch.setattr(
         "ssl_sbir.fusion.vocabulary_tower.load_reverse_dictionary", lambda encoder: dictionary
@@ -259,7 +252,7 @@ def test_with_a_teacher_beside_the_sums_hold_and_a_drawing_is_named_by_its_own_c
         assert sum(map(sum, answer.map.photo)) == pytest.approx(answer.part, abs=1e-5)
     with Image.open(shapes / "sketch" / "ring" / "03.png") as drawing:
         pixels = to_tensor(drawing.convert("RGB").resize((32, 32), Image.Resampling.BICUBIC))[None]
-    similar = tower.class_similarities(painted(pixels, torch.zeros(1, dtype=torch.int64)))[0]
+    similar = torch.cosine_similarity(painted(pixels, torch.zeros(1, dtype=torch.int64)), tower.head.rows)
     nearest = report.facts.reading.drawing[0]
     assert nearest.name == COLOURS[int(similar.argmax())]
     assert nearest.score == pytest.approx(similar.max().item(), abs=1e-3)

@@ -7,7 +7,6 @@ from texts_for_tests import COLOURS, Tower, explainer_of
 from torch.nn import functional as F
 
 from ssl_sbir.data.manifest import Domain
-from ssl_sbir.data.readers import open_data
 from ssl_sbir.errors import ExplainError
 from ssl_sbir.explain.attribution.encoded_images import encode_images
 from ssl_sbir.explain.run.explain_query import build_query_report
@@ -18,11 +17,6 @@ from ssl_sbir.explain.text.text_reading import SHOWN_CONTRIBUTIONS, SHOWN_DRAWIN
 
 COUNT = len(COLOURS)
 TEXT = "a glow of ember and moss"
-
-
-@pytest.fixture
-def manifest(shapes):
-    return open_data(f"folder:{shapes}")
 
 
 def photo_vector(explainer, row):
@@ -56,7 +50,7 @@ def test_a_reading_lists_the_classes_the_entries_and_the_drawing_s_classes(tower
     assert sum(one.weight for one in found.entries) == pytest.approx(1)
     mixed = mixed_weights(tower.head, tower.encoder([TEXT]), found.entries_share)[order]
     assert torch.allclose(weights[order], mixed / mixed.sum(), atol=1e-6)
-    similar = tower.class_similarities(drawing[None])[0]
+    similar = torch.cosine_similarity(drawing[None], tower.head.rows)
     nearest = similar.argsort(descending=True)[:SHOWN_DRAWING_CLASSES]
     assert [one.name for one in found.drawing] == [COLOURS[n] for n in nearest]
     assert found.drawing[0].score == pytest.approx(similar.max().item(), abs=1e-6)
@@ -119,7 +113,10 @@ def test_beside_a_drawing_the_sums_are_the_text_s_part_of_the_score(painted, man
         assert sum(map(sum, one.answer.map.photo)) == pytest.approx(part, abs=1e-5)
         assert part + (query.sketch[0] @ photo).item() == pytest.approx(one.score, abs=1e-5)
     assert found.reading.drawing[0].score == pytest.approx(
-        tower.class_similarities(painted(image, torch.zeros(1, dtype=torch.int64))).max().item(), abs=1e-6
+        torch.cosine_similarity(painted(image, torch.zeros(1, dtype=torch.int64)), tower.head.rows)
+        .max()
+        .item(),
+        abs=1e-6,
     )
 
 

@@ -7,7 +7,6 @@ from texts_for_tests import Mean, Tower, run_with_text
 
 from ssl_sbir.data.batches import prepare_pack
 from ssl_sbir.data.manifest import Domain
-from ssl_sbir.data.readers import open_data
 from ssl_sbir.encoders import load_encoder, save_encoder
 from ssl_sbir.explain.run.explainer import Explainer
 from ssl_sbir.explain.run.explanation_request import ExplanationRequest, run_explanation
@@ -22,11 +21,6 @@ SEEN = ("circle", "square", "triangle", "bar")
 def encoder():
     torch.manual_seed(0)
     return load_encoder("timm:test_efficientnet", size=64, pretrained=False).eval()
-
-
-@pytest.fixture
-def manifest(shapes):
-    return open_data(f"folder:{shapes}")
 
 
 def slow_means(encoder, manifest, rows, domain):

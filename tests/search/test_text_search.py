@@ -192,6 +192,7 @@ def test_unfit_vocabularies_and_text_encoders_are_refused(run: RunFolder, photos
         )
     with pytest.raises(EncoderError, match="unknown text encoder"):
         retriever.index(photos, tmp_path / "c", text_encoder="minlm")
+    assert not any((tmp_path / name).exists() for name in "bc")  # refused before any photo is embedded
 
 
 def test_another_text_encoder_reads_the_same_classes(run: RunFolder, photos: Path, tmp_path: Path):
